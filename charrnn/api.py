@@ -1,0 +1,179 @@
+"""charrnn as a library: train a run, load it, sample and score. What the commands do, as functions."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from charrnn.checkpoint import Which, resolve_checkpoint
+from charrnn.config import StopName, TrainConfig
+from charrnn.errors import CorpusError, UsageError
+from charrnn.models.saved import SavedModel, load_model
+from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
+from charrnn.sampling.filters import Filters
+from charrnn.sampling.scoring import Score, choose_stop, score
+from charrnn.sampling.stepper import Stepper
+
+if TYPE_CHECKING:
+    from charrnn.tasks.observer import RunObserver
+
+CHECKPOINTS = Path("checkpoints")
+MAX_CHARS = 20_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A drawn text; the fields of a line of `charrnn sample --json`."""
+
+    text: str
+    prompt: str
+    finish_reason: FinishReason
+    num_chars: int
+    logprob: float
+    """Nats: the model's own ln P(text) at temperature 1, without filters; of a cut text, of the prefix."""
+    seed: int
+
+
+class Model:
+    """A trained model, ready to draw and to score text. It needs no torch."""
+
+    def __init__(self, saved: SavedModel, path: Path) -> None:
+        self.saved, self.path = saved, path
+        self._stepper = Stepper(saved.model, saved.params)
+
+    @property
+    def stops(self) -> tuple[StopName, ...]:
+        """How the model can end a text."""
+        return self.saved.model.stops
+
+    def sample(self, n: int = 1, **options: Any) -> list[Sample]:
+        """n texts, in the order of their numbers. The options are those of `draw`."""
+        found: list[Sample | None] = [None] * n
+        for number, sample in self.draw(range(n), **options):
+            found[number] = sample
+        return [sample for sample in found if sample is not None]
+
+    def draw(self, samples: range, **options: Any) -> Iterator[tuple[int, Sample]]:
+        """Texts with their numbers, in the order in which they end. Options:
+
+        stop: "eos", "halt", "length" or "none", the model's first by default; prompt: what every text begins
+        with; temperature, top_k, top_p, min_p; num_chars: exactly so many; max_chars: a cut, reported as
+        finish_reason; seed: drawn when None. Raises UsageError, CorpusError.
+        """
+        sampler, request, prompt = self._sampler(**options)
+        for drawn in sampler.draw(samples):
+            yield drawn.number, self._sample(drawn, prompt, request.seed)
+
+    def stream(self, number: int = 0, **options: Any) -> Iterator[str | Sample]:
+        """The characters of one text as they are drawn, after the prompt, and at last the `Sample`."""
+        sampler, request, prompt = self._sampler(**options)
+        for item in sampler.stream(number):
+            if isinstance(item, Drawn):
+                yield self._sample(item, prompt, request.seed)
+            else:
+                yield self.saved.vocabulary.symbols[item]
+
+    def score(self, texts: Iterable[str], stop: StopName | None = None) -> list[Score]:
+        """The exact log-likelihood of each text, its ending included, given the initial state."""
+        return list(score(self.saved, texts, stop))
+
+    def _sampler(
+        self,
+        *,
+        stop: StopName | None = None,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        num_chars: int | None = None,
+        max_chars: int | None = MAX_CHARS,
+        seed: int | None = None,
+    ) -> tuple[Sampler, Request, str]:
+        chosen = choose_stop(self.saved.model, stop)
+        if chosen == "none" and num_chars is None:
+            raise UsageError(
+                "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
+                "`charrnn train CORPUS --stop eos` trains one that ends by itself"
+            )
+        if not temperature >= 0:
+            raise UsageError(f"a temperature of {temperature} makes no sense; give 0 or more")
+        self.saved.vocabulary.require(prompt)
+        for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
+            if limit is not None and len(prompt) > limit:
+                raise CorpusError(f"the prompt has {len(prompt)} characters, more than {flag} {limit}")
+        request = Request(
+            stop=chosen,
+            prompt=self.saved.vocabulary.encode(prompt).astype(np.int64),
+            filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
+            num_chars=num_chars,
+            max_chars=None if num_chars is not None else max_chars,
+            seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
+        )
+        return Sampler(self._stepper, request), request, prompt
+
+    def _sample(self, drawn: Drawn, prompt: str, seed: int) -> Sample:
+        text = self.saved.vocabulary.decode(drawn.symbols)
+        return Sample(text, prompt, drawn.finish_reason, len(text), drawn.log_prob, seed)
+
+
+def load(
+    run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
+) -> Model:
+    """A model from a run (the newest by default), a run's checkpoint, or a path to either.
+
+    checkpoint: "best", "last" or a step. Raises CheckpointError.
+    """
+    found = resolve_checkpoint(None if run is None else str(run), Path(checkpoints), checkpoint)
+    return Model(load_model(found), found.path)
+
+
+def train(
+    *corpus: str | Path,
+    checkpoints: str | Path = CHECKPOINTS,
+    name: str | None = None,
+    overwrite: bool = False,
+    observer: "RunObserver | None" = None,
+    **config: Any,
+) -> Path:
+    """Trains a model and returns its run directory. `config` are the fields of `TrainConfig`.
+
+    `stop` may be one name or several. Nothing is shown unless an observer is given. Raises UsageError for a
+    value out of bounds, and whatever else `charrnn train` reports.
+    """
+    from charrnn.tasks.observer import SilentObserver
+    from charrnn.tasks.train import start_run
+
+    outcome = start_run(
+        train_config(corpus=corpus, **config),
+        root=Path(checkpoints),
+        observer=observer or SilentObserver(),
+        name=name,
+        overwrite=overwrite,
+    )
+    return outcome.run
+
+
+def train_config(**values: Any) -> TrainConfig:
+    """A checked configuration. Raises UsageError that names the field, what came and what was expected."""
+    values = {key: value for key, value in values.items() if value is not None}
+    values["corpus"] = [str(path) for path in values.get("corpus", ())]
+    stop = values.get("stop", "eos")
+    values["stop"] = [stop] if isinstance(stop, str) else list(stop)
+    unknown = values.keys() - TrainConfig.__dataclass_fields__.keys()
+    if unknown:
+        raise UsageError(f"there is no option {min(unknown)!r}")
+    try:
+        config = msgspec.convert(values, type=TrainConfig, strict=True)
+    except msgspec.ValidationError as error:
+        raise UsageError(str(error)) from error
+    if "none" in config.stop and len(config.stop) > 1:
+        raise UsageError("--stop none cannot be combined: a model without an end has no other way to end")
+    if len(set(config.stop)) < len(config.stop):
+        raise UsageError("--stop names a mechanism twice")
+    if sum(value is not None for value in (config.minutes, config.epochs, config.steps)) > 1:
+        raise UsageError("give one budget: --minutes, --epochs or --steps")
+    return config

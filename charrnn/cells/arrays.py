@@ -1,0 +1,172 @@
+"""The array operations whose names differ between NumPy and torch, dispatched by the argument's type.
+
+Every equation of charrnn is written once with these, operators, `@`, slices and Python floats, and nothing
+in place. NumPy runs it to sample and score; torch runs the very same lines under autograd to train. torch
+is never imported here on behalf of NumPy arrays.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""A `numpy.ndarray` or a `torch.Tensor`; the two share no type that says what both can do."""
+
+Params: TypeAlias = dict[str, Array]
+
+
+class OneHot(NamedTuple):
+    """Symbols as one-hot vectors beside dense features, x = [onehot(ids), features], never materialised.
+
+    ids: (...,) integers in 0 … size; the id `size` is the zero vector.
+    features: (..., F), or None for F = 0.
+    """
+
+    ids: Array
+    size: int
+    features: Array | None = None
+
+
+def is_numpy(x: Array) -> bool:
+    return isinstance(x, np.ndarray)
+
+
+def linear(x: Array | OneHot, weight: Array) -> Array:
+    """x Wᵀ, shape (..., G), for x (..., I) and W (G, I); for one-hot symbols, rows of Wᵀ as a table."""
+    if not isinstance(x, OneHot):
+        return x @ weight.T
+    table = weight[:, : x.size].T
+    result = rows(concat([table, zeros_like(table[:1])], axis=0), x.ids)
+    return result if x.features is None else result + x.features @ weight[:, x.size :].T
+
+
+def dense(x: Array | OneHot, like: Array) -> Array:
+    """x as an array (..., I) of the type of `like`, for kernels that know no one-hot input (torch only)."""
+    if not isinstance(x, OneHot):
+        return x
+    from torch.nn.functional import one_hot
+
+    vectors = one_hot(x.ids, x.size + 1)[..., : x.size].to(like.dtype)
+    return vectors if x.features is None else concat([vectors, x.features], axis=-1)
+
+
+def rows(table: Array, ids: Array) -> Array:
+    """table[ids], shape (..., G), for a table (R, G) and integers (...,)."""
+    if isinstance(table, np.ndarray):
+        return table[ids]
+    from torch.nn.functional import embedding
+
+    return embedding(ids, table)
+
+
+def tanh(x: Array) -> Array:
+    return np.tanh(x) if isinstance(x, np.ndarray) else x.tanh()
+
+
+def sigmoid(x: Array) -> Array:
+    return 0.5 * tanh(0.5 * x) + 0.5
+
+
+def exp(x: Array) -> Array:
+    return np.exp(x) if isinstance(x, np.ndarray) else x.exp()
+
+
+def log(x: Array) -> Array:
+    return np.log(x) if isinstance(x, np.ndarray) else x.log()
+
+
+def log1p(x: Array) -> Array:
+    return np.log1p(x) if isinstance(x, np.ndarray) else x.log1p()
+
+
+def softplus(x: Array) -> Array:
+    """ln(1 + eˣ) without overflow; −softplus(−x) is ln σ(x)."""
+    if isinstance(x, np.ndarray):
+        return np.logaddexp(x, np.zeros((), x.dtype))
+    return x.logaddexp(zeros_like(x))
+
+
+def logsumexp(x: Array) -> Array:
+    """ln Σ eˣ over the last axis, shape (...)."""
+    if isinstance(x, np.ndarray):
+        largest = np.max(x, axis=-1, keepdims=True)
+        return np.log(np.sum(np.exp(x - largest), axis=-1)) + largest[..., 0]
+    return x.logsumexp(-1)
+
+
+def log_softmax(x: Array) -> Array:
+    """x − ln Σ eˣ over the last axis, same shape as x."""
+    if isinstance(x, np.ndarray):
+        shifted = x - np.max(x, axis=-1, keepdims=True)
+        return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+    return x.log_softmax(-1)
+
+
+def take_last(x: Array, ids: Array) -> Array:
+    """x[..., ids], one entry a row, shape (...), for x (..., V) and integers (...)."""
+    if isinstance(x, np.ndarray):
+        return np.take_along_axis(x, ids[..., None], axis=-1)[..., 0]
+    return x.gather(-1, ids[..., None])[..., 0]
+
+
+def where(condition: Array, x: Array | float, y: Array | float) -> Array:
+    if isinstance(condition, np.ndarray):
+        return np.where(condition, x, y)
+    import torch
+
+    return torch.where(condition, x, y)
+
+
+def spread(mask: Array, values: Array) -> Array:
+    """The values, in order, where the mask is true, and zero elsewhere; the shape of the mask."""
+    if isinstance(values, np.ndarray):
+        result = np.zeros(mask.shape, values.dtype)
+        result[mask] = values
+        return result
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+
+def concat(arrays: Sequence[Array], axis: int) -> Array:
+    if isinstance(arrays[0], np.ndarray):
+        return np.concatenate(arrays, axis=axis)
+    import torch
+
+    return torch.cat(list(arrays), dim=axis)
+
+
+def stack(arrays: Sequence[Array]) -> Array:
+    """The arrays along a new first axis."""
+    if isinstance(arrays[0], np.ndarray):
+        return np.stack(arrays)
+    import torch
+
+    return torch.stack(list(arrays))
+
+
+def zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros of the library, number type and device of `like`."""
+    return np.zeros(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_zeros(shape)
+
+
+def zeros_like(x: Array) -> Array:
+    return zeros(tuple(x.shape), x)
+
+
+def floats(x: Array, like: Array) -> Array:
+    """x in the number type of `like`."""
+    return x.astype(like.dtype) if isinstance(x, np.ndarray) else x.to(like.dtype)
+
+
+def integers(x: Array) -> Array:
+    """x as 64-bit integers, which both libraries take as indices."""
+    return x.astype(np.int64) if isinstance(x, np.ndarray) else x.long()
+
+
+def asarray(values: Any, like: Array) -> Array:
+    """Numbers as an array of the library and device of `like`, in their own number type."""
+    if isinstance(like, np.ndarray):
+        return np.asarray(values)
+    import torch
+
+    return torch.as_tensor(values, device=like.device)

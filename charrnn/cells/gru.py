@@ -1,0 +1,105 @@
+"""The gated recurrent unit: one gate both forgets and admits, another resets what the candidate sees."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Array, OneHot, Params, concat, dense, linear, sigmoid, tanh, zeros
+from charrnn.cells.cell import Kernel, uniform_init
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class GRUState(NamedTuple):
+    """h: (B, H), the hidden units."""
+
+    h: Array
+
+
+@dataclass(frozen=True)
+class GRU:
+    """r, z = the first two parts of b + W h(t−1) + U x(t), both through σ, then
+
+        n(t) = tanh(b_n + U_n x(t) + W_n (r h(t−1)))          reset = "before", as the book has it
+        n(t) = tanh(b_n + U_n x(t) + r (W_n h(t−1) + d))      reset = "after"
+        h(t) = z h(t−1) + (1 − z) n(t)
+
+    U = `weight_ih` (3H, I), W = `weight_hh` (3H, H), b = `bias` (3H,), d = `bias_hn` (H,) which only "after"
+    has; gates in torch's order: reset, update, candidate. z is the book's u, the memory's share. "after" is
+    the default because torch's fused kernel computes it: it trains about three times faster than a step loop
+    on small batches, and no difference in quality is known. |h| ≤ 1 (a mean of values within ±1), so with
+    finite weights every logit is bounded and the probability of stopping stays above a positive constant.
+
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.2, equations 10.45 to 10.47;
+    the candidate uses tanh, as Cho et al. 2014 and torch do.
+    """
+
+    input_size: int
+    hidden_size: int
+    reset: Literal["after", "before"] = "after"
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        H, I = self.hidden_size, self.input_size  # noqa: E741
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (3 * H, I),
+            "weight_hh": (3 * H, H),
+            "bias": (3 * H,),
+        }
+        return {**shapes, "bias_hn": (H,)} if self.reset == "after" else shapes
+
+    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
+
+    def zero_state(self, batch_size: int, like: Array) -> GRUState:
+        return GRUState(zeros((batch_size, self.hidden_size), like))
+
+    def project(self, params: Params, x: Array | OneHot) -> Array:
+        return linear(x, params["weight_ih"]) + params["bias"]
+
+    def step(self, params: Params, projected: Array, state: GRUState) -> tuple[Array, GRUState]:
+        H, W, h = self.hidden_size, params["weight_hh"], state.h
+        if self.reset == "after":
+            recurrent = h @ W.T
+            gates = sigmoid(projected[..., : 2 * H] + recurrent[..., : 2 * H])
+            r, z = gates[..., :H], gates[..., H:]
+            n = tanh(projected[..., 2 * H :] + r * (recurrent[..., 2 * H :] + params["bias_hn"]))
+        else:
+            gates = sigmoid(projected[..., : 2 * H] + h @ W[: 2 * H].T)
+            r, z = gates[..., :H], gates[..., H:]
+            n = tanh(projected[..., 2 * H :] + (r * h) @ W[2 * H :].T)
+        h = n + z * (h - n)
+        return h, GRUState(h)
+
+    def kernel(self) -> Kernel | None:
+        return self._fused if self.reset == "after" else None
+
+    def _fused(self, params: Params, x: Array | OneHot, state: GRUState) -> tuple[Array, GRUState]:
+        from torch.func import functional_call
+
+        H = self.hidden_size
+        weights = {
+            "weight_ih_l0": params["weight_ih"],
+            "weight_hh_l0": params["weight_hh"],
+            "bias_ih_l0": params["bias"],
+            "bias_hh_l0": concat([zeros((2 * H,), state.h), params["bias_hn"]], axis=0),
+        }
+        module = _module(self.input_size, H)
+        outputs, h = functional_call(module, weights, (dense(x, state.h), state.h[None]))
+        return outputs, GRUState(h[0])
+
+
+@cache
+def _module(input_size: int, hidden_size: int) -> "nn.GRU":
+    """A module without storage: `functional_call` brings the weights."""
+    from torch import nn
+
+    return nn.GRU(input_size, hidden_size, device="meta")

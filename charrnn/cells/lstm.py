@@ -1,0 +1,101 @@
+"""Long short-term memory: a linear self-loop whose weight, input and output are gated."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Array, OneHot, Params, dense, linear, sigmoid, tanh, zeros
+from charrnn.cells.cell import Kernel, uniform_init
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LSTMState(NamedTuple):
+    """h: (B, H), the output; c: (B, H), the memory (the book's s)."""
+
+    h: Array
+    c: Array
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """i, f, g, o = the four parts of b + W h(t−1) + U x(t), then
+
+        c(t) = σ(f) c(t−1) + σ(i) tanh(g)
+        h(t) = σ(o) tanh(c(t))
+
+    U = `weight_ih` (4H, I), W = `weight_hh` (4H, H), b = `bias` (4H,), gates in torch's order: input,
+    forget, candidate, output. The book writes f for the forget gate, g for the input gate, q for the output
+    gate and s for c. The forget gate's bias starts at `forget_bias`: with 1 a fresh memory keeps 73 % a
+    step instead of 50 % (Jozefowicz, Zaremba and Sutskever 2015). |h| ≤ 1, so with finite weights every
+    logit is bounded and the probability of stopping stays above a positive constant, although c is not.
+
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.1, equations 10.40 to 10.44;
+    the candidate uses tanh, as in torch.
+    """
+
+    input_size: int
+    hidden_size: int
+    forget_bias: float = 1.0
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        H, I = self.hidden_size, self.input_size  # noqa: E741
+        return {"weight_ih": (4 * H, I), "weight_hh": (4 * H, H), "bias": (4 * H,)}
+
+    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        H = self.hidden_size
+        params = uniform_init(rng, self.shapes, H**-0.5)
+        params["bias"][H : 2 * H] = self.forget_bias
+        return params
+
+    def zero_state(self, batch_size: int, like: Array) -> LSTMState:
+        zero = zeros((batch_size, self.hidden_size), like)
+        return LSTMState(zero, zero)
+
+    def project(self, params: Params, x: Array | OneHot) -> Array:
+        return linear(x, params["weight_ih"]) + params["bias"]
+
+    def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
+        H = self.hidden_size
+        gates = projected + state.h @ params["weight_hh"].T
+        input_forget = sigmoid(gates[..., : 2 * H])
+        candidate = tanh(gates[..., 2 * H : 3 * H])
+        output = sigmoid(gates[..., 3 * H :])
+        c = input_forget[..., H:] * state.c + input_forget[..., :H] * candidate
+        h = output * tanh(c)
+        return h, LSTMState(h, c)
+
+    def kernel(self) -> Kernel | None:
+        return self._fused
+
+    def _fused(self, params: Params, x: Array | OneHot, state: LSTMState) -> tuple[Array, LSTMState]:
+        from torch.func import functional_call
+
+        weights = {
+            "weight_ih_l0": params["weight_ih"],
+            "weight_hh_l0": params["weight_hh"],
+            "bias_ih_l0": params["bias"],
+            "bias_hh_l0": zeros((4 * self.hidden_size,), state.h),
+        }
+        module = _module(self.input_size, self.hidden_size)
+        outputs, (h, c) = functional_call(
+            module, weights, (dense(x, state.h), (state.h[None], state.c[None]))
+        )
+        return outputs, LSTMState(h[0], c[0])
+
+
+@cache
+def _module(input_size: int, hidden_size: int) -> "nn.LSTM":
+    """A module without storage: `functional_call` brings the weights."""
+    from torch import nn
+
+    return nn.LSTM(input_size, hidden_size, device="meta")

@@ -1,0 +1,81 @@
+"""The vanilla recurrent network: hidden-to-hidden connections and a tanh."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Array, OneHot, Params, dense, linear, tanh, zeros
+from charrnn.cells.cell import Kernel, uniform_init
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TanhState(NamedTuple):
+    """h: (B, H), the hidden units."""
+
+    h: Array
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """h(t) = tanh(b + W h(t−1) + U x(t)).
+
+    U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,). The readout o = c + V h and the softmax
+    belong to the model. |h| ≤ 1, so with finite weights every logit is bounded and the probability of
+    stopping stays above a positive constant: a model that ends by EOS or halt is proper.
+
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, equations 10.8 and 10.9.
+    """
+
+    input_size: int
+    hidden_size: int
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        H, I = self.hidden_size, self.input_size  # noqa: E741
+        return {"weight_ih": (H, I), "weight_hh": (H, H), "bias": (H,)}
+
+    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
+
+    def zero_state(self, batch_size: int, like: Array) -> TanhState:
+        return TanhState(zeros((batch_size, self.hidden_size), like))
+
+    def project(self, params: Params, x: Array | OneHot) -> Array:
+        return linear(x, params["weight_ih"]) + params["bias"]
+
+    def step(self, params: Params, projected: Array, state: TanhState) -> tuple[Array, TanhState]:
+        h = tanh(projected + state.h @ params["weight_hh"].T)
+        return h, TanhState(h)
+
+    def kernel(self) -> Kernel | None:
+        return self._fused
+
+    def _fused(self, params: Params, x: Array | OneHot, state: TanhState) -> tuple[Array, TanhState]:
+        from torch.func import functional_call
+
+        weights = {
+            "weight_ih_l0": params["weight_ih"],
+            "weight_hh_l0": params["weight_hh"],
+            "bias_ih_l0": params["bias"],
+            "bias_hh_l0": zeros((self.hidden_size,), state.h),
+        }
+        module = _module(self.input_size, self.hidden_size)
+        outputs, h = functional_call(module, weights, (dense(x, state.h), state.h[None]))
+        return outputs, TanhState(h[0])
+
+
+@cache
+def _module(input_size: int, hidden_size: int) -> "nn.RNN":
+    """A module without storage: `functional_call` brings the weights."""
+    from torch import nn
+
+    return nn.RNN(input_size, hidden_size, device="meta")

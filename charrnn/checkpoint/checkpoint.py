@@ -1,0 +1,126 @@
+"""One saved step of a run: a directory that loads on its own, wherever it is copied.
+
+Every byte handed out has been checked against the manifest. What a configuration or a tensor means is the
+caller's business: types and shapes come as arguments.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from charrnn.checkpoint.manifest import MANIFEST, FileEntry, Manifest, open_listed, read_manifest
+from charrnn.checkpoint.reading import check_json_size, decode_json, encode_json
+from charrnn.checkpoint.tensors import read_tensors
+from charrnn.errors import CheckpointError
+
+T = TypeVar("T")
+
+CONFIG = "config.json"
+VOCAB = "vocab.json"
+MODEL = "model.safetensors"
+TRAINING_STATE = "training_state.safetensors"
+TRAINER_STATE = "trainer_state.json"
+
+_REQUIRED = (CONFIG, VOCAB, MODEL)
+_NAME = re.compile(r"checkpoint-(\d{8,15})")
+_BLOCK = 1 << 20
+
+
+def checkpoint_name(step: int) -> str:
+    return f"checkpoint-{step:08d}"
+
+
+def step_of(name: str) -> int | None:
+    """The step that a directory's name says it holds; None for a name that `checkpoint_name` never gives."""
+    match = _NAME.fullmatch(name)
+    step = int(match[1]) if match else None
+    return step if step is not None and checkpoint_name(step) == name else None
+
+
+class _Vocabulary(Struct, frozen=True):
+    symbols: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=1)]], Meta(min_length=1, max_length=0x110000)
+    ]
+
+
+def encode_vocab(symbols: Sequence[str]) -> bytes:
+    """The bytes of vocab.json for `symbols`, single characters, which are stored by code point."""
+    return encode_json(_Vocabulary(sorted(symbols)))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint directory whose manifest has been read. Every method raises CheckpointError."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> "Checkpoint":
+        manifest = read_manifest(path)
+        for name in _REQUIRED:
+            if name not in manifest.files:
+                raise CheckpointError(f"{path}: {MANIFEST} does not list {name}, so this is no whole checkpoint")
+        if step_of(path.name) not in (None, manifest.step):
+            raise CheckpointError(
+                f"{path}: {MANIFEST} says step {manifest.step}; the checkpoint was renamed or damaged"
+            )
+        return cls(path, manifest)
+
+    @property
+    def step(self) -> int:
+        return self.manifest.step
+
+    @property
+    def model_sha256(self) -> str:
+        return self.manifest.files[MODEL].sha256
+
+    def config(self, as_type: type[T]) -> T:
+        return self.json(CONFIG, as_type)
+
+    def vocab(self) -> list[str]:
+        """The model's characters, unique and by code point: symbol id i is the i-th."""
+        symbols = self.json(VOCAB, _Vocabulary).symbols
+        if any(first >= second for first, second in pairwise(symbols)):
+            raise CheckpointError(
+                f"{self.path / VOCAB}: symbols must be unique and in the order of their code points"
+            )
+        return symbols
+
+    def tensors(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """The model's parameters, float32, which must have exactly these names and shapes."""
+        return self._read_tensors(MODEL, shapes)
+
+    def training_tensors(self) -> dict[str, np.ndarray]:
+        """The arrays of the training state; how much is read is bounded by the size of the file alone."""
+        return self._read_tensors(TRAINING_STATE, None)
+
+    def json(self, name: str, as_type: type[T]) -> T:
+        entry, path = self._entry(name), self.path / name
+        check_json_size(entry.size, path)
+        with open_listed(path, entry) as read:
+            data = read(entry.size)
+        return decode_json(data, as_type, path)
+
+    def verify(self) -> None:
+        """Read every file and compare it with the manifest."""
+        for name, entry in self.manifest.files.items():
+            with open_listed(self.path / name, entry) as read:
+                while read(_BLOCK):
+                    pass
+
+    def _read_tensors(self, name: str, shapes: Mapping[str, tuple[int, ...]] | None) -> dict[str, np.ndarray]:
+        entry, path = self._entry(name), self.path / name
+        with open_listed(path, entry) as read:
+            return read_tensors(read, entry.size, path, shapes)
+
+    def _entry(self, name: str) -> FileEntry:
+        if name not in self.manifest.files:
+            raise CheckpointError(f"{self.path}: this checkpoint was saved without {name}")
+        return self.manifest.files[name]

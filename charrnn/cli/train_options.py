@@ -1,0 +1,189 @@
+"""The options of `charrnn train`: one for each field of `TrainConfig`, its bounds and choices read from there."""
+
+import difflib
+import re
+import tomllib
+import types
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import click
+import msgspec
+
+from charrnn.cli.options import MAX_SEED, Number, option, ordered_stops
+from charrnn.config import STOP_NAMES, TrainConfig
+from charrnn.errors import UsageError
+
+BUDGETS = ("minutes", "epochs", "steps")
+
+MODEL, STOPPING, TEXT = "Model", "How texts end", "Text"
+BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
+
+# Field, heading, help. None as a default means that it is chosen to fit the corpus, unless said otherwise.
+_SETTINGS: list[tuple[str, str, str]] = [
+    ("minutes", BUDGET, "Wall time from the first to the last step."),
+    ("epochs", BUDGET, "Passes over the training text; may be a fraction."),
+    ("steps", BUDGET, "Optimisation steps."),
+    ("cell", MODEL, "Recurrent cell."),
+    ("hidden_size", MODEL, "Units of a layer."),
+    ("num_layers", MODEL, "Layers."),
+    ("dropout", MODEL, "Share of each layer's outputs that is dropped in training."),
+    ("initial_state", MODEL, "State before the first character."),
+    ("forget_bias", MODEL, "Of lstm: the forget gate's first bias."),
+    ("gru_reset", MODEL, "Of gru: reset gate after or before the matrix product."),
+    ("split", TEXT, "What a sequence is; auto looks at the text and says what it chose."),
+    ("order", TEXT, "Are sequences independent, as names are, or ordered, as in a book?"),
+    ("encoding", TEXT, "Text encoding of the files."),
+    ("valid", TEXT, "Validation text, instead of a part of the corpus."),
+    ("valid_fraction", TEXT, "Share of the corpus for validation."),
+    ("test_fraction", TEXT, "Share of the corpus for `charrnn eval`."),
+    ("batch_size", OPTIMISATION, "Sequences, or lanes of a text, side by side."),
+    ("bptt_steps", OPTIMISATION, "Characters between truncations of the gradient."),
+    ("learning_rate", OPTIMISATION, "Peak rate; it falls over the budget."),
+    ("weight_decay", OPTIMISATION, "Decoupled weight decay."),
+    ("grad_clip", OPTIMISATION, "Largest norm of a gradient."),
+    ("eval_every", OPTIMISATION, "Steps between validations."),
+    ("patience", OPTIMISATION, "Stop after this many validations without a gain."),
+    ("save_every", RUN, "Steps between saves beside those at validations."),
+    ("keep", RUN, "Checkpoints to keep, beside the best."),
+    ("seed", RUN, "Of every random choice."),
+    ("threads", RUN, "CPU threads."),
+    ("device", RUN, "cpu, cuda or auto."),
+    ("init_from", RUN, "Begin with the weights of another run where they fit."),
+]
+
+_WHEN_NONE = {
+    "minutes": None,
+    "epochs": None,
+    "steps": None,
+    "valid": None,
+    "init_from": None,
+    "patience": "never",
+    "eval_every": "ten times a run",
+    "save_every": "once a minute",
+    "valid_fraction": "5 %, at most 500,000 characters",
+    "test_fraction": "5 %, at most 500,000 characters",
+    "seed": "random",
+}
+_METAVARS = {"valid": "FILE", "init_from": "RUN", "device": "NAME", "encoding": "NAME"}
+
+
+def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """All options that set a field of the configuration, under the field's name."""
+    for name, heading, help in reversed(_SETTINGS):
+        function = _setting(name, heading, help)(function)
+        if name == "split":
+            function = _stop(function)
+    return function
+
+
+def given_settings(ctx: click.Context, config_file: str | None) -> dict[str, Any]:
+    """The configuration values that were asked for explicitly: the command line's, else the file's."""
+    on_line = {
+        field.name: ctx.params[field.name]
+        for field in fields(TrainConfig)
+        if ctx.get_parameter_source(field.name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if "stop" in on_line:
+        on_line["stop"] = ordered_stops(on_line["stop"])
+    in_file = read_config_file(config_file) if config_file is not None else {}
+    if any(budget in on_line for budget in BUDGETS):
+        in_file = {key: value for key, value in in_file.items() if key not in BUDGETS}
+    given = in_file | on_line
+    asked = [f"--{budget}" for budget in BUDGETS if budget in given]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(asked)} set one budget; give one of them", ctx)
+    return given
+
+
+def read_config_file(path: str) -> dict[str, Any]:
+    """The values of a TOML file whose keys are fields of `TrainConfig`. Raises UsageError."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode()
+        values = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte offset {error.start}; TOML is always UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    hints = _hints()
+    for key, value in values.items():
+        where = f"{path}{_line_of(key, text)}"
+        if key not in hints:
+            close = difflib.get_close_matches(key, hints, n=1)
+            meant = f"did you mean {close[0]}?" if close else "`charrnn train -h` lists the options"
+            raise UsageError(f"{where}: no setting is called {key!r}; {meant}")
+        try:
+            values[key] = msgspec.convert(value, type=hints[key], strict=True)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{where}: {key}: {error}") from error
+    return values
+
+
+def _line_of(key: str, text: str) -> str:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+            return f", line {number}"
+    return ""
+
+
+def _setting(name: str, heading: str, help: str) -> Callable[..., Any]:
+    default = TrainConfig.__dataclass_fields__[name].default
+    return option(
+        "--" + name.replace("_", "-"),
+        name,
+        type=_click_type(_hints()[name]) if name != "seed" else click.IntRange(0, MAX_SEED),
+        default=default,
+        show_default=_WHEN_NONE.get(name, "fits the corpus") if default is None else True,
+        metavar=_METAVARS.get(name),
+        group=heading,
+        help=help,
+    )
+
+
+_stop = option(
+    "--stop",
+    type=click.Choice([*STOP_NAMES, "all"]),
+    multiple=True,
+    default=TrainConfig.__dataclass_fields__["stop"].default,
+    show_default=True,
+    group=STOPPING,
+    help="A symbol that ends the text (eos), an output that may halt it, or its length drawn first; repeat it, or "
+    "say all, for a model with several; none for an endless stream.",
+)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(TrainConfig, include_extras=True)
+
+
+def _click_type(hint: Any) -> click.ParamType:
+    """The type of an option, with the bounds and choices of a field's annotation."""
+    parts = _without_none(hint)
+    choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
+    if choices:
+        return click.Choice(choices)
+    (part,) = parts
+    bounds: dict[str, Any] = {}
+    for meta in getattr(part, "__metadata__", ()):
+        bounds = {
+            "min": meta.ge if meta.gt is None else meta.gt,
+            "max": meta.le if meta.lt is None else meta.lt,
+            "min_open": meta.gt is not None,
+            "max_open": meta.lt is not None,
+        }
+    plain = getattr(part, "__origin__", part)
+    if plain is int:
+        return click.IntRange(**bounds)
+    return Number(**bounds) if plain is float else click.STRING
+
+
+def _without_none(hint: Any) -> list[Any]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return [part for arg in get_args(hint) for part in _without_none(arg)]
+    return [] if hint is type(None) else [hint]

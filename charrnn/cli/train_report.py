@@ -1,0 +1,170 @@
+"""What is said of a training run before, while and after it runs, in words and figures. Draws nothing."""
+
+import math
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.checkpoint import list_runs
+from charrnn.cli.words import bits, clock, count, model_words
+from charrnn.config import ResolvedConfig
+
+if TYPE_CHECKING:
+    from charrnn.tasks.observer import Begun
+    from charrnn.tasks.train import Outcome
+    from charrnn.training.loop import Metrics, Progress
+
+Facts = list[tuple[str, str]]
+"""Pairs of label and text; an empty label goes on with the fact before."""
+
+MOST_FILES = 3
+
+
+def opening(begun: "Begun", *, budget_given: bool) -> Facts:
+    """What is about to be trained, on what, and why that way."""
+    record, dataset, parts = begun.record, begun.dataset, begun.dataset.parts
+    config, sequences = record.config, dataset.corpus.sequences
+    size = f"{count(sequences.num_chars, 'character')} in {count(len(sequences), 'sequence')}"
+    facts = [("Corpus", f"{_files(record.corpus_files)}: {size}")]
+    facts += [("", note) for note in dataset.notes]
+    sizes = f"{parts.train.num_chars:,} to train on, {parts.valid.num_chars:,} to validate, "
+    sizes += f"{parts.test.num_chars:,} to test; {count(dataset.vocabulary.size, 'symbol')}"
+    model = model_words(config, record.num_parameters)
+    chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
+    budget = f"{_budget(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
+    resumed = "" if begun.resumed_at is None else f", going on at step {begun.resumed_at:,}"
+    facts += [("Characters", sizes), ("Model", model), ("Budget", budget), ("Run", f"{begun.run}{resumed}")]
+    return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config.threads))]
+
+
+def position(progress: "Progress", metrics: "Metrics", seconds_left: float | None) -> str:
+    """How far the run is."""
+    total = progress.schedule.steps
+    of = "" if total is None else f"/{total:,}"
+    left = "" if seconds_left is None else f", {clock(seconds_left)} left"
+    return f"step {progress.step:,}{of}  epoch {metrics.epoch:.2f}  {clock(metrics.elapsed_seconds)}{left}"
+
+
+def figures(loss: float, progress: "Progress", metrics: "Metrics") -> str:
+    """How good the model is, and how fast it learns; `loss` in nats per character."""
+    best = "" if progress.best_loss is None else f"  best {bits(progress.best_loss):.3f} bits/char"
+    return f"train {_nats_and_bits(loss)}{best}  {metrics.chars_per_second:,.0f} chars/s"
+
+
+def share_done(progress: "Progress", seconds_left: float | None) -> float:
+    """Of the budget, 0 to 1."""
+    if progress.schedule.steps is not None:
+        return progress.step / progress.schedule.steps
+    total = progress.elapsed_seconds + (seconds_left or 0.0)
+    return progress.elapsed_seconds / total if total else 0.0
+
+
+def validation_line(progress: "Progress", trained: float | None, loss: float, improved: bool) -> str:
+    """Losses in nats per character; a star marks the best so far."""
+    train = "" if trained is None else f"  train {trained:.3f}"
+    return f"step {progress.step:,}{train}  valid {_nats_and_bits(loss)}{' *' if improved else ''}"
+
+
+def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", root: Path) -> Facts:
+    """What came of it, and what to type next."""
+    progress, config = outcome.progress, begun.record.config
+    done = f"{count(progress.step, 'step')}, {clock(progress.elapsed_seconds)}"
+    if last is not None:
+        done += f", {last.epoch:.2f} epochs"
+    facts = [
+        ("Run", str(outcome.run)),
+        ("Model", model_words(config, begun.record.num_parameters)),
+        ("Trained", done + _why_it_ended(progress, config, begun.resumed_at)),
+    ]
+    if last is not None:
+        facts.append(("Training", _quality(last.loss)))
+    if progress.best_loss is not None:
+        facts.append(("Validation", f"{_quality(progress.best_loss)} (step {progress.best_step:,})"))
+    first, *others = next_commands(outcome.run, config, root)
+    return [*facts, ("Next", first), *(("", other) for other in others)]
+
+
+def next_commands(run: Path, config: ResolvedConfig, root: Path) -> list[str]:
+    """Commands that use the run; they name it only where another one is newer."""
+    newest = list_runs(root)[:1]
+    name = [] if newest and newest[0].path == run else [run.name]
+    extra = ["--num-chars", "500"] if config.stop == ("none",) else []
+    if config.order == "independent" and not extra:
+        extra = ["-n", "10"]
+    where = _where(root)
+    return [shlex.join(["charrnn", "sample", *name, *extra, *where]), shlex.join(["charrnn", "eval", *name, *where])]
+
+
+def resume_command(run: Path, root: Path) -> str:
+    return shlex.join(["charrnn", "train", "--resume", "--name", run.name, *_where(root)])
+
+
+def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None") -> dict[str, Any]:
+    """The fields of `charrnn train --json`."""
+    progress = outcome.progress
+    return {
+        "run": outcome.run.name,
+        "path": str(outcome.run),
+        "finished": outcome.finished,
+        "early_stopped": progress.early_stopped,
+        "steps": progress.step,
+        "epochs": None if last is None else last.epoch,
+        "elapsed_seconds": progress.elapsed_seconds,
+        "loss": None if last is None else last.loss,
+        "best_step": progress.best_step,
+        "best_loss": progress.best_loss,
+        "best_bits_per_char": None if progress.best_loss is None else bits(progress.best_loss),
+        "num_parameters": begun.record.num_parameters,
+        "stop": begun.record.config.stop,
+        "seed": begun.record.config.seed,
+    }
+
+
+def _files(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:MOST_FILES])
+    return shown if len(names) <= MOST_FILES else f"{len(names):,} files ({shown}, …)"
+
+
+def _budget(config: ResolvedConfig) -> str:
+    if config.minutes is not None:
+        return f"{config.minutes:g} minute{'s' if config.minutes != 1 else ''}"
+    if config.epochs is not None:
+        return f"{config.epochs:g} epoch{'s' if config.epochs != 1 else ''}"
+    return count(config.steps or 0, "step")
+
+
+def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int | None) -> str:
+    if progress.early_stopped:
+        return f"; ended early: {count(config.patience or 0, 'validation')} without a gain (--patience)"
+    total = progress.schedule.steps
+    if total is not None and progress.step == resumed_at == total:
+        return "; it was finished already"
+    if total is not None and progress.step < total and config.minutes is not None:
+        return f"; the machine slowed down: {total:,} steps were planned, the time is up"
+    return ""
+
+
+def _busy(threads: int) -> list[str]:
+    """A notice where other work takes cores that the threads would need."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    if threads == 1 or load + threads < cores + 0.7:
+        return []
+    free = max(1, min(threads - 1, cores - round(load)))
+    return [
+        f"load average {load:.1f} on {count(cores, 'core')}: other work is running, and threads that wait for one "
+        f"another lose much of their time; --threads {free} may be faster"
+    ]
+
+
+def _where(root: Path) -> list[str]:
+    return [] if root == Path("checkpoints") else ["--checkpoints", str(root)]
+
+
+def _nats_and_bits(loss: float) -> str:
+    return f"{loss:.3f} nats/char = {bits(loss):.3f} bits/char"
+
+
+def _quality(loss: float) -> str:
+    return f"{_nats_and_bits(loss)}, perplexity {math.exp(min(loss, 700)):.3f}"

@@ -1,0 +1,49 @@
+"""Numbers, times and models in the words that every command uses."""
+
+import math
+
+from charrnn.config import StopName, TrainConfig
+
+ENDINGS: dict[StopName, str] = {"eos": "EOS", "halt": "a halt output", "length": "a length drawn first"}
+
+
+def bits(nats: float) -> float:
+    return nats / math.log(2)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 step`, `1,000 steps`."""
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def clock(seconds: float) -> str:
+    """`0:05`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(num_bytes: int) -> str:
+    """`512 B`, `1.5 MB`."""
+    value, unit = float(num_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def shape(cell: str, num_layers: int, hidden_size: int | None) -> str:
+    """`lstm 1 x 128`: the cell, its layers and their units."""
+    return f"{cell} {num_layers} x {hidden_size}"
+
+
+def endings(stops: tuple[StopName, ...]) -> str:
+    """How the texts of a model end."""
+    named = [ENDINGS[stop] for stop in stops if stop in ENDINGS]
+    return f"texts end by {' or '.join(named)}" if named else "texts have no end"
+
+
+def model_words(config: TrainConfig, num_parameters: int) -> str:
+    what = shape(config.cell, config.num_layers, config.hidden_size)
+    return f"{what}, {count(num_parameters, 'parameter')}; {endings(config.stop)} (--stop {' '.join(config.stop)})"

@@ -1,0 +1,133 @@
+"""The names and settings that every layer shares. Imports nothing heavy.
+
+`TrainConfig` is what a person asks for: its fields are the flags of `charrnn train`, the keys of a
+`--config` file, the keywords of `charrnn.train` and the `config` of `run.json`. `ModelConfig` is what a
+checkpoint must say of itself to be rebuilt: the `config.json` beside its weights.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta
+
+CellName = Literal["tanh", "lstm", "gru"]
+StopName = Literal["eos", "halt", "length", "none"]
+SplitName = Literal["line", "paragraph", "file"]
+OrderName = Literal["independent", "ordered"]
+InitialState = Literal["zero", "learned"]
+
+CELL_NAMES: tuple[str, ...] = get_args(CellName)
+STOP_NAMES: tuple[str, ...] = get_args(StopName)
+SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
+ORDER_NAMES: tuple[str, ...] = get_args(OrderName)
+INITIAL_STATES: tuple[str, ...] = get_args(InitialState)
+
+ENDING_STOPS: tuple[StopName, ...] = ("eos", "halt", "length")
+"""What `--stop all` means, in the order in which `sample` and `score` prefer them."""
+
+FORMAT_VERSION = 1
+
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A language model's shape, and what is needed to read text as it was trained to.
+
+    The bounds hold for anything read from disk; they stop a hostile file before memory is asked for.
+    """
+
+    model_type: Literal["charrnn"] = "charrnn"
+    format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
+    task: Literal["generate"] = "generate"
+    cell: CellName
+    cell_options: dict[str, Option] = field(default_factory=dict)
+    """Keyword arguments of the cell beyond its sizes, such as `{"reset": "before"}` for a GRU."""
+    vocab_size: Annotated[int, Meta(ge=1, le=0x110000)]
+    hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
+    num_layers: Annotated[int, Meta(ge=1, le=64)]
+    initial_state: InitialState = "zero"
+    stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=4)]
+    length_scale: Positive = 1.0
+    """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
+    split: SplitName
+    order: OrderName
+    separator: Annotated[str, Meta(max_length=8)] = "\n"
+    """What stood between the sequences of the corpus, and stands between samples."""
+    training_chars: Annotated[int, Meta(ge=1)]
+    """Characters in the training split; an unseen character costs ln(training_chars + 1) nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run as it was asked for. `None` leaves the choice to charrnn, which stores what it chose."""
+
+    corpus: tuple[str, ...]
+    valid: str | None = None
+    """Validation text as given, instead of a part of the corpus."""
+    encoding: str = "utf-8"
+    split: SplitName | Literal["auto"] = "auto"
+    order: OrderName | Literal["auto"] = "auto"
+    valid_fraction: Fraction | None = None
+    test_fraction: Fraction | None = None
+
+    cell: CellName = "lstm"
+    hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    num_layers: Annotated[int, Meta(ge=1, le=64)] = 1
+    initial_state: InitialState = "zero"
+    forget_bias: float = 1.0
+    gru_reset: Literal["after", "before"] = "after"
+    dropout: Fraction | None = None
+    stop: tuple[StopName, ...] = ("eos",)
+
+    minutes: Positive | None = None
+    epochs: Positive | None = None
+    steps: Annotated[int, Meta(ge=1)] | None = None
+    batch_size: Annotated[int, Meta(ge=1)] | None = None
+    bptt_steps: Annotated[int, Meta(ge=1)] | None = None
+    learning_rate: Positive | None = None
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    grad_clip: Positive = 1.0
+    eval_every: Annotated[int, Meta(ge=1)] | None = None
+    save_every: Annotated[int, Meta(ge=1)] | None = None
+    keep: Annotated[int, Meta(ge=1)] = 2
+    patience: Annotated[int, Meta(ge=1)] | None = None
+    """Stop after this many validations in a row without a better one."""
+
+    seed: int | None = None
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    device: str = "auto"
+    init_from: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfig(TrainConfig):
+    """A configuration with every choice made but the number of steps that a budget in minutes has yet to find."""
+
+    split: SplitName
+    order: OrderName
+    hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
+    dropout: Fraction
+    batch_size: Annotated[int, Meta(ge=1)]
+    bptt_steps: Annotated[int, Meta(ge=1)]
+    learning_rate: Positive
+    seed: int
+    threads: Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What `run.json` says of a run: enough to know what it was and to read its corpus again."""
+
+    name: str
+    created: str
+    """UTC, ISO 8601."""
+    argv: tuple[str, ...]
+    config: ResolvedConfig
+    versions: dict[str, str]
+    corpus_files: tuple[str, ...]
+    corpus_sha256: str
+    corpus_bytes: int
+    num_parameters: int

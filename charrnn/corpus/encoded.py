@@ -1,0 +1,207 @@
+"""Reads a corpus of any size, in bounded memory, into memory-mapped arrays that are kept for the next time.
+
+Puts `readers`, `splitting` and `store` together. Knows nothing of models.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import SplitName
+from charrnn.corpus.readers import (
+    CHUNK_BYTES,
+    Fingerprint,
+    Source,
+    TextReader,
+    canonical_encoding,
+    expand,
+    fingerprint,
+    read_head,
+)
+from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sequences import Sequences, to_code_points
+from charrnn.corpus.splitting import GROUPINGS, LineFinder, choose_split, separator
+from charrnn.corpus.store import CorpusWriter, FileFacts, load, publish
+from charrnn.errors import CorpusError
+
+FORMAT_VERSION = 1
+"""To be raised when the same text is encoded differently, so that what older versions kept is left alone."""
+
+Progress = Callable[[int, int], object]
+"""Called with the bytes encoded so far and the bytes of the whole corpus."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCorpus:
+    """A corpus, encoded.
+
+    Attributes:
+        sequences: all sequences of all files, in order, over the alphabet of the whole corpus.
+        files: the names of the files.
+        file_offsets: (F + 1,) int64; the sequences of file f are `file_offsets[f]:file_offsets[f + 1]`.
+        sha256: of the files' bytes, one after the other.
+        num_bytes: of the files together.
+        split, split_reason: how sequences were found, and why that way ("" where it was asked for).
+        separator: what stood between sequences, to stand between samples.
+        notes: what a person should know about how the text was read.
+    """
+
+    sequences: Sequences
+    files: tuple[str, ...]
+    file_offsets: NDArray[np.int64]
+    sha256: str
+    num_bytes: int
+    split: SplitName
+    split_reason: str
+    separator: str
+    notes: tuple[str, ...]
+
+
+def encode(
+    paths: Sequence[str | Path],
+    *,
+    split: SplitName | Literal["auto"],
+    encoding: str = "utf-8",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> EncodedCorpus:
+    """Reads files, folders or standard input (`-`) as one corpus, in bounded memory.
+
+    With a folder `cache`, the result is kept there, under a name made of the corpus's bytes and of how they
+    are read, and found again; without one, or where it cannot be written, it lasts as long as it is used.
+    Raises CorpusError for what is missing, unreadable, not text or empty, ResourceError for a full disk.
+    """
+    encoding = canonical_encoding(encoding)
+    with workspace(_if_writable(cache)) as work:
+        sources = expand(paths, work)
+        marks = fingerprint(sources)
+        reason = ""
+        if split == "auto":
+            split, reason = choose_split(read_head(sources, encoding))
+        key = _key(marks, split, encoding)
+        found = load(cache / key, key) if cache is not None else None
+        if found is None:
+            _build(work / key, sources, marks, split, encoding, progress, chunk_bytes)
+            found = load(work / key, key)
+            if found is None:
+                raise CorpusError(f"{work}: the encoded corpus was damaged while it was written; try again")
+            if cache is not None:
+                publish(work / key, cache / key)
+    sequences, header = found
+    return EncodedCorpus(
+        sequences=sequences,
+        files=tuple(source.name for source in sources),
+        file_offsets=np.cumsum([0, *(facts.num_sequences for facts in header.files)], dtype=np.int64),
+        sha256=marks.sha256,
+        num_bytes=sum(marks.sizes),
+        split=split,
+        split_reason=reason,
+        separator=separator(split, crlf=_mostly_crlf(header.files)),
+        notes=tuple(_notes(sources, header.files, split)),
+    )
+
+
+def _if_writable(cache: Path | None) -> Path | None:
+    if cache is not None:
+        with suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            if os.access(cache, os.W_OK | os.X_OK):
+                return cache
+    return None
+
+
+def _key(marks: Fingerprint, split: SplitName, encoding: str) -> str:
+    parts = (FORMAT_VERSION, marks.sha256, marks.sizes, split, encoding)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _build(
+    directory: Path,
+    sources: Sequence[Source],
+    marks: Fingerprint,
+    split: SplitName,
+    encoding: str,
+    progress: Progress | None,
+    chunk_bytes: int,
+) -> None:
+    """Writes the corpus into `directory`, which must not exist and whose name is its key."""
+    digest = hashlib.sha256()
+    total, done = sum(marks.sizes), 0
+
+    def on_bytes(data: bytes) -> None:
+        nonlocal done
+        digest.update(data)
+        done += len(data)
+        if progress is not None:
+            progress(done, total)
+
+    with CorpusWriter(directory) as writer:
+        files = [
+            _encode_file(TextReader(source, encoding, chunk_bytes, on_bytes), split, writer) for source in sources
+        ]
+        if digest.hexdigest() != marks.sha256:
+            raise CorpusError(f"{_called(sources)}: changed while it was read; try again when it is complete")
+        if not writer.num_chars:
+            raise CorpusError(f"{_called(sources)}: the corpus is empty; name files with text in them")
+        if not writer.num_sequences:
+            raise CorpusError(f"{_called(sources)}: there are only empty lines, so no paragraph to read")
+        writer.finish(directory.name, files)
+
+
+def _encode_file(reader: TextReader, split: SplitName, writer: CorpusWriter) -> FileFacts:
+    begin, num_before = writer.num_chars, writer.num_sequences
+    lines, grouping = LineFinder(begin), GROUPINGS[split]()
+    for text in reader:
+        code_points = to_code_points(text)
+        writer.add_text(code_points)
+        writer.add_sequences(*grouping.feed(*lines.feed(code_points)))
+    writer.add_sequences(*grouping.feed(*lines.close()))
+    writer.add_sequences(*grouping.close(begin, writer.num_chars))
+    return FileFacts(
+        num_sequences=writer.num_sequences - num_before,
+        num_lf=lines.num_lf,
+        num_crlf=lines.num_crlf,
+        num_cr=lines.num_cr,
+        dropped_mark=reader.dropped_mark,
+    )
+
+
+def _called(sources: Sequence[Source]) -> str:
+    more = len(sources) - 1
+    return sources[0].name + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
+
+
+def _mostly_crlf(files: Sequence[FileFacts]) -> bool:
+    return sum(facts.num_crlf for facts in files) > sum(facts.num_lf for facts in files)
+
+
+def _notes(sources: Sequence[Source], files: Sequence[FileFacts], split: SplitName) -> list[str]:
+    notes = []
+
+    def note(which: Callable[[FileFacts], bool], text: str) -> None:
+        chosen = [source for source, facts in zip(sources, files, strict=True) if which(facts)]
+        if chosen:
+            notes.append(f"{_called(chosen)}: {text}")
+
+    note(lambda facts: facts.dropped_mark, "dropped the byte order mark at the beginning")
+    note(
+        lambda facts: facts.num_cr > 0 and facts.num_lf == facts.num_crlf == 0,
+        "carriage returns but no line feeds, as in old Mac files, so this is read as one line; "
+        r"to have lines, convert it first: tr '\r' '\n'",
+    )
+    if split != "line":
+        note(
+            lambda facts: facts.num_crlf > 0,
+            r"line ends are CRLF and kept as text; to have plain ones, convert it first: tr -d '\r'",
+        )
+    note(lambda facts: facts.num_crlf > 0 and facts.num_lf > 0, "line ends are both LF and CRLF")
+    return notes

@@ -1,0 +1,227 @@
+"""Divides a corpus into training, validation and test sequences. Every sequence goes to one of them once.
+
+Ordered corpora are cut into three contiguous parts. Independent sequences are divided by what they say:
+all copies of a sequence land on the same side, each still counting, and the corpus's order is kept.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import OrderName
+from charrnn.corpus.hashing import contains, hash_sequences, hash_text, mix
+from charrnn.corpus.scratch import allocate
+from charrnn.corpus.sequences import Sequences, row_slices
+from charrnn.errors import CorpusError, UsageError
+
+DEFAULT_FRACTION = 0.05
+DEFAULT_MAX_CHARS = 500_000
+"""About how many characters validation and test hold at most where no fraction was asked for."""
+
+MAX_EXACT_VALUES = 4_000_000
+"""Up to so many distinct sequences the fractions are exact; beyond, they hold on average."""
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The three parts of a corpus, over its text and alphabet, and what a person should know about them."""
+
+    train: Sequences
+    valid: Sequences
+    test: Sequences
+    notes: tuple[str, ...]
+
+
+def partition(
+    sequences: Sequences,
+    *,
+    order: OrderName,
+    seed: int,
+    valid_fraction: float | None = None,
+    test_fraction: float | None = None,
+    scratch: Path | None = None,
+) -> Partition:
+    """Divides `sequences`; a fraction of None means 5 %, or less where that is more than is needed.
+
+    Ordered: fractions of the characters, cut at the nearest end of a sequence unless that is too far off;
+    `seed` plays no part. Independent: fractions of the distinct sequences; the empty one is always trained
+    on. Large arrays go to nameless files in the folder `scratch`.
+    Raises CorpusError when nothing is left to train on, UsageError when the fractions leave nothing.
+    """
+    num_chars = sequences.num_chars
+    usual = min(DEFAULT_FRACTION, DEFAULT_MAX_CHARS / max(num_chars, 1))
+    valid = usual if valid_fraction is None else valid_fraction
+    test = usual if test_fraction is None else test_fraction
+    if valid < 0 or test < 0 or valid + test >= 1:
+        raise UsageError(
+            f"a valid fraction of {valid} and a test fraction of {test} leave no training text; "
+            "together they must stay below 1"
+        )
+    notes: list[str] = []
+    if order == "ordered":
+        parts = _contiguous(sequences, valid, test, scratch)
+        if parts[0].open_end or parts[1].open_end:
+            notes.append("the parts are cut inside a sequence, where no ending is charged")
+    else:
+        parts = _by_value(sequences, valid, test, seed, scratch)
+    if not parts[0].num_chars:
+        raise CorpusError("the training text has no characters; a corpus needs at least one")
+    if usual < DEFAULT_FRACTION and None in (valid_fraction, test_fraction):
+        notes.append(
+            f"validation and test hold about {DEFAULT_MAX_CHARS:,} characters each, {usual:.2%} of the text, "
+            "so that a full pass stays quick; --valid-fraction and --test-fraction change that"
+        )
+    notes += [
+        f"the {name} split is empty; the corpus is too small for one"
+        for name, part, fraction in (("validation", parts[1], valid), ("test", parts[2], test))
+        if fraction and not len(part)
+    ]
+    return Partition(*parts, tuple(notes))
+
+
+def overlap(a: Sequences, b: Sequences, scratch: Path | None = None) -> int:
+    """How many sequences of `b`, each copy counted, also occur in `a`."""
+    seen, asked = hash_sequences(a, scratch), hash_sequences(b, scratch)
+    seen.sort()
+    return sum(int(np.count_nonzero(contains(seen, asked[rows]))) for rows in row_slices(len(asked)))
+
+
+Parts = tuple[Sequences, Sequences, Sequences]
+
+
+# Ordered: contiguous parts
+
+
+class _Cut(NamedTuple):
+    """A place in the corpus: `offset` characters into a sequence; 0 is the boundary before it."""
+
+    sequence: int
+    offset: int
+
+
+def _contiguous(sequences: Sequences, valid: float, test: float, scratch: Path | None) -> Parts:
+    size = sequences.num_chars
+    first = max(int((1 - (valid + test)) * size), min(size, 1))
+    second = max(int((1 - test) * size), first)
+    if valid and first == second < size:
+        second += 1
+    smallest = min(part for part in (first, second - first, size - second, size) if part) if size else 0
+    begin, end = _Cut(0, 0), _Cut(len(sequences), 0)
+    cuts = [end if at == size else _nearest_cut(sequences, at, within=smallest / 2) for at in (first, second)]
+    return (
+        _between(sequences, begin, cuts[0], scratch),
+        _between(sequences, cuts[0], cuts[1], scratch),
+        _between(sequences, cuts[1], end, scratch),
+    )
+
+
+def _nearest_cut(sequences: Sequences, position: int, within: float) -> _Cut:
+    """The boundary of sequences that is nearest to a position, if nearer than `within`, else the position.
+
+    Positions count characters of sequences, from 0 to their number, not included.
+    """
+    before = 0
+    for rows in row_slices(len(sequences)):
+        ends = before + np.cumsum(sequences.ends[rows] - sequences.starts[rows])
+        if ends[-1] > position:
+            row = int(np.searchsorted(ends, position, side="right"))
+            begin, end = int(ends[row - 1]) if row else before, int(ends[row])
+            nearest = begin if position - begin <= end - position else end
+            if nearest == position or abs(nearest - position) < within:
+                return _Cut(rows.start + row + int(nearest == end), 0)
+            return _Cut(rows.start + row, position - begin)
+        before = int(ends[-1])
+    return _Cut(len(sequences), 0)
+
+
+def _between(sequences: Sequences, begin: _Cut, end: _Cut, scratch: Path | None) -> Sequences:
+    if begin == end:
+        return replace(sequences, starts=sequences.starts[:0], ends=sequences.ends[:0])
+    rows = slice(begin.sequence, end.sequence + int(end.offset > 0))
+    starts, ends = sequences.starts[rows], sequences.ends[rows]
+    if begin.offset:
+        starts = _changed(starts, 0, int(sequences.starts[begin.sequence]) + begin.offset, scratch)
+    if end.offset:
+        ends = _changed(ends, -1, int(sequences.starts[end.sequence]) + end.offset, scratch)
+    return replace(sequences, starts=starts, ends=ends, open_start=begin.offset > 0, open_end=end.offset > 0)
+
+
+def _changed(array: NDArray[np.int64], at: int, value: int, scratch: Path | None) -> NDArray[np.int64]:
+    copy = allocate(len(array), np.int64, scratch)
+    copy[:] = array
+    copy[at] = value
+    return copy
+
+
+# Independent: by distinct value
+
+
+def _by_value(sequences: Sequences, valid: float, test: float, seed: int, scratch: Path | None) -> Parts:
+    ranks = _ranks(sequences, seed, scratch)
+    thresholds = _thresholds(ranks, valid, test)
+    sides = allocate(len(sequences), np.uint8, scratch)
+    sizes = np.zeros(3, np.int64)
+    for rows in row_slices(len(sequences)):
+        sides[rows] = np.searchsorted(thresholds, ranks[rows], side="right")
+        sizes += np.bincount(sides[rows], minlength=3)
+    return (
+        _on_side(sequences, sides, 0, int(sizes[0]), scratch),
+        _on_side(sequences, sides, 1, int(sizes[1]), scratch),
+        _on_side(sequences, sides, 2, int(sizes[2]), scratch),
+    )
+
+
+def _ranks(sequences: Sequences, seed: int, scratch: Path | None) -> NDArray[np.uint64]:
+    """(S,) for each sequence an integer below 2^63 that its text and the seed decide; 0 for an empty one."""
+    ranks = hash_sequences(sequences, scratch)
+    key = mix(np.array([seed % 2**64], np.uint64))
+    empty = np.uint64(hash_text(""))
+    for rows in row_slices(len(ranks)):
+        hashes = ranks[rows]
+        ranks[rows] = np.where(hashes == empty, 0, mix(hashes ^ key) >> np.uint64(1))
+    return ranks
+
+
+def _thresholds(ranks: NDArray[np.uint64], valid: float, test: float) -> NDArray[np.uint64]:
+    """(2,) the ranks at which validation and test begin."""
+    distinct = _distinct(ranks, MAX_EXACT_VALUES)
+    if distinct is None:
+        return np.array([int((1 - (valid + test)) * 2**63), int((1 - test) * 2**63)], np.uint64)
+    distinct = distinct[distinct > 0]
+    count = len(distinct)
+    num_test = max(round(test * count), int(test > 0 and count >= 3))
+    num_valid = max(round(valid * count), int(valid > 0 and count >= 2))
+    num_test = min(num_test, max(count - num_valid - 1, 0))
+    num_train = max(count - num_valid - num_test, min(count, 1))
+    sentinel = np.array([2**63, 2**63], np.uint64)
+    return np.concatenate((distinct, sentinel))[[num_train, count - num_test]]
+
+
+def _distinct(values: NDArray[np.uint64], limit: int) -> NDArray[np.uint64] | None:
+    """The distinct values, sorted; None if there are more than `limit`."""
+    distinct: NDArray[np.uint64] = np.empty(0, np.uint64)
+    for rows in row_slices(len(values), 1 << 20):
+        # np.unique builds a hash table, which takes several times the memory and the time of sorting.
+        block = np.sort(values[rows])
+        first = np.concatenate(([True], block[1:] != block[:-1]))
+        new = block[first & ~contains(distinct, block)]
+        if len(new):
+            distinct = np.sort(np.concatenate((distinct, new)))
+        if len(distinct) > limit:
+            return None
+    return distinct
+
+
+def _on_side(sequences: Sequences, sides: NDArray[Any], side: int, size: int, scratch: Path | None) -> Sequences:
+    starts, ends = allocate(size, np.int64, scratch), allocate(size, np.int64, scratch)
+    at = 0
+    for rows in row_slices(len(sequences)):
+        chosen = sides[rows] == side
+        count = int(np.count_nonzero(chosen))
+        starts[at : at + count] = sequences.starts[rows][chosen]
+        ends[at : at + count] = sequences.ends[rows][chosen]
+        at += count
+    return replace(sequences, starts=starts, ends=ends)

@@ -1,0 +1,118 @@
+"""Sequences as the steps that a language model reads and is charged for.
+
+A sequence y_1 … y_τ is read as BOS, y_1, …, y_τ: position i has input y_i (BOS for i = 0) and is charged for
+what follows it, a character or the ending. Under `length` BOS is read twice: at position −1 without the
+count, where τ is announced and charged, and at position 0 with it. This module knows the three ways to end
+only as what is read and what is charged; the probabilities are the model's.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import STOP_NAMES
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.vocabulary import Vocabulary
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+ABSENT = -1
+"""In `remaining`: the model is not told how many characters are to come."""
+
+PADDING = -1
+"""In place of a sequence's index: nothing is read there."""
+
+STOP_INDEX: dict[str, int] = {name: index for index, name in enumerate(STOP_NAMES)}
+EOS, HALT, LENGTH, NONE = (STOP_INDEX[name] for name in ("eos", "halt", "length", "none"))
+
+
+class Kind(IntEnum):
+    """What a step is charged for."""
+
+    NOTHING = 0
+    CHARACTER = 1
+    """The target, a character, follows (and so the sequence does not end here)."""
+    ENDING = 2
+    """The sequence ends here."""
+    ANNOUNCEMENT = 3
+    """The target is τ, drawn from the length distribution."""
+
+
+class Steps(NamedTuple):
+    """T steps of B rows; all integers (T, B) but stops (B,). NumPy arrays, or torch tensors in training."""
+
+    inputs: IntArray
+    """Input ids: characters 0 … V−1, BOS = V, V+1 the zero vector (unknown, or padding)."""
+    remaining: IntArray
+    """r_t = τ − t, the characters still to come, or ABSENT."""
+    targets: IntArray
+    """The character (or V+1 when it is unknown) or τ that the step is charged for; 0 where there is none."""
+    kinds: IntArray
+    stops: IntArray
+    """Index into STOP_NAMES of the mechanism that each row is read by."""
+
+
+@dataclass(frozen=True)
+class StepReader:
+    """Reads steps of sequences through a vocabulary."""
+
+    sequences: Sequences
+    vocabulary: Vocabulary
+    table: npt.NDArray[np.int32]
+    """(A,) alphabet id of the corpus -> input id of the model."""
+
+    @classmethod
+    def of(cls, sequences: Sequences, vocabulary: Vocabulary) -> "StepReader":
+        return cls(sequences, vocabulary, vocabulary.table(sequences.alphabet))
+
+    def first_position(self, sequence: int, stop: int) -> int:
+        """−1 where τ is announced, else 0."""
+        return -1 if stop == LENGTH and not self._is_cut(sequence) else 0
+
+    def _is_cut(self, sequence: int) -> bool:
+        s = self.sequences
+        return (s.open_start and sequence == 0) or (s.open_end and sequence == len(s) - 1)
+
+    def steps(self, sequence: IntArray, position: IntArray, stops: IntArray) -> Steps:
+        """The steps at given sequences (PADDING for none) and positions, both (T, B), for stops (B,)."""
+        s, v = self.sequences, self.vocabulary
+        last = len(s) - 1
+        real = sequence != PADDING
+        index = np.where(real, sequence, 0)
+        start = np.asarray(s.starts)[index]
+        tau = np.asarray(s.ends)[index] - start
+        stop = np.broadcast_to(stops, sequence.shape)
+        open_start = (index == 0) & s.open_start
+        open_end = (index == last) & s.open_end
+
+        character = real & (position >= 0) & (position < tau)
+        announced = real & (position == -1)
+        charged_ending = (stop == EOS) | (stop == HALT)
+        ending = real & (position == tau) & charged_ending & ~open_end
+        kinds = Kind.CHARACTER * character + Kind.ENDING * ending + Kind.ANNOUNCEMENT * announced
+
+        # A cut beginning is no beginning: only a stream, which has no endings either, reads BOS there.
+        beginning = np.where(open_start & (stop != NONE), v.unknown, v.bos)
+        inputs = np.where(
+            position > 0, self._characters(start + position - 1, real & (position > 0)), beginning
+        )
+        targets = np.where(character, self._characters(start + position, character), announced * tau)
+        told = real & (stop == LENGTH) & (position >= 0) & ~open_end
+        return Steps(
+            inputs=np.where(real, inputs, v.unknown),
+            remaining=np.where(told, tau - position, ABSENT),
+            targets=targets,
+            kinds=kinds.astype(np.int64),
+            stops=stops,
+        )
+
+    def _characters(self, at: IntArray, valid: BoolArray) -> IntArray:
+        """Ids of the characters at offsets of the text; any id where not valid."""
+        if not len(self.sequences.text):
+            return np.zeros(at.shape, np.int64)
+        ids: IntArray = self.table[self.sequences.text[np.where(valid, at, 0)]].astype(np.int64)
+        return ids

@@ -1,0 +1,93 @@
+"""The model's vocabulary: which characters it knows, under which numbers. Knows nothing of files."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from charrnn.corpus.sequences import Sequences, to_code_points, to_text
+from charrnn.errors import CorpusError
+
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The characters of a model, sorted by code point: symbol i is id i.
+
+    Raises ValueError when they are not distinct single characters in that order.
+    """
+
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if any(len(symbol) != 1 for symbol in self.symbols):
+            raise ValueError("every symbol of a vocabulary must be one character")
+        if any(a >= b for a, b in zip(self.symbols, self.symbols[1:], strict=False)):
+            raise ValueError("the symbols of a vocabulary must be distinct and sorted by code point")
+
+    @classmethod
+    def from_sequences(cls, sequences: Sequences) -> "Vocabulary":
+        """The characters that occur in these sequences (those of the training split, for a model)."""
+        seen = sequences.alphabet[sequences.symbol_counts > 0]
+        return cls(tuple(to_text(np.sort(seen))))
+
+    @property
+    def size(self) -> int:
+        """V, the number of characters."""
+        return len(self.symbols)
+
+    @property
+    def bos(self) -> int:
+        """The input id that begins every sequence."""
+        return self.size
+
+    @property
+    def unknown(self) -> int:
+        """The input id of every character outside the vocabulary."""
+        return self.size + 1
+
+    @property
+    def eos(self) -> int:
+        """The output id that ends a sequence."""
+        return self.size
+
+    @cached_property
+    def code_points(self) -> NDArray[np.uint32]:
+        """(V,) the code points of the symbols, ascending."""
+        return to_code_points("".join(self.symbols))
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """(len(text),) the ids of `text`; `unknown` stands for what the vocabulary lacks."""
+        return self.table(to_code_points(text))
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The text of these ids, each below `size`; raises ValueError for any other."""
+        array = np.asarray(ids, np.int64)
+        if array.size and (array.min() < 0 or array.max() >= self.size):
+            raise ValueError(f"ids must lie in 0..{self.size - 1}, got {array.min()}..{array.max()}")
+        return to_text(self.code_points[array])
+
+    def table(self, alphabet: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """(A,) the id of each of these code points: `table(sequences.alphabet)[text]` encodes a text."""
+        ids = np.searchsorted(self.code_points, alphabet)
+        known = np.isin(alphabet, self.code_points)
+        return np.where(known, ids, self.unknown).astype(np.int32)
+
+    def require(self, text: str) -> None:
+        """Raises CorpusError, naming the characters, if the vocabulary lacks some of `text`."""
+        missing = sorted(set(text).difference(self.symbols))
+        if missing:
+            raise CorpusError(
+                f"the model does not know {_named(missing)}; it knows the {self.size} characters of its "
+                "training text, so write the text with those or train on text that has these"
+            )
+
+
+def _named(characters: Iterable[str]) -> str:
+    """Lists characters by their look, where they have one, and their code points."""
+    names = [f"{ascii(c) if not c.isprintable() else repr(c)} (U+{ord(c):04X})" for c in characters]
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more characters" if more > 0 else "")

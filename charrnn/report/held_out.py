@@ -1,0 +1,85 @@
+"""Finds the text that a run is to be evaluated on, and the run's own text for the baselines."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from charrnn.checkpoint import Checkpoint, RunDirectory
+from charrnn.config import ModelConfig, RunRecord, SplitName
+from charrnn.corpus.dataset import Dataset, load_dataset
+from charrnn.corpus.encoded import encode
+from charrnn.corpus.partition import overlap
+from charrnn.errors import CharRNNError, CheckpointError, CorpusError
+from charrnn.report.evaluation import HeldOut
+
+PartName = Literal["train", "valid", "test"]
+
+
+def run_record(checkpoint: Checkpoint) -> RunRecord | None:
+    """What the run of a checkpoint says of itself; None for a checkpoint that stands alone."""
+    run = RunDirectory(checkpoint.path.resolve().parent)
+    return run.read_run(RunRecord) if run.run_path.is_file() else None
+
+
+def training_text(record: RunRecord, root: Path) -> Dataset:
+    """The run's text, read again. Raises CorpusError when it is gone or has changed."""
+    dataset = load_dataset(record.config, root)
+    if dataset.corpus.sha256 != record.corpus_sha256:
+        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
+    return dataset
+
+
+def held_out(
+    checkpoint: Checkpoint,
+    root: Path,
+    *,
+    file: str | None = None,
+    part: PartName | None = None,
+    split: SplitName | None = None,
+) -> HeldOut:
+    """A file as given, or a named part of the run's own text (test where there is one, else validation).
+
+    split: how to find sequences in the file, where not as the run did. Raises CorpusError, CheckpointError.
+    """
+    record = run_record(checkpoint)
+    dataset: Dataset | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        if record is not None:
+            dataset = training_text(record, root)
+    except CharRNNError as error:
+        if file is None:
+            raise
+        notes = (f"no baselines: {error}",)
+    if file is not None:
+        return replace(_from_file(checkpoint, file, split, record, dataset), notes=notes)
+    if dataset is None:
+        raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
+    if part is None:
+        part = "test" if dataset.parts.test.num_chars else "valid"
+    sequences = dataset.part(part)
+    if not sequences.num_chars:
+        raise CorpusError(f"the {part} split of {checkpoint.path.parent.name} is empty; name a FILE instead")
+    return HeldOut(name=part, sequences=sequences, train=dataset.parts.train, valid=dataset.parts.valid)
+
+
+def _from_file(
+    checkpoint: Checkpoint,
+    file: str,
+    split: SplitName | None,
+    record: RunRecord | None,
+    dataset: Dataset | None,
+) -> HeldOut:
+    config = checkpoint.config(ModelConfig)
+    encoding = "utf-8" if record is None else record.config.encoding
+    sequences = encode([file], split=split or config.split, encoding=encoding).sequences
+    if dataset is None:
+        return HeldOut(name=file, sequences=sequences)
+    train = dataset.parts.train
+    return HeldOut(
+        name=file,
+        sequences=sequences,
+        train=train,
+        valid=dataset.parts.valid,
+        overlap=overlap(train, sequences),
+    )

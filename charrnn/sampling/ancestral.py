@@ -1,0 +1,281 @@
+"""Ancestral sampling: symbols are drawn one after another, each given those before, until the text ends.
+
+Many samples are drawn as one batch: a row that has ended gives its place to the next sample, and every
+sample draws from a stream of its own. At temperature 1 without filters a sample is an exact draw from the
+model's distribution.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import StopName
+from charrnn.models.language_model import States
+from charrnn.models.stopping import log_go_on, log_halt
+from charrnn.sampling.filters import Filters, draw
+from charrnn.sampling.prompt import (
+    length_candidates,
+    length_distribution,
+    read_prefix,
+    symbol_logits,
+)
+from charrnn.sampling.randomness import RowStreams
+from charrnn.sampling.stepper import FloatArray, IntArray, Stepper, join_rows, take_rows
+
+FinishReason = Literal["eos", "halt", "length", "num_chars", "max_chars"]
+
+BATCH = 512
+"""Samples drawn side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to draw. num_chars: exactly so many characters; max_chars: a cut, which the sample reports."""
+
+    stop: StopName
+    prompt: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    filters: Filters = field(default_factory=Filters)
+    num_chars: int | None = None
+    max_chars: int | None = None
+    seed: int = 0
+
+
+class Drawn(NamedTuple):
+    """A finished sample as symbol ids, prompt included."""
+
+    number: int
+    symbols: IntArray
+    finish_reason: FinishReason
+    log_prob: float
+    """Nats: the model's own ln P(text) at temperature 1 without filters; of a cut text, of the prefix."""
+
+
+class _Start(NamedTuple):
+    """Rows about to draw their first character."""
+
+    state: States
+    hidden: FloatArray
+    remaining: IntArray | None
+    log_prob: npt.NDArray[np.float64]
+
+
+_PER_ROW = ("numbers", "hidden", "log_prob", "log_not_halted", "lengths", "symbols")
+
+
+class _Rows:
+    """The samples under way: (B, …) arrays in step with one another."""
+
+    def __init__(self, first: int, start: _Start, prompt: IntArray) -> None:
+        n = len(start.log_prob)
+        self.numbers = np.arange(first, first + n)
+        self.state, self.hidden, self.remaining = start.state, start.hidden, start.remaining
+        self.log_prob = start.log_prob.copy()
+        self.log_not_halted = np.zeros(n)
+        self.lengths = np.full(n, len(prompt))
+        self.symbols = np.zeros((n, len(prompt) + 64), np.int64)
+        self.symbols[:, : len(prompt)] = prompt
+        self._renumber()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def append(self, symbols: IntArray) -> None:
+        if self.longest == self.symbols.shape[1]:
+            self.symbols = np.concatenate([self.symbols, np.zeros_like(self.symbols)], axis=1)
+        self.symbols[self.index, self.lengths] = symbols
+        self.lengths = self.lengths + 1
+        self.longest += 1
+
+    def keep(self, rows: npt.NDArray[np.intp]) -> None:
+        self.state = take_rows(self.state, rows)
+        self.remaining = None if self.remaining is None else self.remaining[rows]
+        for name in _PER_ROW:
+            setattr(self, name, getattr(self, name)[rows])
+        self._renumber()
+
+    def join(self, other: "_Rows") -> None:
+        self.state = join_rows(self.state, other.state)
+        if self.remaining is not None and other.remaining is not None:
+            self.remaining = np.concatenate([self.remaining, other.remaining])
+        width = max(self.symbols.shape[1], other.symbols.shape[1])
+        for rows in (self, other):
+            rows.symbols = np.pad(rows.symbols, ((0, 0), (0, width - rows.symbols.shape[1])))
+        for name in _PER_ROW:
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
+        self._renumber()
+
+    def _renumber(self) -> None:
+        self.index = np.arange(len(self))
+        self.longest = int(self.lengths.max(initial=0))
+
+
+class Sampler:
+    """Draws samples 0, 1, … of a request. `draw` yields them as they end; `stream` one, symbol by symbol."""
+
+    def __init__(self, stepper: Stepper, request: Request) -> None:
+        self._stepper, self._request = stepper, request
+        self._vocab_size = stepper.model.config.vocab_size
+        if request.stop == "length":
+            if request.num_chars is None and len(request.prompt):
+                self._candidates = length_candidates(stepper, request.prompt)
+            self._lengths = length_distribution(stepper)
+        else:
+            self._prefix = read_prefix(stepper, request.stop, request.prompt)
+
+    def draw(self, samples: range) -> Iterator[Drawn]:
+        """Finished samples, in the order in which they end."""
+        self._streams = RowStreams(self._request.seed)
+        pending = samples
+        rows: _Rows | None = None
+        while True:
+            room = BATCH - (0 if rows is None else len(rows))
+            if pending and room:
+                rows = self._admit(rows, pending[:room])
+                pending = pending[room:]
+            if rows is None or not len(rows):
+                return
+            yield from self._advance(rows)
+
+    def stream(self, sample: int) -> Iterator[int | Drawn]:
+        """Each symbol of one sample as it is drawn, after the prompt, and at last the whole."""
+        self._streams = RowStreams(self._request.seed)
+        rows = self._admit(None, range(sample, sample + 1))
+        while len(rows):
+            before = int(rows.lengths[0])
+            finished = list(self._advance(rows))
+            if len(rows) and rows.lengths[0] > before:
+                yield int(rows.symbols[0, before])
+            yield from finished
+
+    def _admit(self, rows: _Rows | None, samples: range) -> _Rows:
+        """Opens the samples' streams and places them behind the rows under way."""
+        self._streams.open(samples)
+        new = _Rows(samples.start, self._start(len(samples)), self._request.prompt)
+        if rows is None:
+            return new
+        rows.join(new)
+        return rows
+
+    def _start(self, n: int) -> _Start:
+        """The state of n new rows; draws τ under `length`."""
+        request = self._request
+        if request.stop != "length":
+            p = self._prefix
+            first = np.zeros(n, np.intp)
+            return _Start(take_rows(p.state, first), p.hidden[first], None, p.log_prob[first])
+        k = len(request.prompt)
+        if request.num_chars is None and k:
+            c = self._candidates
+            u = self._median_or_uniform(n)
+            chosen = draw(np.broadcast_to(c.weights, (n, len(c.weights))), u)
+            state = take_rows(c.prefix.state, chosen)
+            return _Start(state, c.prefix.hidden[chosen], c.taus[chosen] - k, c.log_prob[chosen])
+        if request.num_chars is not None:
+            taus = np.full(n, request.num_chars)
+        else:
+            taus = self._lengths.inverse_survival(np.log1p(-self._median_or_uniform(n)))
+        prefix = read_prefix(self._stepper, "length", request.prompt, taus)
+        log_prob = self._lengths.log_prob(taus) + prefix.log_prob
+        return _Start(prefix.state, prefix.hidden, taus - k, log_prob)
+
+    def _median_or_uniform(self, n: int) -> npt.NDArray[np.float64]:
+        """What the length is drawn by: at temperature 0 its median is taken, else it is drawn as it is."""
+        if self._request.filters.temperature == 0.0:
+            return np.full(n, 0.5 - 1e-12)
+        return self._streams.uniform_of_last(n)
+
+    def _advance(self, rows: _Rows) -> Iterator[Drawn]:
+        """One step for every row: it ends, and is yielded and dropped, or it grows by a character."""
+        request, stepper, V = self._request, self._stepper, self._vocab_size
+        stop = request.stop
+        logits = symbol_logits(stepper, stop, rows.hidden)
+        drawable = logits[..., :V] if request.num_chars is not None else logits
+        symbols = draw(request.filters.probabilities(drawable, V), self._streams.uniform())
+        log_p = _log_prob(logits, symbols, rows.index)
+
+        ended = self._ends(rows, symbols, log_p)
+        full = self._full(rows)
+        if full is not None:
+            full &= ~ended
+        leaving = ended if full is None else ended | full
+        if leaving.any():
+            for row in np.flatnonzero(leaving):
+                yield self._finished(rows, int(row), full is not None and bool(full[row]))
+            going_on = np.flatnonzero(~leaving)
+            rows.keep(going_on)
+            self._streams.keep(going_on)
+            if not len(rows):
+                return
+            symbols, log_p = symbols[going_on], log_p[going_on]
+        rows.log_prob += log_p
+        if stop == "halt":
+            rows.log_prob += log_go_on(stepper.model.halt_logit(stepper.params, rows.hidden))
+        if rows.remaining is not None:
+            rows.remaining = rows.remaining - 1
+        rows.append(symbols)
+        rows.hidden, rows.state = stepper.step(symbols, rows.remaining, rows.state)
+
+    def _ends(
+        self, rows: _Rows, symbols: IntArray, log_p: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which rows end here, (B,), their last term added to their log-probability."""
+        stop = self._request.stop
+        if stop == "halt":
+            return self._halts(rows)
+        if stop == "length":
+            assert rows.remaining is not None
+            return np.asarray(rows.remaining == 0)
+        ended: npt.NDArray[np.bool_] = symbols == self._vocab_size
+        rows.log_prob += np.where(ended, log_p, 0.0)
+        return ended
+
+    def _halts(self, rows: _Rows) -> npt.NDArray[np.bool_]:
+        """Draws the halt head, (B,); at temperature 0 a row halts when its cumulative probability reaches ½."""
+        request = self._request
+        logit = self._stepper.model.halt_logit(self._stepper.params, rows.hidden).astype(np.float64)
+        if request.num_chars is not None:
+            return np.zeros(len(rows), bool)
+        if request.filters.temperature == 0.0:
+            rows.log_not_halted = rows.log_not_halted + log_go_on(logit)
+            halts = rows.log_not_halted <= -np.log(2.0)
+        else:
+            halts = np.log(np.maximum(self._streams.uniform(), 1e-300)) < log_halt(logit)
+        rows.log_prob[halts] += log_halt(logit[halts])
+        return np.asarray(halts)
+
+    def _full(self, rows: _Rows) -> npt.NDArray[np.bool_] | None:
+        """Rows that may not grow, (B,); None where no row is that long."""
+        limits = [n for n in (self._request.num_chars, self._request.max_chars) if n is not None]
+        if not limits or rows.longest < min(limits):
+            return None
+        return np.asarray(rows.lengths >= min(limits))
+
+    def _finished(self, rows: _Rows, row: int, full: bool) -> Drawn:
+        request = self._request
+        length = int(rows.lengths[row])
+        symbols = rows.symbols[row, :length].copy()
+        log_prob = float(rows.log_prob[row])
+        if not full:
+            reason: FinishReason = request.stop  # type: ignore[assignment]
+            if request.num_chars is not None:
+                reason = "num_chars"
+            return Drawn(int(rows.numbers[row]), symbols, reason, log_prob)
+        if request.num_chars is not None and length >= request.num_chars:
+            return Drawn(int(rows.numbers[row]), symbols, "num_chars", log_prob)
+        if request.stop == "length":
+            # The row's τ was longer than the cut; of the prefix every τ could have been the cause.
+            log_prob = length_candidates(self._stepper, symbols).log_evidence
+        return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)
+
+
+def _log_prob(
+    logits: FloatArray, symbols: IntArray, index: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """ln of the softmax at the symbols, (B,), for logits (B, S); index is 0 … B − 1."""
+    x = logits.astype(np.float64)
+    x -= x.max(axis=-1, keepdims=True)
+    result: npt.NDArray[np.float64] = x[index, symbols] - np.log(np.exp(x).sum(axis=-1))
+    return result

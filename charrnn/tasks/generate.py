@@ -1,0 +1,135 @@
+"""The task `generate`: a language model on sequences, its loss, and its validation figure."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from charrnn.cells.arrays import where
+from charrnn.cells.cell import State, map_state, state_arrays
+from charrnn.config import StopName
+from charrnn.corpus.batching import BatchSource, Position, Window, independent_pass, ordered_pass
+from charrnn.corpus.steps import Kind, StepReader, Steps
+from charrnn.errors import CheckpointError
+from charrnn.models.language_model import LanguageModel, States
+from charrnn.training.dropout import dropout
+
+VALIDATION_LANES = 16
+"""Lanes of a validation pass over ordered text; `charrnn eval` reads it in one, which is exact."""
+
+
+class GenerateLearner:
+    """Trains a language model on the windows of a source; a `training.loop.Learner`."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        params: dict[str, npt.NDArray[np.float32]],
+        source: BatchSource,
+        validation: StepReader | None,
+        *,
+        dropout: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.source = model, source
+        self.parameters = {
+            name: torch.tensor(value, device=device, requires_grad=True) for name, value in params.items()
+        }
+        self.state: States | None = None
+        """The state carried to the next window, detached."""
+        self._validation = validation
+        self._dropout, self._seed, self._device = dropout, seed, device
+
+    @property
+    def epoch(self) -> float:
+        return self.source.epoch
+
+    def next_loss(self, step: int) -> tuple[torch.Tensor, int, int]:
+        window = self.source.next_window()
+        steps = self._tensors(window.steps)
+        generator = torch.Generator(self._device).manual_seed(hash((self._seed, step)) & 0x7FFFFFFFFFFFFFFF)
+        state = self._begin(window, self.state)
+        mask = dropout(self._dropout, generator)
+        hidden, state = self.model.read(self.parameters, steps, state, mask)
+        self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
+        nats = self.model.nll(self.parameters, hidden, steps).sum()
+        kinds = window.steps.kinds
+        terms = np.count_nonzero(kinds)
+        return nats, int(terms), int(np.count_nonzero(kinds == Kind.CHARACTER))
+
+    def carried(self) -> dict[str, npt.NDArray[np.floating]]:
+        """The carried state as named arrays, for a checkpoint."""
+        layers = enumerate(self.state or ())
+        return {
+            f"{layer}.{i}": array.cpu().numpy()
+            for layer, state in layers
+            for i, array in enumerate(state_arrays(state))
+        }
+
+    def restore(self, carried: dict[str, npt.NDArray[np.floating]], position: Position) -> None:
+        """Puts the carried state and the data back to where a checkpoint left them."""
+        self.source.seek(position)
+        if not carried:
+            return
+        rows = len(next(iter(carried.values())))
+        zero = self.model.initial_state(self.parameters, rows)
+        self.state = tuple(
+            _replaced(state, [carried.get(f"{layer}.{i}") for i in range(len(state_arrays(state)))])
+            for layer, state in enumerate(zero)
+        )
+
+    def validate(self) -> float | None:
+        """Nats per character over the whole validation text; with several mechanisms their mean."""
+        if self._validation is None:
+            return None
+        losses = [self._pass(stop) for stop in self.model.stops]
+        return sum(losses) / len(losses)
+
+    @torch.no_grad()
+    def _pass(self, stop: StopName) -> float:
+        assert self._validation is not None
+        state: States | None = None
+        nats, chars = 0.0, 0
+        for window in validation_windows(self._validation, self.model.config.order, stop):
+            steps = self._tensors(window.steps)
+            hidden, state = self.model.read(self.parameters, steps, self._begin(window, state))
+            nats += float(self.model.nll(self.parameters, hidden, steps).sum(dtype=torch.float64))
+            chars += int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
+        return nats / max(chars, 1)
+
+    def _begin(self, window: Window, carried: States | None) -> States:
+        """The state before a window: initial in fresh rows, carried in the others."""
+        if carried is not None and not window.fresh.any():
+            return carried
+        initial = self.model.initial_state(self.parameters, len(window.fresh))
+        if carried is None or window.fresh.all():
+            return initial
+        fresh = torch.from_numpy(window.fresh).to(self._device)[:, None]
+        return tuple(
+            map_state(lambda a, b: where(fresh, a, b), new, old) for new, old in zip(initial, carried, strict=True)
+        )
+
+    def _tensors(self, steps: Steps) -> Steps:
+        return Steps(*(torch.from_numpy(array).to(self._device) for array in steps))  # type: ignore[arg-type]
+
+
+def _replaced(state: State, arrays: list[npt.NDArray[np.floating] | None]) -> State:
+    """A state of the same structure with other arrays. Raises CheckpointError when they do not fit."""
+    given = iter(arrays)
+
+    def put(old: torch.Tensor) -> torch.Tensor:
+        new = next(given)
+        if new is None or new.shape != tuple(old.shape):
+            raise CheckpointError("the carried state of the checkpoint does not fit its model")
+        return torch.from_numpy(new).to(old)
+
+    return map_state(put, state)
+
+
+def validation_windows(reader: StepReader, order: str, stop: StopName) -> Iterator[Window]:
+    """A full pass over a split, as the run reads it."""
+    if order == "independent":
+        return independent_pass(reader, stop)
+    return ordered_pass(reader, stop, lanes=VALIDATION_LANES)

@@ -1,0 +1,69 @@
+"""What a checkpoint holds beside the model so that training goes on exactly: optimiser, data, progress.
+
+There are no random generators to save: every random choice of training is a function of the seed and of
+the step or the place in the text.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from charrnn.checkpoint import TRAINER_STATE, TRAINING_STATE, Checkpoint, encode_json, encode_tensors
+from charrnn.corpus.batching import Position
+from charrnn.errors import CheckpointError
+from charrnn.training.loop import Progress
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerState:
+    """trainer_state.json"""
+
+    progress: Progress
+    position: Position
+    torch_version: str
+    threads: int
+
+
+def state_files(
+    parameters: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    carried: dict[str, np.ndarray],
+    position: Position,
+    progress: Progress,
+) -> dict[str, bytes]:
+    arrays = {f"carried.{name}": array for name, array in carried.items()}
+    for name, parameter in parameters.items():
+        state = optimizer.state[parameter]
+        arrays |= {f"{moment}.{name}": state[moment].cpu().numpy() for moment in MOMENTS if state}
+    trainer_state = TrainerState(
+        progress=progress,
+        position=position,
+        torch_version=str(torch.__version__),
+        threads=torch.get_num_threads(),
+    )
+    return {TRAINING_STATE: encode_tensors(arrays), TRAINER_STATE: encode_json(trainer_state)}
+
+
+def restore(
+    checkpoint: Checkpoint, parameters: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> tuple[TrainerState, dict[str, np.ndarray]]:
+    """Puts the optimiser back and returns the state and the carried arrays. Raises CheckpointError."""
+    trainer_state = checkpoint.json(TRAINER_STATE, TrainerState)
+    arrays = checkpoint.training_tensors()
+    steps = torch.tensor(float(trainer_state.progress.step))
+    for name, parameter in parameters.items():
+        moments = {}
+        for moment in MOMENTS:
+            array = arrays.get(f"{moment}.{name}")
+            if array is None or array.shape != tuple(parameter.shape):
+                raise CheckpointError(
+                    f"{checkpoint.path / TRAINING_STATE}: {moment}.{name} is missing or misshapen"
+                )
+            moments[moment] = torch.from_numpy(array).to(parameter)
+        optimizer.state[parameter] = {"step": steps.clone(), **moments}
+    prefix = "carried."
+    carried = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return trainer_state, carried

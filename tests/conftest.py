@@ -1,0 +1,14 @@
+"""One thread for every library, and property tests that are the same on every run."""
+
+import os
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+torch.set_num_threads(1)
+
+settings.register_profile("charrnn", deadline=None, derandomize=True, database=None)
+settings.load_profile("charrnn")

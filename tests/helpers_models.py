@@ -1,0 +1,162 @@
+"""Small models, corpora and steps that several test files share."""
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.cells import CELLS
+from charrnn.config import ModelConfig, StopName
+from charrnn.corpus.sequences import Sequences, to_code_points
+from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader, Steps
+from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.models.language_model import LanguageModel
+
+CELL_CASES: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in CELLS] + [("gru", {"reset": "before"})]
+"""Every cell of the registry, and options that change a cell's equations."""
+
+each_cell = pytest.mark.parametrize(
+    ("cell", "options"), CELL_CASES, ids=["-".join([name, *map(str, o.values())]) for name, o in CELL_CASES]
+)
+
+ENDINGS: tuple[StopName, ...] = ("eos", "halt", "length")
+
+STOP_SETS: list[tuple[StopName, ...]] = [("eos",), ("halt",), ("length",), ENDINGS]
+each_stop = pytest.mark.parametrize(
+    ("stops", "stop"),
+    [(stops, stop) for stops in STOP_SETS for stop in stops],
+    ids=[stop if len(stops) == 1 else f"all-{stop}" for stops in STOP_SETS for stop in stops],
+)
+"""Each mechanism alone, and each as one of three heads."""
+
+
+def make_model(
+    cell: str = "lstm",
+    options: dict[str, Any] | None = None,
+    *,
+    stops: tuple[StopName, ...] = ("eos",),
+    vocab_size: int = 2,
+    hidden_size: int = 3,
+    num_layers: int = 1,
+    initial_state: str = "zero",
+    length_scale: float = 3.0,
+    training_chars: int = 1000,
+) -> LanguageModel:
+    config = ModelConfig(
+        cell=cell,  # type: ignore[arg-type]
+        cell_options=options or {},
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        initial_state=initial_state,  # type: ignore[arg-type]
+        stop=stops,
+        length_scale=length_scale,
+        split="line",
+        order="independent",
+        training_chars=training_chars,
+    )
+    return LanguageModel(config)
+
+
+def random_params(
+    shapes: dict[str, tuple[int, ...]], seed: int = 0, scale: float = 1.0, dtype: Any = np.float64
+) -> dict[str, np.ndarray]:
+    """Normal numbers for every parameter, biases and learned states too."""
+    rng = np.random.default_rng(seed)
+    return {name: np.asarray(scale * rng.normal(size=shape), dtype) for name, shape in shapes.items()}
+
+
+def as_torch(params: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+
+
+def steps_to_torch(steps: Steps) -> Steps:
+    return Steps(*(torch.from_numpy(np.asarray(array)) for array in steps))  # type: ignore[arg-type]
+
+
+def alphabet_of(size: int) -> Vocabulary:
+    """The first letters."""
+    return Vocabulary(tuple("abcdefghijklmnopqrstuvwxyz"[:size]))
+
+
+def corpus(texts: Iterable[str], *, open_start: bool = False, open_end: bool = False) -> Sequences:
+    """Sequences with a newline behind each, as a file of lines is read."""
+    texts = list(texts)
+    code_points = to_code_points("".join(text + "\n" for text in texts))
+    alphabet, ids = np.unique(code_points, return_inverse=True)
+    ends = np.cumsum([len(text) + 1 for text in texts]) - 1
+    starts = ends - [len(text) for text in texts]
+    return Sequences(
+        text=ids.astype(np.uint8),
+        alphabet=alphabet.astype(np.uint32),
+        starts=starts.astype(np.int64),
+        ends=ends.astype(np.int64),
+        open_start=open_start,
+        open_end=open_end,
+    )
+
+
+def reader_of(texts: Iterable[str], vocabulary: Vocabulary, **open_ends: bool) -> StepReader:
+    return StepReader.of(corpus(texts, **open_ends), vocabulary)
+
+
+def whole_steps(texts: list[str], stop: StopName | list[StopName], vocabulary: Vocabulary) -> Steps:
+    """Each text as a row of one batch, padded behind its end; one mechanism, or one a row."""
+    reader = reader_of(texts, vocabulary)
+    names = [stop] * len(texts) if isinstance(stop, str) else stop
+    stops = np.array([STOP_INDEX[name] for name in names])
+    rows = np.arange(len(texts))
+    taus = np.array([len(text) for text in texts])
+    first = np.array([reader.first_position(row, s) for row, s in zip(rows, stops, strict=True)])
+    position = first + np.arange(int(np.max(taus + 1 - first)))[:, None]
+    return reader.steps(np.where(position <= taus, rows, PADDING), position, stops)
+
+
+def text_nll(
+    model: LanguageModel,
+    params: dict[str, Any],
+    texts: list[str],
+    stop: StopName | list[StopName],
+    vocabulary: Vocabulary | None = None,
+) -> np.ndarray:
+    """The model's own nll of each text, (S,), summed in float64: one padded batch through the real steps."""
+    steps = whole_steps(texts, stop, vocabulary or alphabet_of(model.config.vocab_size))
+    if isinstance(params["readout.bias"], torch.Tensor):
+        steps = steps_to_torch(steps)
+    hidden, _ = model.read(params, steps, model.initial_state(params, len(texts)))
+    nll = model.nll(params, hidden, steps)
+    if isinstance(nll, torch.Tensor):
+        nll = nll.detach().numpy()
+    return nll.astype(np.float64).sum(axis=0)
+
+
+def all_texts(vocab_size: int, longest: int) -> list[str]:
+    """Every text of at most `longest` of the first letters."""
+    letters = alphabet_of(vocab_size).symbols
+    return ["".join(t) for length in range(longest + 1) for t in product(letters, repeat=length)]
+
+
+def assert_follows(counts: Iterable[int], probabilities: Iterable[float]) -> None:
+    """Pearson's statistic of counts over cells that sum to one, held to four standard deviations."""
+    observed = np.array(list(counts), float)
+    expected = observed.sum() * np.array(list(probabilities), float)
+    np.testing.assert_allclose(expected.sum(), observed.sum(), rtol=1e-6)
+    assert observed[expected == 0].sum() == 0
+    rare = expected < 8
+    if rare.any():
+        observed = np.append(observed[~rare], observed[rare].sum())
+        expected = np.append(expected[~rare], expected[rare].sum())
+        if expected[-1] < 8:
+            merged = np.argmin(expected[:-1])
+            observed[merged] += observed[-1]
+            expected[merged] += expected[-1]
+            observed, expected = observed[:-1], expected[:-1]
+    assert len(observed) >= 3, "too few cells to tell anything"
+    statistic = float(((observed - expected) ** 2 / expected).sum())
+    freedom = len(observed) - 1
+    spread = 2.0 / (9.0 * freedom)
+    bound = freedom * (1.0 - spread + 4.0 * spread**0.5) ** 3
+    assert statistic < bound, (statistic, bound, observed, expected)
