@@ -1,15 +1,17 @@
 """charrnn as a library: train a run, load it, sample and score. What the commands do, as functions."""
 
+import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
 
 from charrnn.checkpoint import Which, resolve_checkpoint
-from charrnn.config import StopName, TrainConfig
+from charrnn.config import STOP_NAMES, StopName, TrainConfig
 from charrnn.errors import CorpusError, UsageError
 from charrnn.models.saved import SavedModel, load_model
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = Path("checkpoints")
 MAX_CHARS = 20_000
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,17 @@ class Model:
                 "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
                 "`charrnn train CORPUS --stop eos` trains one that ends by itself"
             )
-        if not temperature >= 0:
-            raise UsageError(f"a temperature of {temperature} makes no sense; give 0 or more")
+        for name, value, fits, expected in (
+            ("temperature", temperature, temperature >= 0, "0 or more"),
+            ("top_k", top_k, top_k is None or top_k >= 1, "1 or more"),
+            ("top_p", top_p, top_p is None or 0 < top_p <= 1, "more than 0, at most 1"),
+            ("min_p", min_p, min_p is None or 0 <= min_p <= 1, "0 to 1"),
+            ("num_chars", num_chars, num_chars is None or num_chars >= 1, "1 or more"),
+            ("max_chars", max_chars, max_chars is None or max_chars >= 1, "1 or more"),
+            ("seed", seed, seed is None or 0 <= seed <= MAX_SEED, f"0 to {MAX_SEED}"),
+        ):
+            if not fits:
+                raise UsageError(f"{name} = {value}: expected {expected}")
         self.saved.vocabulary.require(prompt)
         for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
             if limit is not None and len(prompt) > limit:
@@ -166,10 +178,17 @@ def train_config(**values: Any) -> TrainConfig:
     unknown = values.keys() - TrainConfig.__dataclass_fields__.keys()
     if unknown:
         raise UsageError(f"there is no option {min(unknown)!r}")
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name} = {value}: expected a finite number")
     try:
         config = msgspec.convert(values, type=TrainConfig, strict=True)
     except msgspec.ValidationError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(_misfit(error, values)) from error
+    if config.seed is not None and not 0 <= config.seed <= MAX_SEED:
+        raise UsageError(f"seed = {config.seed}: expected 0 to {MAX_SEED}")
+    if not config.stop:
+        raise UsageError(f"stop is empty: expected one or more of {', '.join(STOP_NAMES)}")
     if "none" in config.stop and len(config.stop) > 1:
         raise UsageError("--stop none cannot be combined: a model without an end has no other way to end")
     if len(set(config.stop)) < len(config.stop):
@@ -177,3 +196,20 @@ def train_config(**values: Any) -> TrainConfig:
     if sum(value is not None for value in (config.minutes, config.epochs, config.steps)) > 1:
         raise UsageError("give one budget: --minutes, --epochs or --steps")
     return config
+
+
+def _misfit(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
+    """What the error says of a field, with the field's value and, for a name, the names there are."""
+    what, _, place = str(error).partition(" - at `$.")
+    name = re.split(r"\W", place)[0]
+    hint = get_type_hints(TrainConfig)[name]
+    if what.startswith("Invalid enum value"):
+        what = f"expected {', '.join(_choices(hint))}"
+    return f"{name} = {values[name]!r}: {what[0].lower()}{what[1:]}"
+
+
+def _choices(hint: Any) -> list[str]:
+    """The values of every Literal in a type."""
+    if get_origin(hint) is Literal:
+        return list(map(str, get_args(hint)))
+    return [choice for part in get_args(hint) for choice in _choices(part)]

@@ -23,6 +23,12 @@ def dot(a: Vector, b: Vector) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
+def count_bumps(remaining: int) -> Vector:
+    """How near log2(r + 1) is to 0, 1/2, 1, ..., 12: linear, nought from half an octave on."""
+    octaves = min(math.log2(remaining + 1), 12.0)
+    return [max(0.0, 1.0 - abs(octaves - i / 2) / 0.5) for i in range(25)]
+
+
 def softmax_logs(logits: Vector) -> Vector:
     largest = max(logits)
     total = math.log(sum(math.exp(x - largest) for x in logits)) + largest
@@ -124,8 +130,7 @@ class ReferenceModel:
         """Reads a character, BOS = V or the unknown V + 1, with the count of characters to come if told."""
         x = [1.0 if symbol == i else 0.0 for i in range(self.V + 1)]
         if "length" in self.stops:
-            scales = [2.0**e for e in range(-1, 12)]
-            x += [0.0] * 14 if remaining is None else [1.0] + [math.exp(-remaining / c) for c in scales]
+            x += [0.0] * 26 if remaining is None else [1.0, *count_bumps(remaining)]
         new = []
         for layer in range(self.num_layers):
             prefix = f"layers.{layer}."

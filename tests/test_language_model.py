@@ -245,7 +245,7 @@ def test_certainty_of_the_ending_stays_finite():
             assert all(torch.isfinite(part).all() for part in found)
             assert all(torch.isfinite(t.grad).all() for t in tensors.values())
             go_on = found.log_go_on.detach().numpy()[steps.kinds == Kind.CHARACTER]
-            assert (go_on < -190 if bias > 0 else np.abs(go_on) < 1e-30).all()
+            assert (go_on < -190 if bias > 0 else np.abs(go_on) < 1e-30).all(), (stop, bias)
 
 
 # Gradients -------------------------------------------------------------------------------------------------

@@ -117,6 +117,19 @@ def test_probabilities_sum_to_one_for_any_weights(case, stop, alone, seed, scale
     assert ended + alive(model, params, 4, stop) == pytest.approx(1.0, abs=1e-9)
 
 
+@pytest.mark.slow
+@each_cell
+@each_stop
+@pytest.mark.parametrize("scale", [0.2, 1.0, 5.0])
+def test_probabilities_of_longer_texts_sum_to_one(cell, options, stops, stop, scale):
+    for seed in range(3):
+        for vocab_size, L in ((2, 10), (3, 6)):
+            model = model_of(cell, options, stops, 2, "learned", vocab_size=vocab_size, hidden_size=8)
+            params = random_params(model.shapes, seed=seed, scale=scale)
+            ended = np.exp(-text_nll(model, params, all_texts(vocab_size, L), stop)).sum()
+            assert ended + alive(model, params, L, stop) == pytest.approx(1.0, abs=1e-9)
+
+
 @each_stop
 def test_texts_of_a_length_have_the_probability_of_that_length(stops, stop):
     """Under `length` they sum to p(τ), under eos and halt to A_(τ−1) − A_τ."""

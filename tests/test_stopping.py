@@ -13,8 +13,8 @@ from reference import length_cdf, sigmoid
 
 from charrnn.models.stopping import (
     COMPONENTS,
+    COUNT_CENTRES,
     COUNT_FEATURES,
-    COUNT_SCALES,
     LengthDistribution,
     count_features,
     initial_length_bias,
@@ -95,16 +95,16 @@ def decimal_survival(parts: list[tuple[Decimal, Decimal, Decimal]], kappa: float
     return sum((w / (1 + ((g - mean) / s).exp()) for w, mean, s in parts), Decimal(0))
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("kappa", [1.0, 7.3, 4000.0])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kappa", [1.0, 7.3, 4000.0, 1e6])
 def test_tail_probabilities_have_no_cancellation(seed, kappa):
     """Far out p(τ) is a difference of numbers that agree in all of a double's digits; decimals show its worth."""
     output = head_output(seed, spread=0.7)
     d = of(output, kappa)
     with localcontext() as context:
-        context.prec = 400
+        context.prec = 60
         parts = decimal_parts(output, kappa)
-        for k in (1, 5, 60, 500, 1000):
+        for k in (1, 5, 60, 500, int(kappa) + 1, int(250 * kappa)):
             exact = decimal_survival(parts, kappa, k - 1) - decimal_survival(parts, kappa, k)
             assert at(d.log_prob, k) == pytest.approx(float(exact.ln()), rel=1e-12, abs=1e-12)
             survival = decimal_survival(parts, kappa, k).ln()
@@ -142,10 +142,11 @@ def test_inverse_survival_is_a_search(output, kappa):
     d = of(output, kappa)
     u = np.concatenate([[0.0, 0.5, 0.999, 1 - 1e-12], np.random.default_rng(0).random(60)])
     found = d.inverse_survival(np.log1p(-u))
-    table = d.log_survival(np.arange(int(found.max()) + 1))
     for value, k in zip(np.log1p(-u), found, strict=True):
-        assert k == np.argmax(table <= value)
-        assert table[k] <= value
+        near = np.arange(max(-1, k - 1000), k + 1)
+        above = d.log_survival(near) > value
+        assert above[:-1].all() or k == 0
+        assert not above[-1]
 
 
 def test_inverse_survival_keeps_shapes_and_finds_single_values():
@@ -248,11 +249,13 @@ def test_count_features_are_bounded_and_absent_ones_zero(library):
     assert not features[0, 0].any()
     assert ((features >= 0) & (features <= 1)).all()
     assert (features[remaining >= 0][:, 0] == 1).all()
-    assert COUNT_SCALES.tolist() == [2.0**e for e in range(-1, 12)]
+    assert COUNT_CENTRES.tolist() == [i / 2 for i in range(25)]
     for index in np.argwhere(remaining >= 0):
         r = float(remaining[tuple(index)])
-        expected = [math.exp(-r / c) for c in COUNT_SCALES]
-        np.testing.assert_allclose(features[tuple(index)][1:], expected, rtol=1e-5, atol=1e-30)
+        octaves = min(math.log2(r + 1), 12.0)
+        expected = [max(0.0, 1 - 2 * abs(octaves - c)) for c in COUNT_CENTRES]
+        np.testing.assert_allclose(features[tuple(index)][1:], expected, rtol=1e-5, atol=1e-5)
+        assert sum(expected) == pytest.approx(1.0)
 
 
 def test_counts_up_to_thousands_have_features_of_their_own():

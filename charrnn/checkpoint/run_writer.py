@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -71,11 +71,9 @@ class RunWriter(RunDirectory):
             root.mkdir(parents=True, exist_ok=True)
             for number in count(1):
                 path = root / (stem if number == 1 else f"{stem}-{number}")
-                try:
+                with suppress(FileExistsError):
                     path.mkdir()
                     break
-                except FileExistsError:
-                    continue
             sync_directory(root)
         return cls(path)
 

@@ -24,6 +24,9 @@ class ReaderGoneError(Exception):
 
 def report(error: BaseException, *, debug: bool) -> int:
     """Shows the error, with its traceback for `debug`, and returns the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
     code, line = describe(error)
     if debug:
         traceback.print_exception(error)

@@ -11,6 +11,7 @@ import click
 
 import charrnn
 from charrnn.cli.errors import ReaderGoneError, finish, report
+from charrnn.cli.terminal import open_closed_streams
 
 COMMANDS = {
     "train": "Fit a model to text.",
@@ -74,6 +75,7 @@ class CommandLine(click.Group):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> NoReturn:
+        open_closed_streams()
         arguments = sys.argv[1:] if args is None else list(args)
         code: Any = 0
         try:

@@ -1,28 +1,47 @@
 """Options that several commands share, as decorators, and help that shows options in groups."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from charrnn.config import ENDING_STOPS, STOP_NAMES, StopName
+from charrnn.errors import CorpusError
 
-F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
+if TYPE_CHECKING:
+    from click.types import OptionHelpExtra
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
 
 COMMON = "Everywhere"
+NAME_WIDTH = 30
+"""Columns of an option and its value in the help; what is longer has a line of its own."""
 MAX_SEED = 2**63 - 1
+"""TOML and JSON readers agree on integers up to here."""
 
 
 class Option(click.Option):
-    """An option that is listed in the help under the heading `group`."""
+    """An option that is listed in the help under the heading `group`.
 
-    def __init__(self, *args: Any, group: str = "Options", **settings: Any) -> None:
+    A `show_default` in words is shown as it stands; `show_range` says whether the bounds of a number are worth it.
+    """
+
+    def __init__(self, *args: Any, group: str = "Options", show_range: bool = True, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.group = group
+        self.group, self.show_range = group, show_range
+
+    def get_help_extra(self, ctx: click.Context) -> "OptionHelpExtra":
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default
+        if not self.show_range:
+            extra.pop("range", None)
+        return extra
 
 
 class Command(click.Command):
@@ -32,11 +51,14 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and not isinstance(parameter, click.Argument):
                 groups.setdefault(getattr(parameter, "group", COMMON), []).append(record)
+        groups[COMMON] = groups.pop(COMMON)
+        names = [name for records in groups.values() for name, _ in records]
+        width = max(len(name) for name in names if len(name) <= NAME_WIDTH)
         for group, records in groups.items():
             with formatter.section(group):
-                formatter.write_dl(records)
+                formatter.write_dl([(f"{name:<{width}}", text) for name, text in records], col_max=width)
 
 
 class Number(click.FloatRange):
@@ -49,38 +71,20 @@ class Number(click.FloatRange):
         return number
 
 
-class CheckpointChoice(click.ParamType):
-    """`best`, `last` or a step."""
+def subcommand(name: str) -> Callable[[Function], click.Command]:
+    """Makes a command of a function, with the options that every command has."""
 
-    name = "checkpoint"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        if value in ("best", "last"):
-            return str(value)
-        if str(value).isdecimal():
-            return int(value)
-        self.fail(f"{value!r} is neither best, last nor a step.", param, ctx)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in ("best", "last") if name.startswith(incomplete)]
-
-
-def command(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command of charrnn's, with the options that every command has."""
-
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        return click.command(cls=Command, **settings)(_common(function))
+    def decorate(function: Function) -> click.Command:
+        return click.command(name, cls=Command)(_common(function))
 
     return decorate
 
 
-def option(*names: str, group: str = "Options", **settings: Any) -> Decorator[F]:
+def option(*names: str, group: str = "Options", **settings: Any) -> Decorator:
     return click.option(*names, cls=Option, group=group, **settings)
 
 
-def _common(function: F) -> F:
+def _common(function: Function) -> Function:
     for decorator in (
         option("--debug", is_flag=True, expose_value=False, group=COMMON, help="Show the traceback of an error."),
         option(
@@ -92,11 +96,9 @@ def _common(function: F) -> F:
             metavar="DIR",
             help="Where runs live.",
         ),
-        option("-v", "--verbose", is_flag=True, group=COMMON, help="Say more on stderr."),
+        option("-v", "--verbose", is_flag=True, group=COMMON, help="Say more."),
         option("-q", "--quiet", is_flag=True, group=COMMON, help="Say nothing on stderr but errors."),
-        option(
-            "--json", "as_json", is_flag=True, group=COMMON, help="Results as JSON, or JSONL for many."
-        ),
+        option("--json", "as_json", is_flag=True, group=COMMON, help="Results as JSON, or JSONL for many."),
     ):
         function = decorator(function)
     return function
@@ -111,17 +113,20 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return found or [CompletionItem(incomplete, type="file")]
 
 
-def run_argument(function: F) -> F:
+def run_argument(function: Function) -> Function:
     return click.argument("run", required=False, shell_complete=complete_run)(function)
 
 
-def run_and_file_arguments(function: F) -> F:
+def run_and_file_arguments(function: Function) -> Function:
     """`[RUN] [FILE]` as the tuple `targets` of at most two, for `run_and_file`."""
     return click.argument("targets", nargs=-1, metavar="[RUN] [FILE]", shell_complete=complete_run)(function)
 
 
 def run_and_file(targets: tuple[str, ...], root: Path) -> tuple[str | None, str | None]:
-    """What `[RUN] [FILE]` mean: a single one that names a run or checkpoint is RUN, otherwise FILE."""
+    """What `[RUN] [FILE]` mean: a single one that names a run or checkpoint is RUN, otherwise FILE.
+
+    Raises CorpusError for a single one that is neither.
+    """
     if len(targets) > 2:
         raise click.UsageError(
             f"at most a RUN and a FILE, but there are {len(targets)} arguments", click.get_current_context()
@@ -132,21 +137,42 @@ def run_and_file(targets: tuple[str, ...], root: Path) -> tuple[str | None, str 
         return None, None
     from charrnn.checkpoint import names_a_run
 
-    return (targets[0], None) if names_a_run(targets[0], root) else (None, targets[0])
+    if names_a_run(targets[0], root):
+        return targets[0], None
+    if targets[0] != "-" and not os.path.exists(targets[0]):
+        raise CorpusError(
+            f"{targets[0]}: neither a run or checkpoint in {root} nor a file; `charrnn info` lists runs"
+        )
+    return None, targets[0]
 
 
-checkpoint_option = option(
-    "--checkpoint",
-    type=CheckpointChoice(),
-    default="best",
-    show_default=True,
-    metavar="best|last|STEP",
-    help="Which checkpoint of the run.",
-)
+def checkpoint_option(group: str) -> Decorator:
+    return option(
+        "--checkpoint",
+        callback=_which_checkpoint,
+        shell_complete=_complete_checkpoint,
+        default="best",
+        show_default=True,
+        metavar="best|last|STEP",
+        group=group,
+        help="Which checkpoint of the run.",
+    )
 
 
-def stop_option(help: str) -> Decorator[F]:
-    return option("--stop", type=click.Choice(STOP_NAMES), help=help)
+def _which_checkpoint(ctx: click.Context, param: click.Parameter, value: str) -> str | int:
+    if value in ("best", "last"):
+        return value
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither best, last nor a step.", ctx, param)
+    return int(value)
+
+
+def _complete_checkpoint(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in ("best", "last") if name.startswith(incomplete)]
+
+
+def stop_option(group: str, help: str) -> Decorator:
+    return option("--stop", type=click.Choice(STOP_NAMES), group=group, help=help)
 
 
 def ordered_stops(given: tuple[str, ...]) -> tuple[StopName, ...]:

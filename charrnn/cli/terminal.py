@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,15 +42,49 @@ def is_animated(stream: TextIO) -> bool:
     return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown", "")
 
 
-def console(stream: TextIO) -> "Console":
+def console(stream: TextIO, reader_gone: Callable[[], None] | None = None) -> "Console":
     """A rich console on a stream, for data: no markup, no emoji codes, no highlighting.
 
-    NO_COLOR, FORCE_COLOR and TERM are rich's to obey.
+    NO_COLOR, FORCE_COLOR and TERM are rich's to obey. With `reader_gone`, a stream that can no longer be
+    written to is borne in silence, and `reader_gone` is called when it is a pipe that was closed.
     """
     from rich.console import Console
 
+    class DataConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    file = stream if reader_gone is None else cast(TextIO, _Borne(stream, reader_gone))
     width = None if is_terminal(stream) else UNBOUNDED
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    return DataConsole(file=file, width=width, markup=False, emoji=False, highlight=False)
+
+
+class _Borne:
+    """A stream whose failures do not stop what is reported on it."""
+
+    def __init__(self, stream: TextIO, reader_gone: Callable[[], None]) -> None:
+        self._stream, self._reader_gone = stream, reader_gone
+
+    def write(self, text: str) -> int:
+        with self._failure_borne():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._failure_borne():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _failure_borne(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self._reader_gone()
+        except OSError:
+            pass
 
 
 def print_facts(where: "Console", facts: Iterable[tuple[str, str]]) -> None:
@@ -64,9 +99,30 @@ def print_facts(where: "Console", facts: Iterable[tuple[str, str]]) -> None:
             where.print(shown + line, soft_wrap=True)
 
 
-def write_text(text: str) -> None:
-    """Writes a result to stdout: as it is, in UTF-8, or with its control characters visible on a terminal."""
-    sys.stdout.write(visible(text) if is_terminal(sys.stdout) else text)
+def print_table(where: "Console", heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints aligned columns, the first to the left and the others to the right, with no lines between them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for number, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    where.print(table)
+
+
+def result_writer() -> Callable[[str], object]:
+    """What writes results to stdout: as they are, or with their control characters visible on a terminal."""
+    write = sys.stdout.write
+    return (lambda text: write(visible(text))) if is_terminal(sys.stdout) else write
+
+
+def open_closed_streams() -> None:
+    """Gives a process that was started without standard streams empty ones, so that no file takes their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def use_utf8() -> None:

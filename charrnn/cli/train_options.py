@@ -11,9 +11,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from charrnn.cli.options import MAX_SEED, Number, option, ordered_stops
-from charrnn.config import STOP_NAMES, TrainConfig
+from charrnn.config import ENDING_STOPS, STOP_NAMES, TrainConfig
 from charrnn.errors import UsageError
 
 BUDGETS = ("minutes", "epochs", "steps")
@@ -66,6 +67,7 @@ _WHEN_NONE = {
     "valid_fraction": "5 %, at most 500,000 characters",
     "test_fraction": "5 %, at most 500,000 characters",
     "seed": "random",
+    "threads": "one a core, at most 4",
 }
 _METAVARS = {"valid": "FILE", "init_from": "RUN", "device": "NAME", "encoding": "NAME"}
 
@@ -84,14 +86,14 @@ def given_settings(ctx: click.Context, config_file: str | None) -> dict[str, Any
     on_line = {
         field.name: ctx.params[field.name]
         for field in fields(TrainConfig)
-        if ctx.get_parameter_source(field.name) is click.core.ParameterSource.COMMANDLINE
+        if ctx.get_parameter_source(field.name) is ParameterSource.COMMANDLINE and ctx.params[field.name] != ()
     }
-    if "stop" in on_line:
-        on_line["stop"] = ordered_stops(on_line["stop"])
     in_file = read_config_file(config_file) if config_file is not None else {}
     if any(budget in on_line for budget in BUDGETS):
         in_file = {key: value for key, value in in_file.items() if key not in BUDGETS}
     given = in_file | on_line
+    if "stop" in given:
+        given["stop"] = ordered_stops(given["stop"])
     asked = [f"--{budget}" for budget in BUDGETS if budget in given]
     if len(asked) > 1:
         raise click.UsageError(f"{' and '.join(asked)} set one budget; give one of them", ctx)
@@ -117,10 +119,14 @@ def read_config_file(path: str) -> dict[str, Any]:
             close = difflib.get_close_matches(key, hints, n=1)
             meant = f"did you mean {close[0]}?" if close else "`charrnn train -h` lists the options"
             raise UsageError(f"{where}: no setting is called {key!r}; {meant}")
+        if key in ("corpus", "stop") and isinstance(value, str):
+            value = [value]
+        if key == "stop" and value == ["all"]:
+            value = ENDING_STOPS
         try:
             values[key] = msgspec.convert(value, type=hints[key], strict=True)
         except msgspec.ValidationError as error:
-            raise UsageError(f"{where}: {key}: {error}") from error
+            raise UsageError(f"{where}: {key}: {str(error).replace(' | null', '')}") from error
     return values
 
 
@@ -133,13 +139,16 @@ def _line_of(key: str, text: str) -> str:
 
 def _setting(name: str, heading: str, help: str) -> Callable[..., Any]:
     default = TrainConfig.__dataclass_fields__[name].default
+    kind = _click_type(_hints()[name])
+    number = isinstance(kind, click.IntRange | click.FloatRange)
     return option(
         "--" + name.replace("_", "-"),
         name,
-        type=_click_type(_hints()[name]) if name != "seed" else click.IntRange(0, MAX_SEED),
+        type=click.IntRange(0, MAX_SEED) if name == "seed" else kind,
         default=default,
         show_default=_WHEN_NONE.get(name, "fits the corpus") if default is None else True,
-        metavar=_METAVARS.get(name),
+        show_range=number and (kind.min, kind.max) != (None, None),
+        metavar=_METAVARS.get(name) or ("N" if isinstance(kind, click.IntRange) else "X" if number else None),
         group=heading,
         help=help,
     )
@@ -162,7 +171,7 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(TrainConfig, include_extras=True)
 
 
-def _click_type(hint: Any) -> click.ParamType:
+def _click_type(hint: Any) -> Any:
     """The type of an option, with the bounds and choices of a field's annotation."""
     parts = _without_none(hint)
     choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]

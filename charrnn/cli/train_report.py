@@ -1,13 +1,12 @@
 """What is said of a training run before, while and after it runs, in words and figures. Draws nothing."""
 
-import math
 import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import list_runs
-from charrnn.cli.words import bits, clock, count, model_words
+from charrnn.cli.words import bits, budget_words, clock, count, model_words, nats_and_bits, quality
 from charrnn.config import ResolvedConfig
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ Facts = list[tuple[str, str]]
 MOST_FILES = 3
 
 
-def opening(begun: "Begun", *, budget_given: bool) -> Facts:
-    """What is about to be trained, on what, and why that way."""
+def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
+    """What is about to be trained, on what, and why that way; all settings if `verbose`."""
     record, dataset, parts = begun.record, begun.dataset, begun.dataset.parts
     config, sequences = record.config, dataset.corpus.sequences
     size = f"{count(sequences.num_chars, 'character')} in {count(len(sequences), 'sequence')}"
@@ -32,9 +31,13 @@ def opening(begun: "Begun", *, budget_given: bool) -> Facts:
     sizes += f"{parts.test.num_chars:,} to test; {count(dataset.vocabulary.size, 'symbol')}"
     model = model_words(config, record.num_parameters)
     chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
-    budget = f"{_budget(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
+    budget = f"{budget_words(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
     resumed = "" if begun.resumed_at is None else f", going on at step {begun.resumed_at:,}"
     facts += [("Characters", sizes), ("Model", model), ("Budget", budget), ("Run", f"{begun.run}{resumed}")]
+    if verbose:
+        settings = {name: value for name, value in vars(config).items() if value is not None}
+        facts.append(("Settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())))
+        facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
     return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config.threads))]
 
 
@@ -49,7 +52,7 @@ def position(progress: "Progress", metrics: "Metrics", seconds_left: float | Non
 def figures(loss: float, progress: "Progress", metrics: "Metrics") -> str:
     """How good the model is, and how fast it learns; `loss` in nats per character."""
     best = "" if progress.best_loss is None else f"  best {bits(progress.best_loss):.3f} bits/char"
-    return f"train {_nats_and_bits(loss)}{best}  {metrics.chars_per_second:,.0f} chars/s"
+    return f"train {nats_and_bits(loss)}{best}  {metrics.chars_per_second:,.0f} chars/s"
 
 
 def share_done(progress: "Progress", seconds_left: float | None) -> float:
@@ -63,24 +66,24 @@ def share_done(progress: "Progress", seconds_left: float | None) -> float:
 def validation_line(progress: "Progress", trained: float | None, loss: float, improved: bool) -> str:
     """Losses in nats per character; a star marks the best so far."""
     train = "" if trained is None else f"  train {trained:.3f}"
-    return f"step {progress.step:,}{train}  valid {_nats_and_bits(loss)}{' *' if improved else ''}"
+    return f"step {progress.step:,}{train}  valid {nats_and_bits(loss)}{' *' if improved else ''}"
 
 
-def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", root: Path) -> Facts:
-    """What came of it, and what to type next."""
+def closing(begun: "Begun", outcome: "Outcome", epoch: float | None, loss: float | None, root: Path) -> Facts:
+    """What came of it, and what to type next; `loss` is that of training, nats per character."""
     progress, config = outcome.progress, begun.record.config
     done = f"{count(progress.step, 'step')}, {clock(progress.elapsed_seconds)}"
-    if last is not None:
-        done += f", {last.epoch:.2f} epochs"
+    if epoch is not None:
+        done += f", {epoch:.2f} epochs"
     facts = [
         ("Run", str(outcome.run)),
         ("Model", model_words(config, begun.record.num_parameters)),
         ("Trained", done + _why_it_ended(progress, config, begun.resumed_at)),
     ]
-    if last is not None:
-        facts.append(("Training", _quality(last.loss)))
+    if loss is not None:
+        facts.append(("Training", quality(loss)))
     if progress.best_loss is not None:
-        facts.append(("Validation", f"{_quality(progress.best_loss)} (step {progress.best_step:,})"))
+        facts.append(("Validation", f"{quality(progress.best_loss)} (step {progress.best_step:,})"))
     first, *others = next_commands(outcome.run, config, root)
     return [*facts, ("Next", first), *(("", other) for other in others)]
 
@@ -93,14 +96,17 @@ def next_commands(run: Path, config: ResolvedConfig, root: Path) -> list[str]:
     if config.order == "independent" and not extra:
         extra = ["-n", "10"]
     where = _where(root)
-    return [shlex.join(["charrnn", "sample", *name, *extra, *where]), shlex.join(["charrnn", "eval", *name, *where])]
+    return [
+        shlex.join(["charrnn", "sample", *name, *extra, *where]),
+        shlex.join(["charrnn", "eval", *name, *where]),
+    ]
 
 
 def resume_command(run: Path, root: Path) -> str:
     return shlex.join(["charrnn", "train", "--resume", "--name", run.name, *_where(root)])
 
 
-def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None") -> dict[str, Any]:
+def result(begun: "Begun", outcome: "Outcome", epoch: float | None, loss: float | None) -> dict[str, Any]:
     """The fields of `charrnn train --json`."""
     progress = outcome.progress
     return {
@@ -109,9 +115,9 @@ def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None") -> dict[s
         "finished": outcome.finished,
         "early_stopped": progress.early_stopped,
         "steps": progress.step,
-        "epochs": None if last is None else last.epoch,
+        "epochs": epoch,
         "elapsed_seconds": progress.elapsed_seconds,
-        "loss": None if last is None else last.loss,
+        "loss": loss,
         "best_step": progress.best_step,
         "best_loss": progress.best_loss,
         "best_bits_per_char": None if progress.best_loss is None else bits(progress.best_loss),
@@ -121,17 +127,13 @@ def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None") -> dict[s
     }
 
 
+def _shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _files(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:MOST_FILES])
     return shown if len(names) <= MOST_FILES else f"{len(names):,} files ({shown}, …)"
-
-
-def _budget(config: ResolvedConfig) -> str:
-    if config.minutes is not None:
-        return f"{config.minutes:g} minute{'s' if config.minutes != 1 else ''}"
-    if config.epochs is not None:
-        return f"{config.epochs:g} epoch{'s' if config.epochs != 1 else ''}"
-    return count(config.steps or 0, "step")
 
 
 def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int | None) -> str:
@@ -160,11 +162,3 @@ def _busy(threads: int) -> list[str]:
 
 def _where(root: Path) -> list[str]:
     return [] if root == Path("checkpoints") else ["--checkpoints", str(root)]
-
-
-def _nats_and_bits(loss: float) -> str:
-    return f"{loss:.3f} nats/char = {bits(loss):.3f} bits/char"
-
-
-def _quality(loss: float) -> str:
-    return f"{_nats_and_bits(loss)}, perplexity {math.exp(min(loss, 700)):.3f}"

@@ -2,13 +2,22 @@
 
 import math
 
-from charrnn.config import StopName, TrainConfig
+from charrnn.config import ModelConfig, StopName, TrainConfig
 
 ENDINGS: dict[StopName, str] = {"eos": "EOS", "halt": "a halt output", "length": "a length drawn first"}
 
 
 def bits(nats: float) -> float:
     return nats / math.log(2)
+
+
+def nats_and_bits(loss: float) -> str:
+    return f"{loss:.3f} nats/char = {bits(loss):.3f} bits/char"
+
+
+def quality(loss: float) -> str:
+    """A loss in nats per character, with the perplexity that it is."""
+    return f"{nats_and_bits(loss)}, perplexity {math.exp(min(loss, 700)):.3f}"
 
 
 def count(number: int, noun: str) -> str:
@@ -33,7 +42,7 @@ def size(num_bytes: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
-def shape(cell: str, num_layers: int, hidden_size: int | None) -> str:
+def shape(cell: str, num_layers: int | None, hidden_size: int | None) -> str:
     """`lstm 1 x 128`: the cell, its layers and their units."""
     return f"{cell} {num_layers} x {hidden_size}"
 
@@ -44,6 +53,14 @@ def endings(stops: tuple[StopName, ...]) -> str:
     return f"texts end by {' or '.join(named)}" if named else "texts have no end"
 
 
-def model_words(config: TrainConfig, num_parameters: int) -> str:
+def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
     what = shape(config.cell, config.num_layers, config.hidden_size)
     return f"{what}, {count(num_parameters, 'parameter')}; {endings(config.stop)} (--stop {' '.join(config.stop)})"
+
+
+def budget_words(config: TrainConfig) -> str:
+    if config.minutes is not None:
+        return f"{config.minutes:g} minute{'s' if config.minutes != 1 else ''}"
+    if config.epochs is not None:
+        return f"{config.epochs:g} epoch{'s' if config.epochs != 1 else ''}"
+    return count(config.steps or 0, "step")

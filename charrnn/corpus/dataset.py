@@ -4,6 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from charrnn.config import OrderName, SplitName, TrainConfig
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
@@ -13,7 +14,6 @@ from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.splitting import choose_order
 from charrnn.corpus.vocabulary import Vocabulary
-from charrnn.errors import CorpusError
 
 CACHE = ".corpus"
 
@@ -40,19 +40,11 @@ def load_dataset(config: TrainConfig, root: Path, progress: Progress | None = No
     The encoded corpus is kept under `root`/.corpus. Raises CorpusError.
     """
     cache = root / CACHE
-    if config.stop == ("none",) and config.split == "auto" and config.order != "independent":
+    corpus, order, notes = _read(config, config.split, cache, progress)
+    if config.stop == ("none",) and config.split == "auto" and order == "ordered" and corpus.split != "file":
         # Without a model of endings an ordered corpus is one stream, separators and all.
-        config = _as_stream_if_ordered(config, cache, progress)
-    corpus = encode(
-        config.corpus, split=config.split, encoding=config.encoding, cache=cache, progress=progress
-    )
-    notes = list(corpus.notes)
-    if corpus.split_reason:
-        notes.append(f"sequences are {PLURALS[corpus.split]}: {corpus.split_reason} (--split)")
-    order = config.order
-    if order == "auto":
-        order, reason = choose_order(corpus.split, len(corpus.sequences), corpus.sequences.num_chars)
-        notes.append(f"they are read as {order}: {reason} (--order)")
+        corpus, _, _ = _read(config, "file", cache, progress)
+        notes[0] = "each file is one stream, line ends and all: --stop none learns no endings (--split)"
     parts = partition(
         corpus.sequences,
         order=order,
@@ -60,19 +52,15 @@ def load_dataset(config: TrainConfig, root: Path, progress: Progress | None = No
         valid_fraction=0.0
         if config.valid is not None and config.valid_fraction is None
         else config.valid_fraction,
-        test_fraction=0.0
-        if config.valid is not None and config.test_fraction is None
-        else config.test_fraction,
+        test_fraction=0.0 if config.valid is not None and config.test_fraction is None else config.test_fraction,
         scratch=cache,
     )
-    notes += parts.notes
+    notes += [*corpus.notes, *parts.notes]
     if config.valid is not None:
         valid = encode([config.valid], split=corpus.split, encoding=config.encoding, cache=cache).sequences
         parts = replace(parts, valid=valid)
         if shared := overlap(parts.train, valid):
             notes.append(f"{shared:,} of {len(valid):,} validation sequences also stand in the training text")
-    if not len(parts.train) or not parts.train.num_chars:
-        raise CorpusError(f"{corpus.files[0]}: no training text is left; give a longer corpus")
     return Dataset(corpus, corpus.split, order, parts, Vocabulary.from_sequences(parts.train), tuple(notes))
 
 
@@ -95,9 +83,16 @@ def keep_standard_input(corpus: tuple[str, ...], root: Path) -> tuple[str, ...]:
 PLURALS: dict[str, str] = {"line": "lines", "paragraph": "paragraphs", "file": "whole files"}
 
 
-def _as_stream_if_ordered(config: TrainConfig, cache: Path, progress: Progress | None) -> TrainConfig:
-    found = encode(config.corpus, split="auto", encoding=config.encoding, cache=cache, progress=progress)
-    order = config.order
-    if order == "auto":
-        order, _ = choose_order(found.split, len(found.sequences), found.sequences.num_chars)
-    return replace(config, split="file" if order == "ordered" else found.split, order=order)
+def _read(
+    config: TrainConfig, split: SplitName | Literal["auto"], cache: Path, progress: Progress | None
+) -> tuple[EncodedCorpus, OrderName, list[str]]:
+    """The corpus, its regime, and why each was chosen where it was not asked for."""
+    corpus = encode(config.corpus, split=split, encoding=config.encoding, cache=cache, progress=progress)
+    notes = []
+    if corpus.split_reason:
+        notes.append(f"sequences are {PLURALS[corpus.split]}: {corpus.split_reason} (--split)")
+    if config.order != "auto":
+        return corpus, config.order, notes
+    order, reason = choose_order(corpus.split, len(corpus.sequences), corpus.sequences.num_chars)
+    notes.append(f"they are read as {order}: {reason} (--order)")
+    return corpus, order, notes

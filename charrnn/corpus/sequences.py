@@ -4,6 +4,7 @@ Knows neither files nor the model's vocabulary. The arrays are often mapped from
 memory, so whatever runs over all of them goes block by block.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,6 +114,13 @@ class Sequences:
 def row_slices(size: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
     """Cuts `range(size)` into slices of at most `rows`."""
     return (slice(at, min(at + rows, size)) for at in range(0, size, rows))
+
+
+def sample_lengths(sequences: Sequences, most: int = 1_000_000) -> NDArray[np.int64]:
+    """Lengths (S,) of the sequences; of a very long list, those in evenly spread blocks of it."""
+    stride = max(1, len(sequences) // most)
+    blocks = itertools.islice(row_slices(len(sequences)), 0, None, stride)
+    return np.concatenate([np.asarray(sequences.ends[rows] - sequences.starts[rows]) for rows in blocks])
 
 
 def to_code_points(text: str) -> NDArray[np.uint32]:

@@ -18,7 +18,9 @@ from charrnn.cells.arrays import (
     OneHot,
     Params,
     asarray,
+    exp,
     integers,
+    log1p,
     log_softmax,
     logsumexp,
     spread,
@@ -112,9 +114,7 @@ class LanguageModel:
             shapes |= {"length.weight": (3 * COMPONENTS, H), "length.bias": (3 * COMPONENTS,)}
         return shapes
 
-    def init(
-        self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]
-    ) -> dict[str, npt.NDArray[np.float32]]:
+    def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; the training sequences' lengths (S,) place the heads that end a sequence."""
         params: dict[str, npt.NDArray[np.float32]] = {}
         for index, cell in enumerate(self.layers):
@@ -194,8 +194,9 @@ class LanguageModel:
         stopping = where(steps.kinds == Kind.ANNOUNCEMENT, nll, 0.0 * nll)
         if "eos" in self.stops:
             log_eos = log_p[..., V]
-            # ln(1 − p(EOS)), which stays exact where p(EOS) rounds to 1.
-            go = logsumexp(log_p[..., :V])
+            # ln(1 − p(EOS)), exact where p(EOS) is nearly 0 and where it rounds to 1.
+            likely = log_eos > -0.5
+            go = where(likely, logsumexp(log_p[..., :V]), log1p(-exp(where(likely, -1.0, log_eos))))
             log_go = where(steps.stops == EOS, go, log_go)
             known = character & (steps.targets < V)
             stopping = where((steps.stops == EOS) & known, -go, stopping)

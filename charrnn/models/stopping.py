@@ -5,6 +5,7 @@ step; `length` draws τ first, from a distribution with unbounded support, and c
 `charrnn.cells.arrays`, so NumPy and torch run the same lines.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import (
     Array,
+    asarray,
     concat,
     exp,
     floats,
@@ -24,8 +26,10 @@ from charrnn.cells.arrays import (
     where,
 )
 
-COUNT_SCALES = 2.0 ** np.arange(-1, 12)
-COUNT_FEATURES = 1 + len(COUNT_SCALES)
+COUNT_CENTRES = np.arange(0.0, 12.5, 0.5)
+"""Where the features of the count stand, in octaves of r + 1: fine near the end, coarse far from it."""
+
+COUNT_FEATURES = 1 + len(COUNT_CENTRES)
 
 COMPONENTS = 8
 """Logistic components of the length distribution; three parameters each."""
@@ -37,12 +41,16 @@ LOG_SCALE_BOUND = 4.0
 def count_features(remaining: Array, like: Array) -> Array:
     """The count input: r_t = τ − t, the characters still to come, as bounded features (..., F).
 
-    A present flag, then exp(−r / c) for c = ½, 1, 2, …, 2048; all zero where `remaining` is negative (absent).
+    A present flag, then bumps max(0, 1 − 2 |log₂(r + 1) − c|) at c = 0, ½, 1, …, 12, where all larger counts
+    are told as the largest; all zero where `remaining` is negative (absent). The bumps sum to one and hardly
+    overlap, so a unit can tell the last few counts apart by their own weights.
     """
     present = floats(remaining >= 0, like)[..., None]
-    r = floats(where(remaining >= 0, remaining, 0), like)[..., None]
-    decays = concat([exp(r * (-1.0 / float(scale))) for scale in COUNT_SCALES], axis=-1)
-    return concat([present, present * decays], axis=-1)
+    octaves = log(floats(where(remaining >= 0, remaining, 0), like) + 1.0)[..., None] * (1.0 / math.log(2.0))
+    last = float(COUNT_CENTRES[-1])
+    distance = where(octaves < last, octaves, last) - floats(asarray(COUNT_CENTRES, like), like)
+    bumps = 1.0 - 2.0 * abs(distance)
+    return concat([present, present * where(bumps > 0.0, bumps, 0.0 * bumps)], axis=-1)
 
 
 def log_halt(logit: Array) -> Array:

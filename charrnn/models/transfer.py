@@ -30,9 +30,9 @@ def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved:
             )
     if ours.cell_options.get("reset") != theirs.cell_options.get("reset"):
         raise CheckpointError("cannot start from a GRU that resets elsewhere; give the other --gru-reset")
-    shared = [s for s in vocabulary.symbols if s in saved.vocabulary.symbols]
-    here = np.array([vocabulary.symbols.index(s) for s in shared], np.int64)
-    there_ids = np.array([saved.vocabulary.symbols.index(s) for s in shared], np.int64)
+    there_ids = saved.vocabulary.table(vocabulary.code_points)
+    here = np.flatnonzero(there_ids != saved.vocabulary.unknown)
+    there_ids = there_ids[here]
     result = dict(fresh)
     for name, theirs_value in saved.params.items():
         if name not in result:

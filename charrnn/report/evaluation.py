@@ -18,7 +18,7 @@ import numpy.typing as npt
 from charrnn.cells.arrays import Array
 from charrnn.config import OrderName, StopName
 from charrnn.corpus.batching import Window, cold_blocks, independent_pass, ordered_pass
-from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.sequences import Sequences, sample_lengths
 from charrnn.corpus.steps import PADDING, Kind, StepReader
 from charrnn.models.language_model import Assessment
 from charrnn.models.saved import SavedModel
@@ -32,6 +32,8 @@ from charrnn.sampling.stepper import Stepper
 SAMPLES = 2000
 SAMPLED_CHARS = 400_000
 """Characters that sampling for the length report may cost, roughly."""
+
+PILOT = 64
 
 LONGEST = 8
 """A sample is cut at this many times the longest held-out length; the report counts the cuts."""
@@ -145,10 +147,10 @@ def evaluate(
     if stop != "none":
         observed = totals.lengths
         cut_at = LONGEST * max(int(observed.max(initial=0)), 100)
-        wanted = _sample_count(observed) if samples is None else samples
-        sampled, cut = _sampled_lengths(saved, stop, wanted, cut_at, seed, notify)
+        sampled, cut = _sampled_lengths(saved, stop, samples, cut_at, seed, notify)
         drawn = len(sampled)
-        lengths = length_report(observed, sampled, *totals.cdf)
+        training = () if held_out.train is None else sample_lengths(held_out.train)
+        lengths = length_report(observed, sampled, *totals.cdf, training=training)
     endings = stop != "none"
     known = chars - totals.num_oov
     return EvalReport(
@@ -252,14 +254,20 @@ class _Totals:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Of the sequences whose ending was charged."""
+        """Of the sequences that were read whole, from their beginning to an ending that was charged."""
         s = self._sequences
-        return (np.asarray(s.ends) - np.asarray(s.starts))[self._ended]
+        return (np.asarray(s.ends) - np.asarray(s.starts))[self._whole]
 
     @property
     def cdf(self) -> tuple[FloatArray, FloatArray]:
         """F(τ − 1) and F(τ) of those sequences, F(k) = 1 − Π_{j ≤ k} (1 − s_j) along the observed text."""
-        return -np.expm1(self._log_reach[self._ended]), -np.expm1(self._log_survival[self._ended])
+        return -np.expm1(self._log_reach[self._whole]), -np.expm1(self._log_survival[self._whole])
+
+    @property
+    def _whole(self) -> npt.NDArray[np.bool_]:
+        """(S,) a sequence whose beginning was cut ends, but nobody knows how long it was."""
+        cut = self._sequences.open_start & (np.arange(len(self._ended)) == 0)
+        return np.asarray(self._ended & ~cut)
 
     def perplexity_stderr(self) -> float | None:
         """By the spread over sequences, or over blocks of one stream (delta method on the ratio nll / chars)."""
@@ -292,28 +300,35 @@ def _cold(saved: SavedModel, reader: StepReader, stop: StopName, notify: Notify)
     return ColdFigures(nll, _ratio(nll, sequences.num_chars), COLD_BLOCK if one_stream else None)
 
 
-def _sample_count(lengths: npt.NDArray[np.int64]) -> int:
-    mean = float(lengths.mean()) if len(lengths) else 1.0
-    return int(min(SAMPLES, max(50, SAMPLED_CHARS / max(mean, 1.0))))
-
-
 def _sampled_lengths(
-    saved: SavedModel, stop: StopName, count: int, cut_at: int, seed: int, notify: Notify
+    saved: SavedModel, stop: StopName, samples: int | None, cut_at: int, seed: int, notify: Notify
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Lengths (M,) of texts drawn cold at temperature 1, and how many of them were cut."""
+    """Lengths (M,) of texts drawn cold at temperature 1, and how many of them were cut.
+
+    Where `samples` is None, the first PILOT lengths say how many a cost of SAMPLED_CHARS allows.
+    """
     stepper = Stepper(saved.model, saved.params)
+    wanted = SAMPLES if samples is None else samples
     if stop == "length":
         # τ is drawn first and from nothing but the initial state: the text itself need not be drawn.
-        u = np.random.default_rng(seed).random(count)
+        u = np.random.default_rng(seed).random(wanted)
         return length_distribution(stepper).inverse_survival(np.log1p(-u)), 0
-    lengths, cut = np.zeros(count, np.int64), 0
     sampler = Sampler(stepper, Request(stop=stop, max_chars=cut_at, seed=seed))
-    for done, drawn in enumerate(sampler.draw(range(count)), start=1):
-        lengths[drawn.number] = len(drawn.symbols)
-        cut += drawn.finish_reason == "max_chars"
-        if done % 50 == 0:
-            notify("sampling", done / count)
-    return lengths, cut
+    lengths: list[int] = []
+    cut = 0
+
+    def draw(numbers: range) -> None:
+        nonlocal cut
+        for drawn in sampler.draw(numbers):
+            lengths.append(len(drawn.symbols))
+            cut += drawn.finish_reason == "max_chars"
+            notify("sampling", len(lengths) / wanted)
+
+    draw(range(min(PILOT, wanted)))
+    if samples is None:
+        wanted = min(wanted, int(SAMPLED_CHARS / (np.mean(lengths) + 1.0)))
+    draw(range(len(lengths), max(len(lengths), wanted)))
+    return np.array(lengths, np.int64), cut
 
 
 def peak_memory_bytes() -> int:
@@ -326,7 +341,7 @@ def _data_sha256(sequences: Sequences, separator: str) -> str:
     """Of the sequences as UTF-8, each followed by the separator."""
     digest = hashlib.sha256()
     for index in range(len(sequences)):
-        digest.update(sequences.get(index).encode())
+        digest.update(sequences.get(index).encode(errors="surrogatepass"))
         digest.update(separator.encode())
     return digest.hexdigest()
 

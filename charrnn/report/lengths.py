@@ -51,13 +51,20 @@ class LengthReport:
     sampled: Quantiles | None
     ks_distance: float | None
     """Largest distance between the two empirical distribution functions, 0 to 1."""
+    ks_training: float | None
+    """The same between the training text and the held-out one: what a model that has learned the training
+    lengths to perfection would be left with, since a text's lengths drift."""
     pit: PIT | None
 
 
 def length_report(
-    held_out: ArrayLike, sampled: ArrayLike, cdf_before: ArrayLike, cdf_at: ArrayLike
+    held_out: ArrayLike,
+    sampled: ArrayLike,
+    cdf_before: ArrayLike,
+    cdf_at: ArrayLike,
+    training: ArrayLike = (),
 ) -> LengthReport:
-    """The report on held-out lengths (S,) and drawn ones (M,), either possibly empty.
+    """The report on held-out lengths (S,), drawn ones (M,) and those of the training text, any of them empty.
 
     `cdf_before` and `cdf_at` hold F(τ-1) and F(τ) of the held-out sequences, (S,); empty where the model has
     no length distribution.
@@ -67,6 +74,7 @@ def length_report(
         held_out=quantiles(held_out) if held_out.size else None,
         sampled=quantiles(sampled) if sampled.size else None,
         ks_distance=ks_distance(held_out, sampled) if held_out.size and sampled.size else None,
+        ks_training=ks_distance(held_out, training) if held_out.size and np.size(training) else None,
         pit=pit(cdf_before, cdf_at) if np.size(cdf_at) else None,
     )
 

@@ -100,9 +100,11 @@ class GenerateLearner:
         return nats / max(chars, 1)
 
     def _begin(self, window: Window, carried: States | None) -> States:
-        """The state before a window: initial in fresh rows, carried in the others."""
-        if carried is not None and not window.fresh.any():
-            return carried
+        """The state before a window: initial in fresh rows, carried in the others.
+
+        A learned initial state takes part in every window, so that its gradient is zero and never missing:
+        the optimiser counts the same steps for all parameters.
+        """
         initial = self.model.initial_state(self.parameters, len(window.fresh))
         if carried is None or window.fresh.all():
             return initial

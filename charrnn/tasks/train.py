@@ -15,7 +15,7 @@ from charrnn.checkpoint import Checkpoint, RunWriter, resolve_checkpoint
 from charrnn.config import ModelConfig, Option, ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.batching import BatchSource, batch_source
 from charrnn.corpus.dataset import Dataset, keep_standard_input, load_dataset
-from charrnn.corpus.sequences import Sequences, row_slices
+from charrnn.corpus.sequences import sample_lengths
 from charrnn.corpus.steps import StepReader
 from charrnn.errors import CheckpointError, CorpusError, UsageError
 from charrnn.models.language_model import LanguageModel
@@ -310,16 +310,6 @@ class _Recorder:
     def logged(self, metrics: Metrics) -> None:
         self._writer.append_metrics(metrics)
         self._observer.logged(metrics)
-
-
-def sample_lengths(sequences: Sequences, most: int = 1_000_000) -> Any:
-    """Lengths (S,) of the sequences, or of as many evenly spread blocks of them as are enough."""
-    parts = [
-        np.asarray(sequences.ends[rows]) - np.asarray(sequences.starts[rows])
-        for rows in row_slices(len(sequences))
-    ]
-    stride = max(1, len(sequences) // most)
-    return np.concatenate(parts[::stride])
 
 
 def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:

@@ -133,7 +133,7 @@ class Loop:
             self._step()
             if self._budget_measured():
                 self._fix_steps()
-            if self._validation_due():
+            elif self._validation_due():
                 self._validate()
                 self._save()
             elif self._row_due():

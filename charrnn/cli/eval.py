@@ -1,0 +1,114 @@
+"""`charrnn eval`: how good a model is on text that it has not seen."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charrnn.cli.options import (
+    Number,
+    checkpoint_option,
+    option,
+    run_and_file,
+    run_and_file_arguments,
+    stop_option,
+    subcommand,
+)
+from charrnn.cli.progress import Progress
+from charrnn.cli.terminal import console, one_blas_thread, use_utf8, write_json
+from charrnn.config import SPLIT_NAMES
+from charrnn.errors import GateError
+
+PARTS = ("train", "valid", "test")
+
+
+@subcommand("eval")
+@run_and_file_arguments
+@option(
+    "--part",
+    type=click.Choice(PARTS),
+    show_default="test",
+    help="Part of the run's corpus.",
+)
+@option(
+    "--split",
+    type=click.Choice(SPLIT_NAMES),
+    show_default="as the run did",
+    help="What a sequence of FILE is.",
+)
+@stop_option("Options", "One way to end texts, of a model with several; by default a report on each.")
+@checkpoint_option("Options")
+@option(
+    "--max-bits-per-char",
+    type=Number(0),
+    metavar="X",
+    help="Exit with code 8 if the model needs more than this.",
+)
+def command(
+    *,
+    targets: tuple[str, ...],
+    part: Any,
+    split: Any,
+    stop: Any,
+    checkpoint: Any,
+    max_bits_per_char: float | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    checkpoints: Path,
+) -> None:
+    """Measure a model on text that it has not seen.
+
+    Reads a FILE, or the part of the run's corpus that was kept for this, in full, and reports what the text
+    costs the model, endings included, beside what simpler models make of it, and whether texts end where they
+    should. A single argument that names a run or checkpoint is RUN, otherwise FILE.
+
+    \b
+    Examples:
+      charrnn eval
+      charrnn eval names
+      charrnn eval names other-names.txt
+      charrnn eval names --json | jq .bits_per_char
+      charrnn eval plays --part valid --max-bits-per-char 2.2
+    """
+    run, file = run_and_file(targets, checkpoints)
+    if part is not None and file is not None:
+        raise click.UsageError("--part is of the run's own corpus and FILE another text; give one of them")
+    if split is not None and file is None:
+        raise click.UsageError("--split is for a FILE; the run's own corpus is split as it was for training")
+    one_blas_thread()
+    from charrnn.checkpoint import resolve_checkpoint
+    from charrnn.cli.eval_report import print_report
+    from charrnn.models.saved import load_model
+    from charrnn.report.evaluation import evaluate, simpler_models
+    from charrnn.report.held_out import held_out
+    from charrnn.sampling.scoring import choose_stop
+
+    found = resolve_checkpoint(run, checkpoints, checkpoint)
+    saved = load_model(found)
+    stops = saved.model.stops if stop is None else (choose_stop(saved.model, stop),)
+    home = found.path.resolve().parent
+    text = held_out(found, home.parent, file=file, part=part, split=split)
+    with Progress(quiet=quiet) as progress:
+        progress("fitting simpler models", 0.0)
+        simpler = simpler_models(saved, text)
+        name = home.name if found.path.name.startswith("checkpoint-") else found.path.name
+        reports = [
+            evaluate(saved, text, stop=stop, run=name, step=found.step, simpler=simpler, notify=progress)
+            for stop in stops
+        ]
+    use_utf8()
+    if as_json:
+        write_json(reports if len(reports) > 1 else reports[0])
+    else:
+        for report in reports:
+            print_report(console(sys.stdout), report, saved.model.config, verbose=verbose)
+    if max_bits_per_char is not None:
+        for report in reports:
+            if report.bits_per_char is None or report.bits_per_char > max_bits_per_char:
+                needs = "no character" if report.bits_per_char is None else f"{report.bits_per_char:.4f} bits/char"
+                raise GateError(
+                    f"{report.data}: {needs} under --stop {report.stop}, but --max-bits-per-char is "
+                    f"{max_bits_per_char:g}"
+                )

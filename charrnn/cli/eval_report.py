@@ -1,0 +1,101 @@
+"""The perplexity report as a person reads it: figures, the models beside it, and lengths."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.terminal import print_facts, print_table
+from charrnn.cli.words import count, shape, size
+from charrnn.config import ModelConfig
+from charrnn.report.evaluation import EvalReport
+from charrnn.report.lengths import LengthReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_BASELINES = (("ngram", "n-gram"), ("xz", "xz"), ("unigram", "unigram"), ("uniform", "uniform"))
+_QUANTILES = ("min", "p5", "p25", "p50", "p75", "p95", "max", "mean")
+
+
+def print_report(where: "Console", report: EvalReport, config: ModelConfig, *, verbose: bool) -> None:
+    print_facts(where, _facts(report, config, verbose=verbose))
+    if report.baselines is not None:
+        where.print()
+        print_table(where, ("MODEL", "BITS/CHAR", "PERPLEXITY"), _beside(report, report.baselines))
+        if report.baselines["note"]:
+            print_facts(where, [("Note", report.baselines["note"])])
+    if report.lengths is not None:
+        where.print()
+        heads = ("LENGTHS", "MIN", "5 %", "25 %", "MEDIAN", "75 %", "95 %", "MAX", "MEAN")
+        print_table(where, heads, _quantiles(report.lengths))
+        print_facts(where, _calibration(report, report.lengths))
+
+
+def _facts(report: EvalReport, config: ModelConfig, *, verbose: bool) -> list[tuple[str, str]]:
+    cell = shape(config.cell, config.num_layers, config.hidden_size)
+    sizes = f"{count(report.num_chars, 'character')} in {count(report.num_sequences, 'sequence')}"
+    facts = [
+        ("Model", f"{report.run}, step {report.step:,}: {cell}, --stop {report.stop}"),
+        ("Text", f"{report.data}: {sizes}"),
+        ("Perplexity", f"{_figure(report.perplexity)} per character{_error(report.perplexity_stderr)}"),
+        ("", f"{_figure(report.loss)} nats/char = {_figure(report.bits_per_char)} bits/char"),
+        ("", f"{_figure(report.bits_per_byte)} bits/byte, {_figure(report.loss_per_symbol)} nats/symbol"),
+        ("", f"{_figure(report.nll_per_sequence)} nats/sequence"),
+    ]
+    if report.state_carried:
+        block = f", in blocks of {report.cold.block}" if report.cold.block else ", each sequence by itself"
+        facts.append(("Cold", f"{_figure(report.cold.loss)} nats/char from the initial state{block}"))
+    if report.stop != "none":
+        share = report.nll_length / report.nll if report.nll else 0.0
+        facts.append(("Endings", f"{report.nll_length:,.1f} of {report.nll:,.1f} nats ({share:.1%})"))
+    if report.accuracy is not None:
+        facts.append(("Accuracy", f"{report.accuracy:.1%} of characters are the likeliest one"))
+    if report.num_oov:
+        unknown = f"{count(report.num_oov, 'character')}; perplexity without them "
+        facts.append(("Unknown", unknown + _figure(report.perplexity_excluding_oov)))
+    if report.overlap is not None:
+        facts.append(("Overlap", f"{count(report.overlap, 'sequence')} also in the training text"))
+    facts += [("Note", note) for note in report.notes]
+    if verbose:
+        speed = f"{report.chars_per_second:,.0f} chars/s, {size(report.peak_memory_bytes)} of memory"
+        facts += [("Speed", speed), ("SHA-256", f"{report.model_sha256} (weights)")]
+        facts.append(("", f"{report.data_sha256} (text)"))
+    return facts
+
+
+def _beside(report: EvalReport, baselines: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = [("this model", _figure(report.bits_per_char), _figure(report.perplexity))]
+    for key, name in _BASELINES:
+        figures = baselines[key]
+        if figures is not None and figures["loss"] is not None:
+            name = f"{name} of order {figures['order']}" if "order" in figures else name
+            rows.append((name, _figure(figures["bits_per_char"]), _figure(math.exp(min(figures["loss"], 700)))))
+    return rows
+
+
+def _quantiles(lengths: LengthReport) -> list[tuple[str, ...]]:
+    rows = []
+    for name, quantiles in (("held out", lengths.held_out), ("sampled", lengths.sampled)):
+        if quantiles is not None:
+            rows.append((name, *(f"{getattr(quantiles, field):,.4g}" for field in _QUANTILES)))
+    return rows
+
+
+def _calibration(report: EvalReport, lengths: LengthReport) -> list[tuple[str, str]]:
+    facts = []
+    if lengths.ks_distance is not None:
+        drift = "" if lengths.ks_training is None else f" ({lengths.ks_training:.3f} from the training text)"
+        facts.append(("Distance", f"{lengths.ks_distance:.3f} between sampled and held-out lengths (KS){drift}"))
+    if lengths.pit is not None:
+        shares = " ".join(f"{share:.2f}" for share in lengths.pit.histogram)
+        facts.append(("PIT", f"{shares}; 0.10 each is perfect"))
+    if report.num_cut:
+        facts.append(("Cut", f"{report.num_cut:,} of {count(report.num_sampled, 'sample')} at {report.cut_at:,}"))
+    return facts
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4f}"
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f", standard error {value:.4f}"

@@ -1,0 +1,224 @@
+"""`charrnn info`: what is in a run or checkpoint, or a table of all runs."""
+
+import datetime
+import sys
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from charrnn.cli.options import option, run_argument, subcommand
+from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
+from charrnn.cli.toml import to_toml
+from charrnn.cli.words import bits, budget_words, clock, count, model_words, quality, shape, size
+from charrnn.config import ModelConfig, RunRecord, StopName
+from charrnn.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint, RunDirectory
+
+Facts = list[tuple[str, str]]
+
+
+class Row(msgspec.Struct):
+    """What is shown of a row of metrics.jsonl."""
+
+    step: int
+    epoch: float
+    loss: float | None
+    elapsed_seconds: float
+
+
+class SavedStep(msgspec.Struct):
+    """A checkpoint of a run; `bytes` is None for one that is damaged."""
+
+    step: int
+    path: str
+    bytes: int | None
+    is_best: bool
+
+
+class Summary(msgspec.Struct):
+    """A run in the table of runs. What its files do not tell is None, and `problem` says why."""
+
+    name: str
+    path: str
+    cell: str | None = None
+    num_layers: int | None = None
+    hidden_size: int | None = None
+    stop: tuple[StopName, ...] = ()
+    last_step: int | None = None
+    best_step: int | None = None
+    best_bits_per_char: float | None = None
+    saved: str | None = None
+    problem: str | None = None
+
+
+@subcommand("info")
+@run_argument
+@option("--toml", is_flag=True, help="Print the run's settings as a file for `charrnn train --config`.")
+def command(*, run: str | None, toml: bool, as_json: bool, quiet: bool, verbose: bool, checkpoints: Path) -> None:
+    """Show what is in a run, or list all runs.
+
+    RUN is a run's name, its directory, or one checkpoint, also one that was copied elsewhere.
+
+    \b
+    Examples:
+      charrnn info
+      charrnn info names
+      charrnn info names --toml > names.toml
+      charrnn info --json | jq -r '.[] | select(.best_bits_per_char < 2) | .name'
+    """
+    one_blas_thread()
+    from charrnn.checkpoint import RunDirectory, list_runs, resolve
+
+    use_utf8()
+    if run is None and not toml:
+        summaries = [_summary(found) for found in list_runs(checkpoints)]
+        if as_json:
+            write_json(summaries)
+        elif summaries:
+            print_table(console(sys.stdout), _HEADS, map(_cells, summaries))
+        elif not quiet:
+            click.echo(f"no runs in {checkpoints} yet; `charrnn train CORPUS` makes one", err=True)
+        return
+    found = resolve(run, checkpoints)
+    if toml:
+        if not isinstance(found, RunDirectory):
+            raise CheckpointError(f"{found.path}: a checkpoint alone holds no training settings; name its run")
+        sys.stdout.write(to_toml(asdict(found.read_run(RunRecord).config)))
+    elif isinstance(found, RunDirectory):
+        _show_run(found, as_json, verbose)
+    else:
+        _show_checkpoint(found, as_json)
+
+
+def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
+    record = run.read_run(RunRecord)
+    best = run.best()
+    last = next(iter(deque(run.metrics(Row), maxlen=1)), None)
+    steps = [_saved_step(run, step, best is not None and step == best.step) for step in run.steps()]
+    if as_json:
+        write_json(
+            {
+                "path": str(run.path),
+                "saved": _saved_at(run),
+                **msgspec.to_builtins(record),
+                "last_row": last,
+                "best_step": None if best is None else best.step,
+                "best_loss": None if best is None else best.loss,
+                "best_bits_per_char": None if best is None else bits(best.loss),
+                "checkpoints": steps,
+            }
+        )
+        return
+    config = record.config
+    facts: Facts = [("Run", str(run.path)), ("Model", model_words(config, record.num_parameters))]
+    corpus = f"{', '.join(record.corpus_files)}: {size(record.corpus_bytes)}, {config.order} by {config.split}"
+    facts += [("Corpus", corpus), ("Budget", f"{budget_words(config)}; seed {config.seed}")]
+    if last is not None:
+        done = f"{count(last.step, 'step')}, {last.epoch:.2f} epochs, {clock(last.elapsed_seconds)}"
+        facts.append(("Trained", done))
+        if last.loss is not None:
+            facts.append(("Training", quality(last.loss)))
+    if best is not None:
+        facts.append(("Validation", f"{quality(best.loss)} (step {best.step:,})"))
+    kept = [
+        f"step {s.step:,}, {'damaged' if s.bytes is None else size(s.bytes)}{' (best)' if s.is_best else ''}"
+        for s in steps
+    ]
+    facts += _together("Checkpoints", kept or ["none yet; `charrnn train --resume` goes on"])
+    begun = datetime.datetime.fromisoformat(record.created).astimezone().replace(tzinfo=None)
+    facts.append(("Begun", f"{begun.isoformat(' ', 'minutes')}, last saved {_saved_at(run)}"))
+    if verbose:
+        facts.append(("Command", " ".join(record.argv)))
+        facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
+        facts.append(("SHA-256", f"{record.corpus_sha256} (corpus)"))
+        facts += _together("Settings", to_toml(asdict(config)).splitlines())
+    print_facts(console(sys.stdout), facts)
+
+
+def _show_checkpoint(checkpoint: "Checkpoint", as_json: bool) -> None:
+    from charrnn.models.saved import load_model
+
+    saved = load_model(checkpoint)
+    config = saved.model.config
+    num_parameters = sum(array.size for array in saved.params.values())
+    if as_json:
+        write_json(
+            {
+                "path": str(checkpoint.path),
+                "step": checkpoint.step,
+                "config": config,
+                "num_parameters": num_parameters,
+                "symbols": saved.vocabulary.symbols,
+                "model_sha256": saved.sha256,
+                "bytes": _bytes(checkpoint),
+            }
+        )
+        return
+    facts = [
+        ("Checkpoint", f"{checkpoint.path}, step {checkpoint.step:,}, {size(_bytes(checkpoint))}"),
+        ("Model", model_words(config, num_parameters)),
+        ("Text", f"{config.order} by {config.split}, {count(config.training_chars, 'character')} trained on"),
+        ("Symbols", f"{config.vocab_size:,}: {''.join(saved.vocabulary.symbols)!r}"),
+        ("SHA-256", f"{saved.sha256} (weights)"),
+    ]
+    print_facts(console(sys.stdout), facts)
+
+
+def _summary(run: "RunDirectory") -> Summary:
+    summary = Summary(name=run.name, path=str(run.path), saved=_saved_at(run))
+    try:
+        summary.last_step = max(run.steps(), default=None)
+        model: Any = run.read_run(RunRecord).config if run.has_run_file() else run.select().config(ModelConfig)
+        summary.cell, summary.num_layers, summary.hidden_size = model.cell, model.num_layers, model.hidden_size
+        summary.stop = model.stop
+        if best := run.best():
+            summary.best_step, summary.best_bits_per_char = best.step, bits(best.loss)
+    except CheckpointError as error:
+        summary.problem = str(error)
+    return summary
+
+
+_HEADS = ("RUN", "CELL", "STOP", "STEPS", "BITS/CHAR", "SAVED")
+
+
+def _cells(summary: Summary) -> tuple[str, ...]:
+    if summary.cell is None:
+        return (summary.name, "damaged", "", "", "", summary.saved or "")
+    return (
+        summary.name,
+        shape(summary.cell, summary.num_layers, summary.hidden_size),
+        " ".join(summary.stop),
+        "" if summary.last_step is None else f"{summary.last_step:,}",
+        "" if summary.best_bits_per_char is None else f"{summary.best_bits_per_char:.3f}",
+        summary.saved or "",
+    )
+
+
+def _saved_step(run: "RunDirectory", step: int, is_best: bool) -> SavedStep:
+    from charrnn.checkpoint import Checkpoint
+
+    path = run.checkpoint_path(step)
+    try:
+        num_bytes: int | None = _bytes(Checkpoint.open(path))
+    except CheckpointError:
+        num_bytes = None
+    return SavedStep(step, str(path), num_bytes, is_best)
+
+
+def _bytes(checkpoint: "Checkpoint") -> int:
+    return sum(entry.size for entry in checkpoint.manifest.files.values())
+
+
+def _saved_at(run: "RunDirectory") -> str:
+    moment = datetime.datetime.fromtimestamp(run.modified_ns() / 1e9)
+    return moment.isoformat(" ", "minutes")
+
+
+def _together(label: str, texts: list[str]) -> Facts:
+    return [(label if number == 0 else "", text) for number, text in enumerate(texts)]

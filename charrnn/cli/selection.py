@@ -1,0 +1,90 @@
+"""Samples in the order of their numbers, and those of them that are kept. Knows no terminal."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.errors import CheckpointError, CorpusError
+
+if TYPE_CHECKING:
+    from charrnn.api import Model, Sample
+
+ROUND = 64
+"""Least number of samples drawn together where some may be refused."""
+
+PATIENCE = 1000
+"""After so many refused samples in a row the search for more is given up."""
+
+Accepts = Callable[[str], bool]
+
+
+def draw(model: "Model", number: int, options: dict[str, Any]) -> Iterator["Sample"]:
+    """`number` samples, each as soon as those before it are done."""
+    return _in_order(model, range(number), options)
+
+
+def draw_accepted(
+    model: "Model", number: int, options: dict[str, Any], accepts: Accepts, patience: int = PATIENCE
+) -> Iterator["Sample"]:
+    """The first `number` samples that are accepted, or fewer: after `patience` refused in a row no more come."""
+    kept = refused = first = 0
+    while True:
+        drawn = range(first, first + max(number - kept, min(ROUND, patience)))
+        for sample in _in_order(model, drawn, options):
+            if accepts(sample.text):
+                kept, refused = kept + 1, 0
+                yield sample
+            else:
+                refused += 1
+            if kept == number or refused == patience:
+                return
+        first = drawn.stop
+
+
+def not_seen_before() -> Accepts:
+    """Accepts every text once."""
+    seen: set[str] = set()
+
+    def accepts(text: str) -> bool:
+        is_new = text not in seen
+        seen.add(text)
+        return is_new
+
+    return accepts
+
+
+def not_in_training_text(checkpoint: Path) -> Accepts:
+    """Accepts texts that are no sequence of the run's training text, by hash.
+
+    Raises CheckpointError for a checkpoint without its run, CorpusError when the corpus is gone or has changed.
+    """
+    import numpy as np
+
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.corpus.hashing import contains, hash_sequences, hash_text
+    from charrnn.report.held_out import run_record, training_text
+
+    record = run_record(Checkpoint.open(checkpoint))
+    if record is None:
+        raise CheckpointError(f"{checkpoint}: has no run beside it that names a training text; leave --novel out")
+    try:
+        train = training_text(record, checkpoint.resolve().parent.parent).parts.train
+    except CorpusError as error:
+        raise CorpusError(f"--novel needs the training text: {error}") from error
+    hashes = hash_sequences(train)
+    hashes.sort()
+
+    def accepts(text: str) -> bool:
+        return not contains(hashes, np.array([hash_text(text)], np.uint64))[0]
+
+    return accepts
+
+
+def _in_order(model: "Model", samples: range, options: dict[str, Any]) -> Iterator["Sample"]:
+    waiting: dict[int, Sample] = {}
+    due = samples.start
+    for number, sample in model.draw(samples, **options):
+        waiting[number] = sample
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1

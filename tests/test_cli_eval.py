@@ -1,0 +1,117 @@
+"""`charrnn eval`: the report, its gate, and what it reads."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers_cli import NAMES, fail, imported_by, invoke, run_code, succeed, train, write_names
+
+from charrnn.checkpoint import resolve_checkpoint
+from charrnn.models.saved import load_model
+from charrnn.report.evaluation import EvalReport
+from charrnn.sampling.scoring import score
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = write_names(folder)
+    train(folder / "checkpoints", corpus, "--test-fraction", "0.2")
+    train(folder / "checkpoints", corpus, "--stop", "all", "--name", "all")
+    train(
+        folder / "checkpoints",
+        corpus,
+        "--stop",
+        "none",
+        "--order",
+        "ordered",
+        "--name",
+        "stream",
+        "--bptt-steps",
+        "8",
+    )
+    return folder / "checkpoints"
+
+
+def report(root: Path, *arguments: str | Path) -> dict:
+    return json.loads(succeed("eval", *arguments, "--json", "--checkpoints", root).stdout)
+
+
+def test_the_report(root):
+    found = report(root, "names")
+    assert list(found) == list(EvalReport.__dataclass_fields__)
+    assert (found["schema"], found["run"], found["data"], found["stop"]) == (
+        "charrnn.eval/1",
+        "names",
+        "test",
+        "eos",
+    )
+    shown = succeed("eval", "names", "--checkpoints", root).stdout
+    for words in (
+        f"{found['perplexity']:,.4f} per character", f"{found['bits_per_char']:.4f} bits/char", "n-gram of order",
+        "uniform", "held out", "sampled", "KS", "PIT", f"{found['num_chars']:,} characters",
+    ):  # fmt: skip
+        assert words in shown
+    assert found["model_sha256"] not in shown
+    assert found["model_sha256"] in succeed("eval", "names", "-v", "--checkpoints", root).stdout
+
+
+def test_one_report_for_each_way_to_end(root):
+    assert [found["stop"] for found in report(root, "all")] == ["eos", "halt", "length"]
+    assert report(root, "all", "--stop", "halt")["stop"] == "halt"
+    assert "has eos" in fail(2, "eval", "names", "--stop", "halt", "--checkpoints", root)
+
+
+def test_a_stream_has_no_lengths(root):
+    found = report(root, "stream")
+    assert (found["lengths"], found["nll_length"]) == (None, 0.0)
+    assert "LENGTHS" not in succeed("eval", "stream", "--checkpoints", root).stdout
+
+
+def test_a_part_of_the_corpus(root):
+    sizes = {part: report(root, "names", "--part", part)["num_sequences"] for part in ("train", "valid", "test")}
+    assert sum(sizes.values()) == len(NAMES)
+    assert sizes["train"] > sizes["test"] > sizes["valid"]
+
+
+def test_a_file_is_taken_as_given(root, tmp_path):
+    file = tmp_path / "other.txt"
+    file.write_text(f"abX\n{NAMES[0]}\n\n", encoding="utf-8")
+    found = report(root, "names", file)
+    texts = ["abX", NAMES[0], ""]
+    assert found["data"] == str(file)
+    assert (found["num_sequences"], found["num_oov"]) == (3, 1)
+    saved = load_model(resolve_checkpoint("names", root))
+    assert found["nll"] == pytest.approx(sum(s.nll for s in score(saved, texts)), rel=1e-5)
+    shown = succeed("eval", "names", file, "--checkpoints", root).stdout
+    assert "1 character; perplexity without them" in shown
+    assert report(root, "names", file, "--split", "file")["num_sequences"] == 1
+
+
+def test_a_lone_file_is_for_the_newest_run(root, tmp_path):
+    file = tmp_path / "other.txt"
+    file.write_text("ab\n")
+    assert report(root, file)["run"] == "stream"
+    assert report(root, "names")["data"] == "test"
+
+
+def test_a_checkpoint_alone_needs_a_file(root, tmp_path):
+    alone = shutil.copytree(resolve_checkpoint("names", root).path, tmp_path / "alone")
+    assert "name a FILE" in fail(4, "eval", alone, "--checkpoints", root)
+    file = tmp_path / "other.txt"
+    file.write_text("ab\nba\n")
+    assert report(root, alone, file)["run"] == "alone"
+
+
+def test_the_gate(root):
+    bits = report(root, "names")["bits_per_char"]
+    succeed("eval", "names", "--max-bits-per-char", str(bits + 0.01), "--checkpoints", root)
+    result = invoke("eval", "names", "--max-bits-per-char", str(bits - 0.01), "--checkpoints", str(root))
+    assert result.exit_code == 8
+    assert "Perplexity" in result.stdout
+    assert f"{bits:.4f} bits/char" in result.stderr
+
+
+def test_no_torch_is_imported(root):
+    assert "torch" not in imported_by(run_code("eval", "names", "--checkpoints", root))

@@ -1,0 +1,341 @@
+"""`charrnn sample`: streams, batches, prompts, and which samples are kept."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from helpers_cli import NAMES, fail, imported_by, invoke, json_lines, run_code, succeed, train, write_names
+
+import charrnn
+from charrnn.api import Model, Sample
+from charrnn.checkpoint import RunDirectory
+from charrnn.cli.prompt import read_prompt
+from charrnn.cli.sample import MAX_CHARS
+from charrnn.cli.selection import draw, draw_accepted, not_seen_before
+from charrnn.config import RunRecord
+from charrnn.corpus.dataset import load_dataset
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = write_names(folder)
+    checkpoints = folder / "checkpoints"
+    train(checkpoints, corpus, "--stop", "all", steps=60)
+    paragraphs = folder / "paragraphs.txt"
+    paragraphs.write_bytes(b"".join(b"ab\r\nba\r\n\r\n" for _ in range(60)))
+    train(checkpoints, paragraphs, "--order", "independent", steps=30)
+    train(checkpoints, paragraphs, "--stop", "none", "--name", "stream", steps=2)
+    return checkpoints
+
+
+def sample(root: Path, *arguments: str, run: str = "names"):
+    return succeed("sample", run, "--checkpoints", root, *arguments)
+
+
+def test_one_sample_is_the_first_of_many(root):
+    one = sample(root, "--seed", "3").stdout
+    many = sample(root, "--seed", "3", "-n", "5").stdout
+    assert many.startswith(one)
+    assert len(many.splitlines()) == 5
+
+
+def test_samples_come_in_the_order_of_their_numbers(root):
+    model = charrnn.load("names", checkpoints=root)
+    expected = [found.text for found in model.sample(40, seed=9)]
+    assert sample(root, "--seed", "9", "-n", "40").stdout == "".join(f"{text}\n" for text in expected)
+
+
+def test_a_sample_is_written_as_soon_as_those_before_it_are():
+    ends = [2, 0, 1, 4, 3]
+    started = []
+
+    class Model:
+        def draw(self, samples: range, **options: object) -> Iterator[tuple[int, str]]:
+            for number in ends:
+                started.append(number)
+                yield number, str(number)
+
+    found = draw(Model(), 5, {})
+    assert (next(found), started) == ("0", [2, 0])
+    assert (next(found), started) == ("1", [2, 0, 1])
+    assert (next(found), started) == ("2", [2, 0, 1])
+    assert list(found) == ["3", "4"]
+
+
+def test_json(root):
+    lines = json_lines(sample(root, "-n", "6", "--seed", "4", "--json", "--prompt", "a"))
+    assert all(list(line) == list(Sample.__dataclass_fields__) for line in lines)
+    model = charrnn.load("names", checkpoints=root)
+    for line, score in zip(lines, model.score([line["text"] for line in lines]), strict=True):
+        assert line["prompt"] == "a"
+        assert line["text"].startswith("a")
+        assert line["num_chars"] == len(line["text"])
+        assert (line["finish_reason"], line["seed"]) == ("eos", 4)
+        assert line["logprob"] == pytest.approx(-score.nll, rel=1e-5)
+    (alone,) = json_lines(sample(root, "--seed", "4", "--json", "--prompt", "a"))
+    assert alone == lines[0] | {"logprob": pytest.approx(lines[0]["logprob"], rel=1e-6)}
+
+
+def test_a_seed_is_drawn_and_told(root):
+    first, second = (json_lines(sample(root, "--json"))[0]["seed"] for _ in range(2))
+    assert first != second
+    told = sample(root, "-v").stderr
+    text = sample(root, "--seed", told.split("seed ")[1].strip()).stdout
+    assert text == sample(root, "--seed", told.split("seed ")[1].strip(), "-n", "1").stdout
+
+
+def test_samples_are_separated_as_the_corpus_was(root):
+    plain = sample(root, "-n", "3", "--seed", "1", run="paragraphs").stdout_bytes.decode()
+    texts = [
+        line["text"] for line in json_lines(sample(root, "-n", "3", "--seed", "1", "--json", run="paragraphs"))
+    ]
+    assert plain == "".join(f"{text}\r\n\r\n" for text in texts)
+
+
+def test_print0(root):
+    found = sample(root, "-n", "3", "--seed", "1", "--print0").stdout
+    assert found.replace("\0", "\n") == sample(root, "-n", "3", "--seed", "1").stdout
+
+
+@pytest.mark.parametrize("stop", ["eos", "halt", "length"])
+def test_each_way_to_end(root, stop):
+    (line,) = json_lines(sample(root, "--stop", stop, "--json", "--seed", "2"))
+    assert line["finish_reason"] == stop
+
+
+@pytest.mark.parametrize(
+    ("run", "stop"), [("names", "eos"), ("names", "halt"), ("names", "length"), ("stream", "none")]
+)
+def test_exactly_so_many_characters(root, run, stop):
+    (line,) = json_lines(sample(root, "--stop", stop, "--num-chars", "30", "--json", run=run))
+    assert (line["num_chars"], line["finish_reason"]) == (30, "num_chars")
+
+
+def test_the_library_cuts_where_the_command_does():
+    assert MAX_CHARS == charrnn.api.MAX_CHARS
+
+
+def test_cuts_are_counted(root):
+    result = sample(root, "-n", "20", "--max-chars", "2", "--seed", "1")
+    cut = sum(len(line) == 2 for line in result.stdout.splitlines())
+    reported = int(result.stderr.split()[0])
+    assert 0 < reported <= cut
+    assert "cut at 2 characters" in result.stderr
+    assert sample(root, "-n", "20", "--max-chars", "2", "--seed", "1", "--quiet").stderr == ""
+
+
+def test_a_stream_needs_a_number_of_characters(root):
+    assert "--num-chars" in fail(2, "sample", "stream", "--checkpoints", root)
+
+
+def test_a_way_to_end_that_the_model_lacks(root):
+    line = fail(2, "sample", "paragraphs", "--stop", "halt", "--checkpoints", root)
+    assert "has eos" in line
+    assert "--stop halt" in line
+
+
+def test_another_checkpoint(root):
+    steps = RunDirectory(root / "names").steps()
+    for which in ("last", str(steps[0])):
+        chosen = steps[-1] if which == "last" else steps[0]
+        path = root / "names" / f"checkpoint-{chosen:08d}"
+        assert (
+            sample(root, "--checkpoint", which, "--seed", "1").stdout
+            == sample(root, "--seed", "1", run=str(path)).stdout
+        )
+    assert "checkpoint" in fail(4, "sample", "names", "--checkpoint", "999", "--checkpoints", root)
+
+
+# Prompts
+
+
+@pytest.mark.parametrize(
+    ("argument", "symbols", "prompt"),
+    [
+        ("abc", "abc", "abc"),
+        ("", "abc", ""),
+        ("@@home", "abc", "@home"),
+        ("a@b", "abc", "a@b"),
+        ("--", "abc", "--"),
+        ("@FILE", "abc", "line"),
+        ("@FILE", "abc\n", "line\n"),
+    ],
+)
+def test_what_a_prompt_means(argument, symbols, prompt, tmp_path):
+    (tmp_path / "p.txt").write_bytes("\ufeffline\n".encode())
+    assert read_prompt(argument.replace("FILE", str(tmp_path / "p.txt")), tuple(symbols)) == prompt
+
+
+def test_a_prompt_from_a_file_or_a_pipe(root, tmp_path):
+    (tmp_path / "p.txt").write_text("ab\n")
+    expected = sample(root, "--prompt", "ab", "--seed", "1").stdout
+    assert expected.startswith("ab")
+    assert sample(root, "--prompt", f"@{tmp_path / 'p.txt'}", "--seed", "1").stdout == expected
+    piped = succeed("sample", "names", "--checkpoints", root, "--prompt", "-", "--seed", "1", stdin="ab\n")
+    assert piped.stdout == expected
+
+
+def test_a_prompt_that_cannot_be(root, tmp_path):
+    (tmp_path / "p.bin").write_bytes(b"a\xff")
+    at = ["sample", "names", "--checkpoints", root, "--prompt"]
+    assert "'X' (U+0058)" in fail(3, *at, "aX")
+    assert "'X' (U+0058)" in fail(3, *at, "aX", "-n", "2")
+    assert "cannot be read" in fail(3, *at, f"@{tmp_path / 'gone'}")
+    assert "byte offset 1" in fail(3, *at, f"@{tmp_path / 'p.bin'}")
+    assert "--num-chars 2" in fail(3, *at, "aab", "--num-chars", "2")
+
+
+# Which samples are kept
+
+
+def counted(texts: list[str]) -> tuple[SimpleNamespace, list[range]]:
+    """A model that draws these texts over and over, and the ranges that it was asked for."""
+    asked: list[range] = []
+
+    def draw(samples: range, **options: object) -> Iterator[tuple[int, SimpleNamespace]]:
+        asked.append(samples)
+        for number in samples:
+            yield number, SimpleNamespace(text=texts[number % len(texts)])
+
+    return SimpleNamespace(draw=draw), asked
+
+
+def test_samples_are_drawn_until_enough_are_accepted():
+    model, asked = counted([str(n) for n in range(1000)])
+    found = [s.text for s in draw_accepted(model, 150, {}, lambda text: int(text) % 3 == 0)]
+    assert found == [str(n) for n in range(0, 450, 3)]
+    assert [r.start for r in asked] == [0, *[r.stop for r in asked[:-1]]]
+
+
+@pytest.mark.parametrize("patience", [1, 10, 1000])
+def test_the_search_is_given_up(patience):
+    model, asked = counted(["a", "b", "c"])
+    assert [s.text for s in draw_accepted(model, 5, {}, not_seen_before(), patience)] == ["a", "b", "c"]
+    assert asked[-1].stop <= 3 + patience + 64
+
+
+def test_unique(root):
+    texts = sample(root, "-n", "300", "--unique", "--seed", "1").stdout.splitlines()
+    assert len(set(texts)) == len(texts) == 300
+    drawn = sample(root, "-n", "300", "--seed", "1").stdout.splitlines()
+    assert len(set(drawn)) < 300
+    assert texts[: len(set(drawn))] == list(dict.fromkeys(drawn))
+
+
+def test_unique_gives_up_and_says_so(root):
+    result = sample(root, "-n", "5", "--unique", "--temperature", "0")
+    assert len(result.stdout.splitlines()) == 1
+    assert "only 1 of 5 samples" in result.stderr
+
+
+def held_out_names(root: Path) -> set[str]:
+    """The names of the validation and test parts, which the model was not trained on."""
+    parts = load_dataset(RunDirectory(root / "names").read_run(RunRecord).config, root).parts
+    return {part.get(s) for part in (parts.valid, parts.test) for s in range(len(part))}
+
+
+def test_novel(root):
+    training = set(NAMES) - held_out_names(root)
+    drawn = sample(root, "-n", "200", "--seed", "5").stdout.splitlines()
+    assert training.intersection(drawn)
+    novel = sample(root, "-n", "200", "--seed", "5", "--novel").stdout.splitlines()
+    assert len(novel) == 200
+    expected = [text for text in drawn if text not in training]
+    assert novel[: len(expected)] == expected
+    assert not training.intersection(novel)
+
+
+def test_novel_needs_the_training_text(tmp_path):
+    corpus = write_names(tmp_path)
+    train(tmp_path / "runs", corpus)
+    at = ["sample", "names", "--checkpoints", tmp_path / "runs", "--novel"]
+    succeed(*at)
+    corpus.write_text("other\ntext\n")
+    assert "has changed" in fail(3, *at)
+    corpus.unlink()
+    line = fail(3, *at)
+    assert "--novel needs the training text" in line
+    assert str(corpus) in line
+    checkpoint = next((tmp_path / "runs" / "names").glob("checkpoint-*"))
+    alone = checkpoint.rename(tmp_path / "alone")
+    assert "no run beside it" in fail(4, "sample", alone, "--novel", "--checkpoints", tmp_path / "runs")
+
+
+# Where it is written
+
+
+def test_bytes_are_utf8_whatever_the_locale(root):
+    command = [
+        sys.executable,
+        "-m",
+        "charrnn",
+        "sample",
+        "names",
+        "-n",
+        "50",
+        "--seed",
+        "1",
+        "--checkpoints",
+        str(root),
+    ]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert "é" in done.stdout.decode()
+    assert done.stdout.decode() == sample(root, "-n", "50", "--seed", "1").stdout
+
+
+def test_no_torch_is_imported(root):
+    modules = imported_by(run_code("sample", "names", "-n", "2", "--checkpoints", root))
+    assert "torch" not in modules
+    assert "rich" not in modules
+    assert "numpy" in modules
+
+
+def test_a_closed_pipe_ends_the_drawing_in_silence(root):
+    command = [
+        sys.executable,
+        "-m",
+        "charrnn",
+        "sample",
+        "stream",
+        "--num-chars",
+        "10000000",
+        "--checkpoints",
+        str(root),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_controls_are_visible_on_a_terminal_and_untouched_in_a_pipe(tmp_path):
+    corpus = tmp_path / "escapes.txt"
+    corpus.write_bytes(b"\x1b\x1b\n" * 200)
+    train(tmp_path, corpus, steps=1)
+    command = ["sample", "escapes", "--checkpoints", str(tmp_path), "--num-chars", "8", "--seed", "1"]
+    assert succeed(*command).stdout == "\x1b" * 8 + "\n"
+    parent, child = pty.openpty()
+    subprocess.run([sys.executable, "-m", "charrnn", *command], stdout=child, check=True)
+    os.close(child)
+    assert os.read(parent, 1000) == b"\\x1b" * 8 + b"\r\n"
+    os.close(parent)
+
+
+def test_what_was_drawn_is_kept_when_interrupted(root, monkeypatch):
+    def stream(self, **options: object) -> Iterator[str]:
+        yield "a"
+        yield "b"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "stream", stream)
+    result = invoke("sample", "names", "--checkpoints", root)
+    assert (result.exit_code, result.stdout) == (130, "ab")
+    assert result.stderr.strip() == ""

@@ -1,0 +1,151 @@
+"""`charrnn score`: lines in, exact log-likelihoods out."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers_cli import fail, imported_by, invoke, json_lines, run_code, succeed, train, write_names
+from hypothesis import given
+from hypothesis import strategies as st
+
+import charrnn
+from charrnn.cli.score import plain_line, read_texts
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    train(folder / "checkpoints", write_names(folder), "--stop", "all", steps=20)
+    return folder / "checkpoints"
+
+
+def score(root: Path, *arguments: str | Path, stdin: str | bytes | None = None):
+    return succeed("score", *arguments, "--checkpoints", root, stdin=stdin)
+
+
+TEXTS = ["ab", "", "édc", "aXXb", " "]
+LINES = "".join(f"{text}\n" for text in TEXTS)
+
+
+def test_a_line_for_each_line(root):
+    expected = charrnn.load(checkpoints=root).score(TEXTS)
+    rows = [line.split("\t") for line in score(root, stdin=LINES).stdout.splitlines()]
+    assert [row[2] for row in rows] == TEXTS
+    assert [float(row[0]) for row in rows] == pytest.approx([-s.nll for s in expected], abs=1e-4)
+    assert [row[1] for row in rows] == [
+        "-" if s.bits_per_char is None else f"{s.bits_per_char:.4f}" for s in expected
+    ]
+
+
+@pytest.mark.parametrize("stop", [None, "eos", "halt", "length"])
+def test_json_has_the_fields_of_a_score(root, stop):
+    flags = [] if stop is None else ["--stop", stop]
+    expected = charrnn.load(checkpoints=root).score(TEXTS, stop)
+    for line, found in zip(json_lines(score(root, "--json", *flags, stdin=LINES)), expected, strict=True):
+        assert list(line) == ["text", "nll", "bits_per_char", "nll_length", "num_chars", "num_oov", "worst"]
+        assert line["nll"] == pytest.approx(found.nll, rel=1e-12)
+        if line["bits_per_char"] is not None:
+            assert line["bits_per_char"] * line["num_chars"] * math.log(2) == pytest.approx(line["nll"])
+
+
+def test_run_and_file_are_told_apart(root, tmp_path, monkeypatch):
+    file = tmp_path / "texts.txt"
+    file.write_text(LINES, encoding="utf-8")
+    expected = score(root, stdin=LINES).stdout
+    for arguments in ((file,), ("names", file), ("names", "-"), ("-",), ("names",), (root / "names", file)):
+        assert score(root, *arguments, stdin=LINES).stdout == expected
+    # A run's name wins over a file of that name.
+    monkeypatch.chdir(tmp_path)
+    Path("names").write_text("ab\n")
+    assert score(root, "names", stdin=LINES).stdout == expected
+
+
+def test_samples_round_trip(root):
+    samples = succeed("sample", "-n", "20", "--json", "--checkpoints", root).stdout
+    scores = json_lines(score(root, "--jsonl", "--json", stdin=samples))
+    for line, found in zip(map(json.loads, samples.splitlines()), scores, strict=True):
+        assert found["text"] == line["text"]
+        assert -found["nll"] == pytest.approx(line["logprob"], rel=1e-5)
+
+
+def test_a_text_of_several_lines_is_shown_on_one(root):
+    assert score(root, "--jsonl", stdin='{"text": "a\\nb"}\n').stdout.endswith("\ta\\nb\n")
+
+
+def test_the_least_expected_character_stands_out_where_it_is_marked(root):
+    (found,) = charrnn.load(checkpoints=root).score(["ab\x1bX"])
+    at = found.worst[0].index
+    assert found.text[at] in "\x1bX"
+    numbers = f"{-found.nll:.4f}\t{found.bits_per_char:.4f}\t"
+    assert plain_line(found, marked=False) == f"{numbers}ab\x1bX\n"
+    parts = ["a", "b", "\\x1b", "X"]
+    parts[at] = f"\x1b[7m{parts[at]}\x1b[0m"
+    assert plain_line(found, marked=True) == f"{numbers}{''.join(parts)}\n"
+
+
+def test_unknown_characters_are_counted(root):
+    result = score(root, stdin=LINES)
+    assert result.stderr.startswith("3 characters unknown to the model")
+    assert score(root, "-q", stdin=LINES).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "flags", "words"),
+    [
+        (b"ab\n\xff\n", [], "standard input, line 2: not UTF-8"),
+        (b'{"text": "a"}\n{"txt": "b"}\n', ["--jsonl"], "line 2: not a JSON object"),
+        (b'{"text": "a"}\n\n', ["--jsonl"], "line 2: not a JSON object"),
+    ],
+)
+def test_a_bad_line_is_named_after_the_good_ones_are_scored(root, data, flags, words):
+    result = invoke("score", *flags, "--checkpoints", str(root), stdin=data)
+    assert result.exit_code == 3
+    assert len(result.stdout.splitlines()) == 1
+    assert words in result.stderr.splitlines()[-1]
+
+
+def test_a_file_that_cannot_be_read(root, tmp_path):
+    assert "cannot be read" in fail(3, "score", tmp_path, "--checkpoints", root)
+
+
+class Pipe:
+    """A stream that gives what it has, in pieces."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+
+    def read1(self, _size: int) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+@given(st.text(st.sampled_from("abé\r\n")))
+def test_lines_do_not_depend_on_how_they_arrive(text):
+    data = text.encode()
+    whole = [text for texts in read_texts(Pipe([data]), "x", jsonl=False) for text in texts]
+    cut = [bytes([byte]) for byte in data]
+    assert [text for texts in read_texts(Pipe(cut), "x", jsonl=False) for text in texts] == whole
+    lines = text.split("\n")
+    ended = [line.removesuffix("\r") for line in lines[:-1]]
+    assert whole == ([*ended, lines[-1]] if lines[-1] else ended)
+
+
+def test_lines_are_scored_as_they_arrive(root):
+    command = [sys.executable, "-m", "charrnn", "score", "--checkpoints", str(root)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        for text in (b"ab", b"cd"):
+            process.stdin.write(text + b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline().endswith(b"\t" + text + b"\n")
+        process.stdin.close()
+        assert process.stdout.read() == b""
+
+
+def test_no_torch_is_imported(root):
+    modules = imported_by(run_code("score", "--checkpoints", root))
+    assert "torch" not in modules
+    assert "numpy" in modules

@@ -1,0 +1,172 @@
+"""The learner of the task `generate`: what it charges, what it carries, and how it goes on."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers_models import (
+    ENDINGS,
+    STOP_SETS,
+    alphabet_of,
+    make_model,
+    random_params,
+    reader_of,
+    text_nll,
+    whole_steps,
+)
+
+from charrnn.cells.arrays import Params
+from charrnn.config import StopName
+from charrnn.corpus.batching import batch_source
+from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
+from charrnn.models.language_model import LanguageModel
+from charrnn.tasks.generate import GenerateLearner
+
+TEXTS = ["abba", "b", "", "aabab", "ba", "bbbbabab", "a", "", "abab", "bb"]
+VOCABULARY = alphabet_of(2)
+
+
+def make_learner(
+    model: LanguageModel,
+    params: Params,
+    order: str,
+    texts: list[str],
+    *,
+    batch_size: int = 3,
+    window: int = 4,
+    validation: list[str] | None = None,
+) -> GenerateLearner:
+    return GenerateLearner(
+        model,
+        params,
+        batch_source(
+            reader_of(texts, VOCABULARY), order, model.stops, batch_size=batch_size, window=window, seed=2
+        ),
+        None if validation is None else reader_of(validation, VOCABULARY),
+        dropout=0.0,
+        seed=0,
+        device=torch.device("cpu"),
+    )
+
+
+@pytest.mark.parametrize("stops", STOP_SETS)
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_an_epoch_of_independent_sequences_costs_their_likelihoods(stops, window):
+    """Each from the initial state, its windows carried, by the mechanism that its row has drawn."""
+    model = make_model(stops=stops, num_layers=2, initial_state="learned")
+    params = random_params(model.shapes)
+    learner = make_learner(model, params, "independent", TEXTS, window=window)
+    by_stop = {STOP_INDEX[stop]: text_nll(model, params, TEXTS, stop) for stop in stops}
+    likelihood: dict[int, float] = {}
+    total, terms, chars, step = 0.0, 0, 0, 0
+    watcher = batch_source(reader_of(TEXTS, VOCABULARY), "independent", stops, batch_size=3, window=window, seed=2)
+    while learner.epoch < 1:
+        seen = watcher.next_window()
+        for b in range(seen.sequence.shape[1]):
+            if seen.sequence[0, b] >= 0:
+                likelihood[int(seen.sequence[0, b])] = by_stop[int(seen.steps.stops[b])][seen.sequence[0, b]]
+        nats, n, c = learner.next_loss(step)
+        total, terms, chars, step = total + nats.item(), terms + n, chars + c, step + 1
+    assert len(likelihood) == len(TEXTS)
+    assert total == pytest.approx(sum(likelihood.values()), abs=1e-9)
+    assert chars == sum(map(len, TEXTS))
+    assert terms == chars + len(TEXTS)
+
+
+def read_by_hand(model: LanguageModel, params: Params, columns: list[Steps]) -> float:
+    """The nll of one lane's windows in NumPy, the state carried from each to the next."""
+    state, total = model.initial_state(params, 1), 0.0
+    for steps in columns:
+        hidden, state = model.read(params, steps, state)
+        total += float(model.nll(params, hidden, steps).sum())
+    return total
+
+
+@pytest.mark.parametrize("stops", STOP_SETS)
+@pytest.mark.parametrize("texts", [TEXTS * 6, ["abbab" * 40]], ids=["lines", "one text"])
+def test_ordered_text_carries_its_state_between_fresh_windows(stops, texts):
+    model = make_model(stops=stops, num_layers=2, initial_state="learned")
+    params = random_params(model.shapes)
+    learner = make_learner(model, params, "ordered", texts)
+    watcher = batch_source(reader_of(texts, VOCABULARY), "ordered", stops, batch_size=3, window=4, seed=2)
+    total, lanes = 0.0, [[[]] for _ in range(3)]
+    for step in range(60):
+        total += learner.next_loss(step)[0].item()
+        window = watcher.next_window()
+        for b, pieces in enumerate(lanes):
+            if window.fresh[b]:
+                pieces.append([])
+            alone = [array[:, b : b + 1] for array in window.steps[:4]]
+            pieces[-1].append(Steps(*alone, window.steps.stops[b : b + 1]))
+    assert all(len(pieces) > 3 for pieces in lanes)
+    expected = sum(read_by_hand(model, params, piece) for pieces in lanes for piece in pieces)
+    assert total == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("stops", STOP_SETS)
+@pytest.mark.parametrize("initial_state", ["zero", "learned"])
+def test_every_parameter_has_a_gradient_in_every_window(stops, initial_state):
+    """One without is skipped by the optimiser, and its count of steps would not be that of the run."""
+    model = make_model(stops=stops, num_layers=2, initial_state=initial_state)
+    for order in ("independent", "ordered"):
+        learner = make_learner(model, random_params(model.shapes), order, TEXTS * 6)
+        for step in range(40):
+            for parameter in learner.parameters.values():
+                parameter.grad = None
+            learner.next_loss(step)[0].backward()
+            assert all(parameter.grad is not None for parameter in learner.parameters.values())
+
+
+@pytest.mark.parametrize("order", ["independent", "ordered"])
+@pytest.mark.parametrize("stops", STOP_SETS)
+def test_a_restored_learner_goes_on_bit_for_bit(order, stops):
+    model = make_model(stops=stops, num_layers=2, initial_state="learned")
+    params = random_params(model.shapes, dtype=np.float32)
+
+    def losses(learner: GenerateLearner, steps: range) -> list[float]:
+        return [learner.next_loss(step)[0].item() for step in steps]
+
+    for at in (1, 5, 18):
+        learner = make_learner(model, params, order, TEXTS * 6)
+        losses(learner, range(at))
+        restored = make_learner(model, params, order, TEXTS * 6)
+        restored.restore(learner.carried(), learner.source.position)
+        assert losses(restored, range(at, 40)) == losses(learner, range(at, 40))
+
+
+@pytest.mark.parametrize("stops", STOP_SETS)
+def test_validation_of_independent_sequences_is_their_likelihood(stops):
+    model = make_model(stops=stops)
+    params = random_params(model.shapes)
+    learner = make_learner(model, params, "independent", ["ab"], validation=TEXTS)
+    per_stop = [text_nll(model, params, TEXTS, stop).sum() for stop in stops]
+    expected = np.mean(per_stop) / sum(map(len, TEXTS))
+    for _ in range(2):
+        assert learner.validate() == pytest.approx(expected, abs=1e-9)
+    assert make_learner(model, params, "independent", ["ab"]).validate() is None
+
+
+@pytest.mark.parametrize("stop", [*ENDINGS, "none"])
+def test_validation_of_ordered_text_carries_the_state(stop: StopName):
+    """Over a short text every lane reads from the very beginning, so that the estimate is exact."""
+    model = make_model(stops=(stop,))
+    model = LanguageModel(model.config.__class__(**{**vars(model.config), "order": "ordered"}))
+    params = random_params(model.shapes)
+    learner = make_learner(model, params, "ordered", ["ab"], validation=TEXTS)
+    state, total = model.initial_state(params, 1), 0.0
+    for text in TEXTS:
+        steps = whole_steps([text], stop, VOCABULARY)
+        hidden, state = model.read(params, steps, state)
+        total += float(model.nll(params, hidden, steps).sum())
+        assert (steps.kinds == Kind.CHARACTER).sum() == len(text)
+    assert learner.validate() == pytest.approx(total / sum(map(len, TEXTS)), abs=1e-9)
+
+
+def test_validating_changes_nothing_that_training_sees():
+    model = make_model(stops=ENDINGS)
+    params: dict[str, Any] = random_params(model.shapes)
+    plain, validating = (make_learner(model, params, "ordered", TEXTS * 6, validation=TEXTS) for _ in range(2))
+    for step in range(20):
+        validating.validate()
+        assert plain.next_loss(step)[0].item() == validating.next_loss(step)[0].item()

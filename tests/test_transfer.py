@@ -1,0 +1,177 @@
+"""Starting from another model: what the two share is carried over by character, the rest is as it was drawn."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_models import ENDINGS, each_cell, make_model, random_params, text_nll
+
+import charrnn
+from charrnn.checkpoint import resolve_checkpoint
+from charrnn.config import StopName
+from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.errors import CheckpointError
+from charrnn.models.language_model import LanguageModel
+from charrnn.models.saved import SavedModel, load_model
+from charrnn.models.transfer import transfer
+
+OURS, THEIRS = Vocabulary(tuple("abcf")), Vocabulary(tuple("bcde"))
+"""They share b and c, at different numbers."""
+
+STOP_SETS: list[tuple[StopName, ...]] = [("eos",), ("halt",), ("length",), ENDINGS, ("none",)]
+
+
+def saved_model(vocabulary: Vocabulary = THEIRS, seed: int = 1, **settings: Any) -> SavedModel:
+    model = make_model(**settings, vocab_size=vocabulary.size)
+    return SavedModel(model, random_params(model.shapes, seed, dtype=np.float32), vocabulary, "")
+
+
+def fresh_model(vocabulary: Vocabulary = OURS, **settings: Any) -> tuple[LanguageModel, dict[str, np.ndarray]]:
+    model = make_model(**settings, vocab_size=vocabulary.size)
+    return model, random_params(model.shapes, seed=2, dtype=np.float32)
+
+
+@each_cell
+@pytest.mark.parametrize("initial_state", ["zero", "learned"])
+def test_rows_follow_their_characters(cell, options, initial_state):
+    settings = {"cell": cell, "options": options, "num_layers": 2, "initial_state": initial_state}
+    saved = saved_model(**settings)
+    model, fresh = fresh_model(**settings)
+    found = transfer(fresh, model, OURS, saved)
+    assert {name: value.shape for name, value in found.items()} == model.shapes
+
+    table, new, old = (p["layers.0.weight_ih"] for p in (found, fresh, saved.params))
+    for index, source in enumerate((new[:, 0], old[:, 0], old[:, 1], new[:, 3], old[:, 4])):
+        np.testing.assert_array_equal(table[:, index], source, err_msg=f"input {'abcf^'[index]}")
+    for name in ("readout.weight", "readout.bias"):
+        rows, new, old = (p[name] for p in (found, fresh, saved.params))
+        np.testing.assert_array_equal(rows, [new[0], old[0], old[1], new[3], old[4]])
+    for name in model.shapes.keys() - {"layers.0.weight_ih", "readout.weight", "readout.bias"}:
+        np.testing.assert_array_equal(found[name], saved.params[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), list(product(STOP_SETS, repeat=2)))
+def test_a_head_comes_along_where_both_have_it(ours: tuple[StopName, ...], theirs: tuple[StopName, ...]):
+    saved = saved_model(stops=theirs)
+    model, fresh = fresh_model(stops=ours)
+    found = transfer(fresh, model, OURS, saved)
+    assert {name: value.shape for name, value in found.items()} == model.shapes
+    shared = set(ours) & set(theirs)
+    for name in model.shapes:
+        head = name.split(".")[0]
+        if head in ("halt", "length"):
+            source = saved.params if head in shared else fresh
+            np.testing.assert_array_equal(found[name], source[name], err_msg=name)
+    if "eos" in ours:
+        source = saved.params if "eos" in shared else fresh
+        np.testing.assert_array_equal(found["readout.weight"][-1], source["readout.weight"][-1])
+        np.testing.assert_array_equal(found["readout.bias"][-1], source["readout.bias"][-1])
+    counts = found["layers.0.weight_ih"][:, OURS.bos + 1 :]
+    if "length" in ours:
+        source = saved.params if "length" in shared else fresh
+        np.testing.assert_array_equal(counts, source["layers.0.weight_ih"][:, OURS.bos + 1 :])
+
+
+def test_a_model_of_the_same_alphabet_is_the_same_model():
+    for stops in (("eos",), ("halt",), ("length",), ENDINGS):
+        saved = saved_model(OURS, stops=stops)
+        model, fresh = fresh_model(stops=stops)
+        found = transfer(fresh, model, OURS, saved)
+        for name, value in saved.params.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_text_of_shared_characters_is_read_as_before():
+    """The recurrence knows nothing of alphabets: only the shares of new symbols in the softmax are new."""
+    saved = saved_model(Vocabulary(tuple("bc")), stops=("halt",))
+    model, fresh = fresh_model(stops=("halt",))
+    found = transfer(fresh, model, OURS, saved)
+    found["readout.bias"][[0, 3]] = -1e9
+    texts = ["", "b", "cbbc", "ccccccb"]
+    np.testing.assert_allclose(
+        text_nll(model, found, texts, "halt", OURS),
+        text_nll(saved.model, saved.params, texts, "halt", saved.vocabulary),
+        rtol=1e-6,
+    )
+
+
+def test_neither_model_is_changed():
+    saved = saved_model()
+    model, fresh = fresh_model()
+    before = {name: (fresh[name].copy(), saved.params[name].copy()) for name in fresh}
+    for value in transfer(fresh, model, OURS, saved).values():
+        value += 1.0
+    for name, (ours, theirs) in before.items():
+        np.testing.assert_array_equal(saved.params[name], theirs, err_msg=name)
+        np.testing.assert_array_equal(fresh[name], ours, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ({"cell": "gru"}, {"cell": "lstm"}, "--cell lstm"),
+        ({"hidden_size": 3}, {"hidden_size": 5}, "--hidden-size 5"),
+        ({"num_layers": 1}, {"num_layers": 2}, "--num-layers 2"),
+        (
+            {"cell": "gru", "options": {"reset": "after"}},
+            {"cell": "gru", "options": {"reset": "before"}},
+            "--gru-reset",
+        ),
+    ],
+)
+def test_models_that_differ_in_more_are_refused(ours, theirs, words):
+    model, fresh = fresh_model(**ours)
+    with pytest.raises(CheckpointError, match=words):
+        transfer(fresh, model, OURS, saved_model(**theirs))
+
+
+# As a run asks for it --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on lines of a, b and c."""
+    folder = tmp_path_factory.mktemp("transfer")
+    corpus = folder / "abc.txt"
+    corpus.write_text("".join(f"{x}{y}{z}\n" for x in "abc" for y in "abc" for z in "abc"), encoding="utf-8")
+    return train_on(corpus, folder / "checkpoints", hidden_size=6, steps=3)
+
+
+def train_on(corpus: Path, checkpoints: Path, **config: Any) -> Path:
+    settings = {"dropout": 0.0, "batch_size": 4, "threads": 1, "device": "cpu", "seed": 1, "valid_fraction": 0.2}
+    return charrnn.train(corpus, checkpoints=checkpoints, **(settings | config))
+
+
+def best(run: Path) -> SavedModel:
+    return load_model(resolve_checkpoint(str(run), run.parent))
+
+
+def test_a_run_begins_with_the_other_run_s_weights(first, tmp_path):
+    """A step at a rate of nearly nothing shows what it began with: the other's best, of the other's size."""
+    corpus = tmp_path / "bcd.txt"
+    corpus.write_text("".join(f"{x}{y}{z}\n" for x in "bcd" for y in "bcd" for z in "bcd"), encoding="utf-8")
+    run = train_on(corpus, first.parent, init_from=first.name, steps=1, learning_rate=1e-30)
+    old, new = best(first), best(run)
+    assert new.model.config.hidden_size == 6
+    for name in old.params.keys() - {"layers.0.weight_ih", "readout.weight", "readout.bias"}:
+        np.testing.assert_array_equal(new.params[name], old.params[name], err_msg=name)
+    there, here = (m.params["readout.weight"] for m in (old, new))
+    np.testing.assert_array_equal(here[:2], there[1:3])
+    assert not np.isin(here[2], there).any()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"hidden_size": 5}, "--hidden-size 6"),
+        ({"cell": "tanh"}, "--cell lstm"),
+        ({"init_from": "none-such"}, "no run"),
+    ],
+)
+def test_a_run_that_cannot_begin_so_is_refused(first, tmp_path, config, words):
+    corpus = tmp_path / "abc.txt"
+    corpus.write_text("abc\n" * 30, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=words):
+        train_on(corpus, first.parent, steps=1, **({"init_from": first.name} | config))
