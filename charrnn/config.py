@@ -124,6 +124,8 @@ class RunRecord:
     name: str
     created: str
     """UTC, ISO 8601."""
+    directory: str
+    """Where the command was given: the corpus's paths are relative to it."""
     argv: tuple[str, ...]
     config: ResolvedConfig
     versions: dict[str, str]

@@ -10,7 +10,7 @@ import pytest
 
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import load_dataset
-from charrnn.tasks.defaults import SMALL_CORPUS, available_cores, chosen_budget, resolve
+from charrnn.tasks.defaults import SMALL_CORPUS, available_cores, resolve
 
 CHOSEN = ("hidden_size", "dropout", "batch_size", "bptt_steps", "learning_rate", "threads")
 ASKED: dict[str, Any] = {
@@ -84,14 +84,6 @@ def test_a_small_corpus_has_a_smaller_model_and_less_time():
     assert small.minutes is not None
     assert usual.minutes is not None
     assert small.minutes < usual.minutes
-
-
-@pytest.mark.parametrize(
-    ("budget", "words"),
-    [({"minutes": 0.5}, "--minutes 0.5"), ({"epochs": 10.0}, "--epochs 10"), ({"steps": 5000}, "--steps 5000")],
-)
-def test_a_budget_in_words(budget, words):
-    assert chosen_budget(config_of(**budget)) == words
 
 
 def test_cores_are_those_of_the_process(monkeypatch):

@@ -87,9 +87,7 @@ class LSTM:
             "bias_hh_l0": zeros((4 * self.hidden_size,), state.h),
         }
         module = _module(self.input_size, self.hidden_size)
-        outputs, (h, c) = functional_call(
-            module, weights, (dense(x, state.h), (state.h[None], state.c[None]))
-        )
+        outputs, (h, c) = functional_call(module, weights, (dense(x, state.h), (state.h[None], state.c[None])))
         return outputs, LSTMState(h[0], c[0])
 
 

@@ -15,7 +15,7 @@ from charrnn.checkpoint.checkpoint import (
 from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.resolve import list_runs, names_a_run, resolve, resolve_checkpoint
 from charrnn.checkpoint.run_directory import Best, RunDirectory, Which
-from charrnn.checkpoint.run_writer import RunWriter
+from charrnn.checkpoint.run_writer import RunWriter, refuse_taken
 from charrnn.checkpoint.tensors import encode_tensors
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "encode_vocab",
     "list_runs",
     "names_a_run",
+    "refuse_taken",
     "resolve",
     "resolve_checkpoint",
 ]

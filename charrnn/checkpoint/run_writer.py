@@ -94,9 +94,9 @@ class RunWriter(RunDirectory):
                 raise CheckpointError(f"{path}: exists and is not a charrnn run; choose another --name")
         run = cls(path)
         try:
-            if run.has_run_file():
-                if not overwrite:
-                    raise UsageError(f"{path}: exists; --resume goes on with it, --overwrite replaces it")
+            if not overwrite:
+                refuse_taken(path)
+            elif run.has_run_file():
                 run._clear()
         except BaseException:
             run.close()
@@ -182,6 +182,12 @@ class RunWriter(RunDirectory):
             self.metrics_path.unlink(missing_ok=True)
             self.run_path.unlink(missing_ok=True)
             sync_directory(self.path)
+
+
+def refuse_taken(path: Path) -> None:
+    """Raises UsageError where a run stands already."""
+    if RunDirectory(path).has_run_file():
+        raise UsageError(f"{path}: exists; --resume goes on with it, --overwrite replaces it")
 
 
 def _lock(path: Path) -> BinaryIO:

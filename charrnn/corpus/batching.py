@@ -335,9 +335,7 @@ def independent_pass(
             yield from _row_windows(reader, pool + chosen, taus[chosen], index, window)
 
 
-def _row_windows(
-    reader: StepReader, rows: IntArray, taus: IntArray, stop: int, window: int
-) -> Iterator[Window]:
+def _row_windows(reader: StepReader, rows: IntArray, taus: IntArray, stop: int, window: int) -> Iterator[Window]:
     stops = np.full(len(rows), stop)
     first = np.array([reader.first_position(int(row), stop) for row in rows])
     steps = int(np.max(taus + 1 - first))
@@ -348,9 +346,7 @@ def _row_windows(
         yield Window(reader.steps(sequence, position, stops), fresh, sequence)
 
 
-def ordered_pass(
-    reader: StepReader, stop: StopName, *, lanes: int = 1, window: int = 1024
-) -> Iterator[Window]:
+def ordered_pass(reader: StepReader, stop: StopName, *, lanes: int = 1, window: int = 1024) -> Iterator[Window]:
     """Every step of the text once with the state carried, from the initial state at its beginning.
 
     With more than one lane each lane but the first reads WARM_UP steps before its part without being charged
@@ -384,9 +380,7 @@ def ordered_pass(
         yield Window(steps, fresh, np.where(charged, sequence, PADDING))
 
 
-def cold_blocks(
-    reader: StepReader, stop: StopName, *, block: int = 64, batch_size: int = 256
-) -> Iterator[Window]:
+def cold_blocks(reader: StepReader, stop: StopName, *, block: int = 64, batch_size: int = 256) -> Iterator[Window]:
     """Every character once, in blocks that each start from the initial state: a stream as strangers see it."""
     s, index = reader.sequences, STOP_INDEX[stop]
     for which in range(len(s)):

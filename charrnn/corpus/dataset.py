@@ -34,12 +34,16 @@ class Dataset:
         return found
 
 
-def load_dataset(config: TrainConfig, root: Path, progress: Progress | None = None) -> Dataset:
+def load_dataset(
+    config: TrainConfig, root: Path, progress: Progress | None = None, *, directory: Path | None = None
+) -> Dataset:
     """The text of a run as its configuration says; what that leaves open is chosen from the text.
 
-    The encoded corpus is kept under `root`/.corpus. Raises CorpusError.
+    The paths of the configuration are relative to `directory`, the current one by default. The encoded corpus
+    is kept under `root`/.corpus. Raises CorpusError.
     """
     cache = root / CACHE
+    config = _seen_from_here(config, directory)
     corpus, order, notes = _read(config, config.split, cache, progress)
     if config.stop == ("none",) and config.split == "auto" and order == "ordered" and corpus.split != "file":
         # Without a model of endings an ordered corpus is one stream, separators and all.
@@ -78,6 +82,13 @@ def keep_standard_input(corpus: tuple[str, ...], root: Path) -> tuple[str, ...]:
         kept = cache / f"stdin-{digest.hexdigest()[:12]}.txt"
         os.replace(source.path, kept)
     return tuple(str(kept) if argument == "-" else argument for argument in corpus)
+
+
+def _seen_from_here(config: TrainConfig, directory: Path | None) -> TrainConfig:
+    if directory is None or directory == Path.cwd():
+        return config
+    valid = None if config.valid is None else str(directory / config.valid)
+    return replace(config, corpus=tuple(str(directory / path) for path in config.corpus), valid=valid)
 
 
 PLURALS: dict[str, str] = {"line": "lines", "paragraph": "paragraphs", "file": "whole files"}

@@ -97,9 +97,7 @@ class StepReader:
 
         # A cut beginning is no beginning: only a stream, which has no endings either, reads BOS there.
         beginning = np.where(open_start & (stop != NONE), v.unknown, v.bos)
-        inputs = np.where(
-            position > 0, self._characters(start + position - 1, real & (position > 0)), beginning
-        )
+        inputs = np.where(position > 0, self._characters(start + position - 1, real & (position > 0)), beginning)
         targets = np.where(character, self._characters(start + position, character), announced * tau)
         told = real & (stop == LENGTH) & (position >= 0) & ~open_end
         return Steps(

@@ -23,7 +23,7 @@ def run_record(checkpoint: Checkpoint) -> RunRecord | None:
 
 def training_text(record: RunRecord, root: Path) -> Dataset:
     """The run's text, read again. Raises CorpusError when it is gone or has changed."""
-    dataset = load_dataset(record.config, root)
+    dataset = load_dataset(record.config, root, directory=Path(record.directory))
     if dataset.corpus.sha256 != record.corpus_sha256:
         raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
     return dataset

@@ -218,9 +218,7 @@ class Sampler:
         rows.append(symbols)
         rows.hidden, rows.state = stepper.step(symbols, rows.remaining, rows.state)
 
-    def _ends(
-        self, rows: _Rows, symbols: IntArray, log_p: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.bool_]:
+    def _ends(self, rows: _Rows, symbols: IntArray, log_p: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Which rows end here, (B,), their last term added to their log-probability."""
         stop = self._request.stop
         if stop == "halt":
@@ -271,9 +269,7 @@ class Sampler:
         return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)
 
 
-def _log_prob(
-    logits: FloatArray, symbols: IntArray, index: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
+def _log_prob(logits: FloatArray, symbols: IntArray, index: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """ln of the softmax at the symbols, (B,), for logits (B, S); index is 0 … B − 1."""
     x = logits.astype(np.float64)
     x -= x.max(axis=-1, keepdims=True)

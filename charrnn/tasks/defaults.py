@@ -35,12 +35,3 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
         chosen["minutes"] = 1.0 if small else USUAL_MINUTES
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": order})
-
-
-def chosen_budget(config: TrainConfig) -> str:
-    """The budget in the words of the flag that sets it."""
-    for name in ("minutes", "epochs", "steps"):
-        value = getattr(config, name)
-        if value is not None:
-            return f"--{name} {value:g}"
-    raise ValueError("a resolved configuration has a budget")

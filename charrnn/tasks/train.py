@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import charrnn
-from charrnn.checkpoint import Checkpoint, RunWriter, resolve_checkpoint
+from charrnn.checkpoint import Checkpoint, RunWriter, refuse_taken, resolve_checkpoint
 from charrnn.config import ModelConfig, Option, ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.batching import BatchSource, batch_source
 from charrnn.corpus.dataset import Dataset, keep_standard_input, load_dataset
@@ -32,6 +32,7 @@ from charrnn.training.schedule import Schedule
 from charrnn.training.state import restore, state_files
 
 ADAM_BETAS = (0.9, 0.99)
+PATHS = ("corpus", "valid")
 PREVIEW_CHARS = 200
 
 
@@ -54,6 +55,8 @@ def start_run(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains a new run under `root`. Raises any CharRNNError; what was saved before it stays."""
+    if name is not None and not overwrite:
+        refuse_taken(root / name)
     config = replace(config, corpus=keep_standard_input(config.corpus, root))
     if config.seed is None:
         config = replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0]))
@@ -68,6 +71,7 @@ def start_run(
         record = RunRecord(
             name=writer.name,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            directory=str(Path.cwd()),
             argv=tuple(argv),
             config=resolved,
             versions={
@@ -102,13 +106,14 @@ def resume_run(
         record = writer.read_run(RunRecord)
         for key, value in given.items():
             stored = getattr(record.config, key)
-            if value != stored:
+            if value != stored and not (key in PATHS and _same_files(value, stored, Path(record.directory))):
                 flag = "--" + key.replace("_", "-") if key != "corpus" else "corpus"
                 raise UsageError(
                     f"{path}: was begun with {flag} {_words(stored)}, not {_words(value)}; "
                     "--resume keeps the stored configuration: leave it out, or start a new run"
                 )
-        dataset = load_dataset(record.config, root, observer.reading)
+        directory = Path(record.directory)
+        dataset = load_dataset(record.config, root, observer.reading, directory=directory)
         if dataset.corpus.sha256 != record.corpus_sha256:
             raise CorpusError(
                 f"{record.corpus_files[0]}: has changed since the run {record.name} began; "
@@ -310,6 +315,12 @@ class _Recorder:
     def logged(self, metrics: Metrics) -> None:
         self._writer.append_metrics(metrics)
         self._observer.logged(metrics)
+
+
+def _same_files(given: Any, stored: Any, directory: Path) -> bool:
+    """Whether paths given here are those that were stored, relative to another directory."""
+    here, there = ([given], [stored]) if isinstance(given, str) else (given, stored or ())
+    return [Path(p).resolve() for p in here] == [(directory / p).resolve() for p in there if p is not None]
 
 
 def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:

@@ -1,0 +1,559 @@
+"""A run that was stopped or killed, wherever, and resumed ends as one that never was: bit for bit."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_models import CELL_CASES
+
+import charrnn
+from charrnn.api import train_config
+from charrnn.checkpoint import MODEL, TRAINER_STATE, TRAINING_STATE, RunDirectory
+from charrnn.errors import CheckpointError, CorpusError, UsageError
+from charrnn.tasks.observer import Begun, SilentObserver
+from charrnn.tasks.train import Outcome, resume_run, start_run
+from charrnn.training.loop import Metrics, Progress
+from charrnn.training.state import TrainerState
+
+ROOT = Path(charrnn.__file__).parents[1]
+STEPS = 24
+
+MODES: dict[str, dict[str, Any]] = {
+    "independent": {"corpus": "names.txt", "stop": ("eos",), "bptt_steps": 6, "valid_fraction": 0.1},
+    "ordered": {"corpus": "plays.txt", "stop": ("halt",), "bptt_steps": 8, "num_layers": 2},
+    "all": {"corpus": "plays.txt", "stop": ("eos", "halt", "length"), "bptt_steps": 8, "initial_state": "learned"},
+    "stream": {"corpus": "plays.txt", "stop": ("none",), "bptt_steps": 8},
+}
+"""Names longer than a window are read in several, so that their state is carried too."""
+
+each_mode = pytest.mark.parametrize("mode", MODES)
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here pulls a plug, so nothing need be forced to the disk."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("texts")
+    names = (ROOT / "data" / "names.txt").read_text(encoding="utf-8").split("\n")
+    (folder / "names.txt").write_text("\n".join(names[:200]) + "\n", encoding="utf-8")
+    plays = (ROOT / "data" / "tinyshakespeare.txt").read_text(encoding="utf-8")
+    (folder / "plays.txt").write_text(plays[:6000], encoding="utf-8")
+    return folder
+
+
+@dataclass(frozen=True)
+class Training:
+    """One configuration, trained as often as need be, each time in a folder of its own."""
+
+    texts: Path
+    settings: dict[str, Any]
+
+    def start(self, root: Path, **options: Any) -> Outcome:
+        settings = dict(self.settings)
+        config = train_config(corpus=[self.texts / settings.pop("corpus")], **settings)
+        return start_run(config, root=root, name="run", **({"observer": SilentObserver()} | options))
+
+    def resume(self, root: Path, **options: Any) -> Outcome:
+        return resume_run(root / "run", root=root, **({"observer": SilentObserver(), "given": {}} | options))
+
+    def with_settings(self, **settings: Any) -> "Training":
+        return replace(self, settings=self.settings | settings)
+
+
+def training(texts: Path, mode: str, cell: str = "lstm", options: dict[str, Any] | None = None) -> Training:
+    settings = {
+        "cell": cell,
+        "hidden_size": 16,
+        "steps": STEPS,
+        "batch_size": 5,
+        "learning_rate": 0.02,
+        "weight_decay": 0.01,
+        "eval_every": STEPS // 2,
+        "threads": 1,
+        "device": "cpu",
+        "seed": 3,
+    }
+    if options:
+        settings["gru_reset"] = options["reset"]
+    return Training(texts, settings | MODES[mode])
+
+
+def after(step: int) -> Callable[[], bool]:
+    """Asks to stop after so many more steps; it is asked once a step."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= step
+
+    return should_stop
+
+
+class PowerCutError(Exception):
+    """The process ends here, and nothing more is written."""
+
+
+class PowerCut(SilentObserver):
+    """Ends a run at its n-th sign of life."""
+
+    def __init__(self, signs: int) -> None:
+        self._signs = signs
+
+    def _sign(self, *_what: object) -> None:
+        self._signs -= 1
+        if self._signs <= 0:
+            raise PowerCutError
+
+    begun = stepped = validating = validated = logged = sampled = planned = _sign
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def end_of(root: Path) -> dict[str, Any]:
+    """What a finished run left, without what the clock decides."""
+    run = RunDirectory(root / "run")
+    rows = list(run.metrics(Metrics))
+    checkpoint = run.select("last")
+    state = checkpoint.json(TRAINER_STATE, TrainerState)
+    return {
+        "step": checkpoint.step,
+        "model": sha256(checkpoint.path / MODEL),
+        "training state": sha256(checkpoint.path / TRAINING_STATE),
+        "position": state.position,
+        "progress": replace(state.progress, elapsed_seconds=0.0),
+        "best": run.best(),
+        "best model": sha256(run.select("best").path / MODEL),
+        "steps": [row.step for row in rows],
+        "epochs": [row.epoch for row in rows],
+        "rates": [row.learning_rate for row in rows],
+        "gradients": [row.grad_norm for row in rows],
+        "validations": {row.step: row.eval_loss for row in rows if row.eval_loss is not None},
+    }
+
+
+# Stopped and resumed ---------------------------------------------------------------------------------------
+
+
+@each_mode
+@pytest.mark.parametrize(("cell", "options"), CELL_CASES, ids=["-".join([c, *o.values()]) for c, o in CELL_CASES])
+def test_a_run_that_was_stopped_ends_the_same(texts, tmp_path, mode, cell, options):
+    whole = training(texts, mode, cell, options)
+    whole.start(tmp_path / "whole")
+    outcome = whole.start(tmp_path / "pieces", should_stop=after(1))
+    for steps in (2, 4, 5):
+        assert not outcome.finished
+        outcome = whole.resume(tmp_path / "pieces", should_stop=after(steps))
+    assert outcome.progress.step == 12
+    assert whole.resume(tmp_path / "pieces").finished
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+@each_mode
+def test_wherever_it_was_stopped(texts, tmp_path, mode):
+    """A new process for every step."""
+    whole = training(texts, mode)
+    whole.start(tmp_path / "whole")
+    outcome = whole.start(tmp_path / "pieces", should_stop=after(1))
+    while not outcome.finished:
+        outcome = whole.resume(tmp_path / "pieces", should_stop=after(1))
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+@each_mode
+def test_wherever_its_power_was_cut(texts, tmp_path, mode):
+    """Before the first save it starts over; later it loses what came after the last one."""
+    whole = training(texts, mode).with_settings(save_every=5)
+    whole.start(tmp_path / "whole")
+    rng = random.Random(mode)
+    with pytest.raises(PowerCutError):
+        whole.start(tmp_path / "pieces", observer=PowerCut(8))
+    assert not RunDirectory(tmp_path / "pieces" / "run").steps()
+    cuts = 0
+    while cuts < 12:
+        try:
+            if whole.resume(tmp_path / "pieces", observer=PowerCut(rng.randint(1, 30))).finished:
+                break
+        except PowerCutError:
+            cuts += 1
+    whole.resume(tmp_path / "pieces")
+    assert cuts > 2
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+@each_mode
+def test_saving_and_validating_change_no_weight(texts, tmp_path, mode):
+    settings = [{}, {"save_every": 1}, {"eval_every": 1}, {"eval_every": 7, "save_every": 3, "keep": 1}]
+    models = set()
+    for number, change in enumerate(settings):
+        root = tmp_path / str(number)
+        training(texts, mode).with_settings(**change).start(root)
+        end = end_of(root)
+        models.add((end["step"], end["model"], end["training state"]))
+    assert len(models) == 1
+
+
+def test_another_seed_gives_other_weights(texts, tmp_path):
+    """So that equal weights mean something."""
+    models = set()
+    for seed in (3, 4):
+        root = tmp_path / str(seed)
+        training(texts, "independent").with_settings(seed=seed).start(root)
+        models.add(end_of(root)["model"])
+    assert len(models) == 2
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(texts, tmp_path):
+    whole = training(texts, "ordered").with_settings(save_every=3)
+    whole.start(tmp_path / "whole")
+    whole.start(tmp_path / "pieces", should_stop=after(11))
+    run = RunDirectory(tmp_path / "pieces" / "run")
+    first, second = run.steps()
+    assert second == 11
+    model = run.checkpoint_path(second) / MODEL
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    observed: list[Begun] = []
+
+    class Watcher(SilentObserver):
+        def begun(self, begun: Begun) -> None:
+            observed.append(begun)
+
+    whole.resume(tmp_path / "pieces", observer=Watcher())
+    assert [begun.resumed_at for begun in observed] == [first]
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+def test_a_run_that_never_saved_starts_over(texts, tmp_path):
+    whole = training(texts, "independent")
+    whole.start(tmp_path / "whole")
+    with pytest.raises(PowerCutError):
+        whole.start(tmp_path / "pieces", observer=PowerCut(9))
+    run = RunDirectory(tmp_path / "pieces" / "run")
+    assert run.steps() == []
+    assert [row.step for row in run.metrics(Metrics)] == [1, 2, 3, 4]
+    whole.resume(tmp_path / "pieces")
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+def test_a_run_begun_from_another_starts_over_from_it(texts, tmp_path):
+    root = tmp_path / "runs"
+    other = training(texts, "independent").with_settings(seed=9).start(root).run.rename(root / "other")
+    whole = training(texts, "independent").with_settings(init_from=str(other))
+    whole.start(tmp_path / "whole")
+    with pytest.raises(PowerCutError):
+        whole.start(tmp_path / "pieces", observer=PowerCut(9))
+    whole.resume(tmp_path / "pieces")
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+# What --resume refuses, and what it leaves alone -----------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(texts, tmp_path) -> tuple[Training, Path]:
+    """A run after five steps, with a corpus of its own."""
+    shutil.copytree(texts, tmp_path / "texts")
+    whole = training(tmp_path / "texts", "independent")
+    whole.start(tmp_path / "runs", should_stop=after(5))
+    return whole, tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"hidden_size": 17}, "--hidden-size 16, not 17"),
+        ({"steps": STEPS + 1}, f"--steps {STEPS}, not {STEPS + 1}"),
+        ({"minutes": 1.0}, "--minutes unset, not 1"),
+        ({"stop": ("eos", "halt")}, "--stop eos, not eos halt"),
+        ({"seed": 4}, "--seed 3, not 4"),
+        ({"corpus": ("other.txt",)}, "not other.txt"),
+    ],
+)
+def test_a_contradiction_is_refused(stopped, given, words):
+    whole, root = stopped
+    before = contents(root / "run")
+    with pytest.raises(UsageError, match=words):
+        whole.resume(root, given=given)
+    assert contents(root / "run") == before
+
+
+def test_what_was_said_may_be_said_again(stopped):
+    whole, root = stopped
+    corpus = str(whole.texts / "names.txt")
+    given = {"hidden_size": 16, "steps": STEPS, "corpus": (corpus,), "stop": ("eos",), "seed": 3}
+    assert whole.resume(root, given=given).finished
+
+
+@pytest.mark.parametrize("change", ["another name\n", None])
+def test_a_corpus_that_changed_or_went_is_an_error(stopped, change):
+    whole, root = stopped
+    corpus = whole.texts / "names.txt"
+    before = corpus.read_text(encoding="utf-8")
+    if change is None:
+        corpus.unlink()
+    else:
+        corpus.write_text(before + change, encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"names\.txt"):
+        whole.resume(root)
+    corpus.write_text(before, encoding="utf-8")
+    assert whole.resume(root).finished
+
+
+def test_a_checkpoint_of_another_model_is_refused(stopped, texts, tmp_path):
+    whole, root = stopped
+    training(texts, "ordered").start(tmp_path / "other")
+    (name,) = (path.name for path in (root / "run").glob("checkpoint-*"))
+    shutil.rmtree(root / "run" / name)
+    shutil.copytree(
+        tmp_path / "other" / "run" / f"checkpoint-{STEPS:08d}", root / "run" / f"checkpoint-{STEPS:08d}"
+    )
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        whole.resume(root)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(CheckpointError, match="no charrnn run"):
+        resume_run(tmp_path / "gone", root=tmp_path, observer=SilentObserver(), given={})
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_ino, path.read_bytes()) for path in files}
+
+
+@pytest.mark.parametrize("settings", [{}, {"patience": 1, "learning_rate": 1e-30, "eval_every": 3}])
+def test_a_finished_run_does_nothing(texts, tmp_path, settings):
+    """At the end of its budget, or of its patience."""
+    whole = training(texts, "independent").with_settings(**settings)
+    first = whole.start(tmp_path)
+    assert first.finished
+    assert first.progress.early_stopped == bool(settings)
+    assert first.progress.step == (6 if settings else STEPS)
+    before = contents(tmp_path / "run")
+
+    class Watcher(SilentObserver):
+        def stepped(self, *_what: object) -> None:
+            raise AssertionError("it went on")
+
+    again = whole.resume(tmp_path, observer=Watcher())
+    assert again.finished
+    assert again.progress == first.progress
+    after_it = contents(tmp_path / "run")
+    assert {name: data for name, (_, data) in after_it.items()} == {
+        name: data for name, (_, data) in before.items()
+    }
+    untouched = [name for name in before if name != "best.json"]
+    assert all(before[name] == after_it[name] for name in untouched)
+
+
+# A budget in minutes ---------------------------------------------------------------------------------------
+
+
+class StopAfterPlan(SilentObserver):
+    """Asks to stop so many steps after the budget was turned into steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.plan: Progress | None = None
+        self.step, self._steps = 0, steps
+
+    def planned(self, progress: Progress) -> None:
+        self.plan = progress
+
+    def stepped(self, progress: Progress, *_what: object) -> None:
+        self.step = progress.step
+
+    def __call__(self) -> bool:
+        return self.plan is not None and self.step >= self.plan.step + self._steps
+
+
+def test_once_its_steps_are_fixed_a_run_in_minutes_ends_the_same(texts, tmp_path):
+    """The budget leaves time to spare, so that no busy machine runs out of it here."""
+    whole = training(texts, "all").with_settings(steps=None, minutes=0.2, eval_every=4, save_every=1, keep=1000)
+    watcher = StopAfterPlan(12)
+    whole.start(tmp_path / "whole", observer=watcher, should_stop=watcher)
+    plan, run = watcher.plan, RunDirectory(tmp_path / "whole" / "run")
+    assert plan is not None
+    assert plan.schedule.steps is not None
+    assert plan.schedule.steps > plan.step + 12
+    assert run.steps()[-13:] == list(range(plan.step, plan.step + 13))
+    rows = [row.step for row in run.metrics(Metrics)]
+    assert rows == sorted(set(rows))
+
+    for kept in (0, 5):
+        root = tmp_path / f"kept-{kept}"
+        shutil.copytree(tmp_path / "whole", root)
+        for step in range(plan.step + kept + 1, plan.step + 13):
+            shutil.rmtree(RunDirectory(root / "run").checkpoint_path(step))
+        outcome = whole.resume(root, should_stop=after(12 - kept))
+        assert outcome.progress.schedule == plan.schedule
+        ends = [end_of(folder) for folder in (root, tmp_path / "whole")]
+        assert ends[0] == ends[1]
+
+
+def test_a_run_in_minutes_stopped_before_that_goes_on_measuring(texts, tmp_path):
+    whole = training(texts, "independent").with_settings(steps=None, minutes=0.02)
+    outcome = whole.start(tmp_path, should_stop=after(1))
+    assert outcome.progress.schedule.steps is None
+    outcome = whole.resume(tmp_path)
+    assert outcome.finished
+    assert outcome.progress.step > 1
+    rows = [row.step for row in RunDirectory(tmp_path / "run").metrics(Metrics)]
+    assert rows == sorted(set(rows))
+
+
+# Real processes and real signals ---------------------------------------------------------------------------
+
+ENDLESS = 100_000
+
+
+def command_line(texts: Path, root: Path) -> list[str]:
+    options = {
+        "--name": "run",
+        "--checkpoints": root,
+        "--steps": ENDLESS,
+        "--eval-every": 4,
+        "--save-every": 3,
+        "--hidden-size": 16,
+        "--batch-size": 5,
+        "--bptt-steps": 6,
+        "--threads": 1,
+        "--device": "cpu",
+        "--seed": 3,
+    }
+    flags = [str(part) for option in options.items() for part in option]
+    return [sys.executable, "-m", "charrnn", "train", str(texts / "names.txt"), *flags]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_a_process_but_not_the_run(texts, tmp_path, number):
+    """Killed, it has what it saved before; asked to stop, it saves, says so and exits with 128 and the number."""
+    root, environment = tmp_path / "runs", os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command_line(texts, root), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        run = RunDirectory(root / "run")
+        while not (run.path.exists() and run.steps()):
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(number)
+        out, err = process.communicate()
+    assert out == ""
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
+        assert "saved" in err.splitlines()[-1]
+        assert "--resume" in err.splitlines()[-1]
+        assert "Traceback" not in err
+    last = run.latest_valid()
+    assert last is not None
+    if number != signal.SIGKILL:
+        assert json.loads(run.metrics_path.read_bytes().splitlines()[-1])["step"] <= last.step
+
+    config = {"save_every": 3, "eval_every": 4, "steps": ENDLESS, "bptt_steps": 6, "corpus": "names.txt"}
+    whole = Training(
+        texts, {"hidden_size": 16, "batch_size": 5, "threads": 1, "device": "cpu", "seed": 3} | config
+    )
+    resumed = whole.resume(root, should_stop=after(5))
+    assert resumed.progress.step == last.step + 5
+    whole.start(tmp_path / "whole", should_stop=after(last.step + 5))
+    assert end_of(root) == end_of(tmp_path / "whole")
+
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+import torch.optim
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
+from test_resume import SilentObserver, end_of, training
+
+texts, root, trials = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+os.fsync = lambda descriptor: None
+rng = random.Random(trials)
+
+
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def until_killed(work, seconds):
+    # Whether a child that does the work was killed: after so many seconds, unless it is done by then.
+    child = forked(work)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return False
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def go_on(whole, root):
+    # As a person would: what cannot be resumed, because it never came to be a run, is begun anew.
+    if (root / "run" / "run.json").exists():
+        whole.resume(root)
+    else:
+        whole.start(root)
+
+
+kills = 0
+for trial in range(trials):
+    mode = ["independent", "ordered", "all", "stream"][trial % 4]
+    whole = training(texts, mode).with_settings(save_every=1, eval_every=5)
+    there = root / mode
+    if not there.exists():
+        begin = time.monotonic()
+        os.waitpid(forked(lambda: whole.start(there)), 0)
+        expected = globals().setdefault("expected", {})
+        expected[mode] = (end_of(there), time.monotonic() - begin)
+    end, seconds = expected[mode]
+    pieces = root / f"trial-{trial}"
+    while until_killed(lambda: go_on(whole, pieces), rng.uniform(0, seconds)):
+        kills += 1
+    assert end_of(pieces) == end, (trial, mode)
+print(kills)
+"""
+
+
+def kill_at_random(texts: Path, root: Path, trials: int) -> int:
+    """Runs killed at random moments, in forks of one process that has torch loaded. Returns how many."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    command = [sys.executable, "-c", KILLER, str(texts), str(root), str(trials)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_killed_at_random_moments(texts, tmp_path):
+    assert kill_at_random(texts, tmp_path, trials=4) >= 1
+
+
+@pytest.mark.slow
+def test_killed_at_many_random_moments(texts, tmp_path):
+    assert kill_at_random(texts, tmp_path, trials=48) >= 30
