@@ -161,14 +161,22 @@ def test_the_order_changes_from_epoch_to_epoch_and_with_the_seed():
 
 
 def test_batches_are_bucketed_by_length():
-    """Rows of a batch differ far less in length than chance would have it; none is read more than once."""
-    texts = random_texts(256, 40)
+    """Lengths of different orders of magnitude are kept apart; none is read more than once."""
+    texts = ["a" * length for length in [3] * 128 + [300] * 128]
     source = IndependentBatches(reader_of(texts, VOCABULARY), ("eos",), 8, 1000, seed=0)
     windows = one_epoch(source)
     steps = sum(w.sequence.size for w in windows)
     charged = sum(np.count_nonzero(w.steps.kinds) for w in windows)
     assert charged == sum(len(text) + 1 for text in texts)
-    assert charged / steps > 0.85
+    assert charged / steps > 0.75
+
+
+def test_batches_hold_sequences_of_several_lengths():
+    """A batch of one length alone would make the gradient of the endings noisy."""
+    texts = ["a" * length for length in range(5, 9) for _ in range(64)]
+    source = IndependentBatches(reader_of(texts, VOCABULARY), ("eos",), 32, 1000, seed=0)
+    kinds = [len({int(n) for n in (w.sequence >= 0).sum(axis=0)}) for w in one_epoch(source)]
+    assert min(kinds) > 1
 
 
 def test_a_row_s_mechanism_is_drawn_uniformly():

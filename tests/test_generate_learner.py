@@ -91,7 +91,7 @@ def test_ordered_text_carries_its_state_between_fresh_windows(stops, texts):
     learner = make_learner(model, params, "ordered", texts)
     watcher = batch_source(reader_of(texts, VOCABULARY), "ordered", stops, batch_size=3, window=4, seed=2)
     total, lanes = 0.0, [[[]] for _ in range(3)]
-    for step in range(60):
+    for step in range(150):
         total += learner.next_loss(step)[0].item()
         window = watcher.next_window()
         for b, pieces in enumerate(lanes):

@@ -64,11 +64,15 @@ class BatchSource(Protocol):
 class IndependentBatches:
     """Shuffled rows of sequences that know nothing of each other, a new order every epoch.
 
-    Rows of similar length share a batch: each stretch of `BUCKET` batches of the shuffled list is sorted by
-    length and its batches are shuffled. A batch longer than a window is read in several, state carried.
+    Rows of roughly similar length share a batch: each stretch of BUCKET batches of the shuffled list is sorted
+    by the logarithm of the length with noise added, and its batches are shuffled. So orders of magnitude are
+    kept apart, which saves padding, while a batch still holds many lengths: batches of a single one made
+    gradients noisy where they matter most, at the endings. A batch longer than a window is read in several,
+    state carried.
     """
 
     BUCKET = 8
+    LENGTH_NOISE = 0.35
 
     def __init__(
         self, reader: StepReader, stops: tuple[StopName, ...], batch_size: int, window: int, seed: int
@@ -132,7 +136,7 @@ class IndependentBatches:
 
     def _batch_rows(self) -> tuple[IntArray, np.random.Generator]:
         """The sequences of the current batch, and the generator of its other choices."""
-        pool_order = np.random.default_rng([self._seed, self._epoch]).permutation(self._pools)
+        pool_order = _rng(self._seed, "pools", self._epoch).permutation(self._pools)
         batch = self._batch
         for pool in pool_order:
             if batch < self._batches_in_pool[pool]:
@@ -142,12 +146,12 @@ class IndependentBatches:
             self._pool_key = (self._epoch, int(pool))
             self._pool_rows = self._shuffled(int(pool))
         start = batch * self._batch_size
-        rng = np.random.default_rng([self._seed, self._epoch, self._batch])
+        rng = _rng(self._seed, "mechanisms", self._epoch, self._batch)
         return self._pool_rows[start : start + self._batch_size], rng
 
     def _shuffled(self, pool: int) -> IntArray:
         """The pool's sequences in the order of this epoch."""
-        rng = np.random.default_rng([self._seed, self._epoch, pool])
+        rng = _rng(self._seed, "shuffle", self._epoch, pool)
         first = pool * POOL
         rows = first + rng.permutation(min(POOL, self._count - first))
         s = self._reader.sequences
@@ -156,7 +160,8 @@ class IndependentBatches:
         for start in range(0, len(rows), size * self.BUCKET):
             stretch = rows[start : start + size * self.BUCKET]
             taus = np.asarray(s.ends)[stretch] - np.asarray(s.starts)[stretch]
-            stretch = stretch[np.argsort(taus, kind="stable")]
+            noise = self.LENGTH_NOISE * rng.standard_normal(len(taus))
+            stretch = stretch[np.argsort(np.log1p(taus) + noise, kind="stable")]
             whole = len(stretch) // size
             order = rng.permutation(whole)
             stretches.append(stretch[: whole * size].reshape(whole, size)[order].ravel())
@@ -228,7 +233,7 @@ class OrderedLanes:
         ]
 
     def next_window(self) -> Window:
-        rng = np.random.default_rng([self._seed, self._windows_read])
+        rng = _rng(self._seed, "lanes", self._windows_read)
         due = rng.random(len(self._lanes)) < RESET_RATE
         drawn = rng.integers(len(self._stops), size=len(self._lanes))
         patience = 0 if len(self._reader.sequences) == 1 else RESET_PATIENCE
@@ -306,6 +311,11 @@ def _cut_beginnings(steps: Steps, inside: BoolArray, reader: StepReader) -> None
     """A lane that starts inside a sequence does not see the character before: BOS in a stream, else nothing."""
     vocabulary = reader.vocabulary
     steps.inputs[0, inside] = np.where(steps.stops == NONE, vocabulary.bos, vocabulary.unknown)[inside]
+
+
+def _rng(seed: int, purpose: str, *where: int) -> np.random.Generator:
+    """The generator of one kind of choice at one place: independent of all others."""
+    return np.random.default_rng([seed, *purpose.encode(), *where])
 
 
 def batch_source(

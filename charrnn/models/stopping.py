@@ -139,7 +139,9 @@ class LengthDistribution(NamedTuple):
 
 def initial_length_bias(lengths: npt.NDArray[np.int64], kappa: float) -> npt.NDArray[np.float32]:
     """The length head's bias (3K,) before training: components at the quantiles of the training lengths."""
-    g = np.log(lengths + 1.0) + (lengths + 1.0) / kappa
+    # F(τ) − F(τ − 1) is largest where a component stands halfway between g(τ − 1) and g(τ).
+    middle = lengths + 0.5
+    g = np.log(middle) + middle / kappa
     means = np.quantile(g, (np.arange(COMPONENTS) + 0.5) / COMPONENTS)
     spacing = max(float(means[-1] - means[0]) / COMPONENTS, 0.02)
     log_scales = np.full(COMPONENTS, np.log(spacing))

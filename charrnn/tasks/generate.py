@@ -34,8 +34,9 @@ class GenerateLearner:
         device: torch.device,
     ) -> None:
         self.model, self.source = model, source
+        # In an order of the model's own: sums over parameters, such as a gradient's norm, round as they go.
         self.parameters = {
-            name: torch.tensor(value, device=device, requires_grad=True) for name, value in params.items()
+            name: torch.tensor(params[name], device=device, requires_grad=True) for name in model.shapes
         }
         self.state: States | None = None
         """The state carried to the next window, detached."""

@@ -1,6 +1,7 @@
 """A whole training run of the task `generate`: corpus in, run directory out. Also going on with one."""
 
 import datetime
+import itertools
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -289,15 +290,10 @@ class _Run:
         """A short sample of the weights as they are."""
         params = {name: value.detach().cpu().numpy() for name, value in self._learner.parameters.items()}
         stop = self._model.stops[0]
-        request = Request(
-            stop=stop,
-            num_chars=PREVIEW_CHARS if stop == "none" else None,
-            max_chars=PREVIEW_CHARS,
-            seed=step,
-        )
-        (drawn,) = Sampler(Stepper(self._model, params), request).draw(range(1))
-        assert isinstance(drawn, Drawn)
-        return self._dataset.vocabulary.decode(drawn.symbols)
+        request = Request(stop=stop, num_chars=PREVIEW_CHARS if stop == "none" else None, seed=step)
+        symbols = Sampler(Stepper(self._model, params), request).stream(0)
+        shown = [item for item in itertools.islice(symbols, PREVIEW_CHARS) if not isinstance(item, Drawn)]
+        return self._dataset.vocabulary.decode(np.array(shown, np.int64))
 
 
 class _Recorder:

@@ -123,7 +123,6 @@ class Loop:
     """Asked after each step; a run that is told to stop has been saved when `run` returns."""
     _sums: _Window = field(default_factory=_Window)
     _step_seconds: list[float] = field(default_factory=list)
-    _pause_seconds: float = 0.0
 
     def run(self) -> Progress:
         """Trains to the end of the budget. Raises DivergedError, leaving what was saved before."""
@@ -235,7 +234,7 @@ class Loop:
         begin = time.perf_counter()
         self._validate()
         pause = time.perf_counter() - begin
-        recent = sorted(self._step_seconds[len(self._step_seconds) // 2 :])
+        recent = self._step_seconds[len(self._step_seconds) // 2 :]
         affordable = int(VALIDATION_SHARE * self.seconds / max(pause, 1e-3))
         pauses = max(1, min(VALIDATIONS, affordable))
         progress = self.progress
