@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import StopName
-from charrnn.corpus import batching
+from charrnn.corpus import batching, passes
 from charrnn.corpus.batching import (
     RESET_PATIENCE,
     RESET_RATE,
@@ -20,13 +20,10 @@ from charrnn.corpus.batching import (
     IndependentBatches,
     OrderedLanes,
     Position,
-    Window,
     batch_source,
-    cold_blocks,
-    independent_pass,
-    ordered_pass,
 )
-from charrnn.corpus.steps import ABSENT, PADDING, STOP_INDEX, Kind, StepReader
+from charrnn.corpus.passes import cold_blocks, independent_pass, ordered_pass
+from charrnn.corpus.steps import ABSENT, PADDING, STOP_INDEX, Kind, StepReader, Window
 
 VOCABULARY = alphabet_of(5)
 BOS, UNKNOWN = 5, 6
@@ -476,7 +473,7 @@ def assert_one_lane_is_the_text(texts: list[str], stop: StopName, cuts: dict[str
 @pytest.mark.parametrize(("lanes", "warm_up"), [(2, 3), (16, 0), (16, 7), (16, 512)])
 def test_an_ordered_pass_in_lanes_charges_each_step_once(texts, stop, lanes, warm_up, monkeypatch):
     """Lane after lane they are the text; each but the first reads some steps before its own unpaid."""
-    monkeypatch.setattr(batching, "WARM_UP", warm_up)
+    monkeypatch.setattr(passes, "WARM_UP", warm_up)
     for cuts in CUTS:
         assert_lanes_are_the_text(texts, stop, cuts, lanes, warm_up)
 

@@ -1,17 +1,14 @@
 """The gated recurrent unit: one gate both forgets and admits, another resets what the candidate sees."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, concat, dense, linear, sigmoid, tanh, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, concat, linear, sigmoid, tanh, zeros
 from charrnn.cells.cell import Kernel, uniform_init
-
-if TYPE_CHECKING:
-    from torch import nn
+from charrnn.cells.fused import run_fused
 
 
 class GRUState(NamedTuple):
@@ -84,23 +81,6 @@ class GRU:
         return self._fused if self.reset == "after" else None
 
     def _fused(self, params: Params, x: Array | OneHot, state: GRUState) -> tuple[Array, GRUState]:
-        from torch.func import functional_call
-
-        H = self.hidden_size
-        weights = {
-            "weight_ih_l0": params["weight_ih"],
-            "weight_hh_l0": params["weight_hh"],
-            "bias_ih_l0": params["bias"],
-            "bias_hh_l0": concat([zeros((2 * H,), state.h), params["bias_hn"]], axis=0),
-        }
-        module = _module(self.input_size, H)
-        outputs, h = functional_call(module, weights, (dense(x, state.h), state.h[None]))
-        return outputs, GRUState(h[0])
-
-
-@cache
-def _module(input_size: int, hidden_size: int) -> "nn.GRU":
-    """A module without storage: `functional_call` brings the weights."""
-    from torch import nn
-
-    return nn.GRU(input_size, hidden_size, device="meta")
+        zero = zeros((2 * self.hidden_size,), state.h)
+        outputs, after = run_fused("GRU", params, x, state, concat([zero, params["bias_hn"]], axis=0))
+        return outputs, GRUState(*after)

@@ -1,17 +1,14 @@
 """Long short-term memory: a linear self-loop whose weight, input and output are gated."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, dense, linear, sigmoid, tanh, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, tanh, zeros
 from charrnn.cells.cell import Kernel, uniform_init
-
-if TYPE_CHECKING:
-    from torch import nn
+from charrnn.cells.fused import run_fused
 
 
 class LSTMState(NamedTuple):
@@ -78,22 +75,5 @@ class LSTM:
         return self._fused
 
     def _fused(self, params: Params, x: Array | OneHot, state: LSTMState) -> tuple[Array, LSTMState]:
-        from torch.func import functional_call
-
-        weights = {
-            "weight_ih_l0": params["weight_ih"],
-            "weight_hh_l0": params["weight_hh"],
-            "bias_ih_l0": params["bias"],
-            "bias_hh_l0": zeros((4 * self.hidden_size,), state.h),
-        }
-        module = _module(self.input_size, self.hidden_size)
-        outputs, (h, c) = functional_call(module, weights, (dense(x, state.h), (state.h[None], state.c[None])))
-        return outputs, LSTMState(h[0], c[0])
-
-
-@cache
-def _module(input_size: int, hidden_size: int) -> "nn.LSTM":
-    """A module without storage: `functional_call` brings the weights."""
-    from torch import nn
-
-    return nn.LSTM(input_size, hidden_size, device="meta")
+        outputs, after = run_fused("LSTM", params, x, state)
+        return outputs, LSTMState(*after)

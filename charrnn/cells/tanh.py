@@ -1,17 +1,14 @@
 """The vanilla recurrent network: hidden-to-hidden connections and a tanh."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, dense, linear, tanh, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, linear, tanh, zeros
 from charrnn.cells.cell import Kernel, uniform_init
-
-if TYPE_CHECKING:
-    from torch import nn
+from charrnn.cells.fused import run_fused
 
 
 class TanhState(NamedTuple):
@@ -60,22 +57,5 @@ class Tanh:
         return self._fused
 
     def _fused(self, params: Params, x: Array | OneHot, state: TanhState) -> tuple[Array, TanhState]:
-        from torch.func import functional_call
-
-        weights = {
-            "weight_ih_l0": params["weight_ih"],
-            "weight_hh_l0": params["weight_hh"],
-            "bias_ih_l0": params["bias"],
-            "bias_hh_l0": zeros((self.hidden_size,), state.h),
-        }
-        module = _module(self.input_size, self.hidden_size)
-        outputs, h = functional_call(module, weights, (dense(x, state.h), state.h[None]))
-        return outputs, TanhState(h[0])
-
-
-@cache
-def _module(input_size: int, hidden_size: int) -> "nn.RNN":
-    """A module without storage: `functional_call` brings the weights."""
-    from torch import nn
-
-    return nn.RNN(input_size, hidden_size, device="meta")
+        outputs, after = run_fused("RNN", params, x, state)
+        return outputs, TanhState(*after)

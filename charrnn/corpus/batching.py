@@ -1,11 +1,10 @@
-"""Windows of steps for training, in the two regimes, and full passes for evaluation.
+"""Windows of steps for training, in the two regimes.
 
 A batch source yields windows for ever. Its position is a few integers: every random choice is a function of
 the seed and of where in the text it is made, so that a source put back to a position goes on as if it had
 never stopped.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,7 +12,15 @@ import numpy as np
 
 from charrnn.config import StopName
 from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.steps import LENGTH, NONE, PADDING, STOP_INDEX, BoolArray, IntArray, StepReader, Steps
+from charrnn.corpus.steps import (
+    LENGTH,
+    PADDING,
+    STOP_INDEX,
+    IntArray,
+    StepReader,
+    Window,
+    cut_beginnings,
+)
 
 POOL = 2**20
 """Sequences shuffled together; a longer list is shuffled pool by pool, so that memory stays bounded."""
@@ -23,17 +30,6 @@ RESET_RATE = 1 / 16
 
 RESET_PATIENCE = 4
 """Windows that a lane waits for a sequence to end before it is put back inside the sequence."""
-
-WARM_UP = 512
-"""Steps before its own part that a lane of an evaluation pass reads without being charged."""
-
-
-class Window(NamedTuple):
-    steps: Steps
-    fresh: BoolArray
-    """(B,) rows that start from the initial state; the others carry the state of the window before."""
-    sequence: IntArray
-    """(T, B) index of the sequence that each step belongs to, PADDING where it is not to be charged."""
 
 
 class Position(NamedTuple):
@@ -256,7 +252,7 @@ class OrderedLanes:
         for b, lane in enumerate(self._lanes):
             self._walk(lane, sequence[:, b], position[:, b], self._stops[drawn[b]])
         steps = self._reader.steps(sequence, position, stops)
-        _cut_beginnings(steps, inside, self._reader)
+        cut_beginnings(steps, inside, self._reader)
         self._windows_read += 1
         return Window(steps, fresh, sequence)
 
@@ -307,12 +303,6 @@ class _StepCounts:
         return block * self.BLOCK + inside, step - (int(ends[inside - 1]) if inside else 0)
 
 
-def _cut_beginnings(steps: Steps, inside: BoolArray, reader: StepReader) -> None:
-    """A lane that starts inside a sequence does not see the character before: BOS in a stream, else nothing."""
-    vocabulary = reader.vocabulary
-    steps.inputs[0, inside] = np.where(steps.stops == NONE, vocabulary.bos, vocabulary.unknown)[inside]
-
-
 def _rng(seed: int, purpose: str, *where: int) -> np.random.Generator:
     """The generator of one kind of choice at one place: independent of all others."""
     return np.random.default_rng([seed, *purpose.encode(), *where])
@@ -329,76 +319,3 @@ def batch_source(
 ) -> BatchSource:
     kind = IndependentBatches if order == "independent" else OrderedLanes
     return kind(reader, stops, batch_size, window, seed)
-
-
-def independent_pass(
-    reader: StepReader, stop: StopName, *, batch_size: int = 128, window: int = 256
-) -> Iterator[Window]:
-    """Every sequence once, each from the initial state, in batches of similar length."""
-    s = reader.sequences
-    index = STOP_INDEX[stop]
-    for pool in range(0, len(s), POOL):
-        taus = np.asarray(s.ends[pool : pool + POOL]) - np.asarray(s.starts[pool : pool + POOL])
-        order = np.argsort(taus, kind="stable")
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            yield from _row_windows(reader, pool + chosen, taus[chosen], index, window)
-
-
-def _row_windows(reader: StepReader, rows: IntArray, taus: IntArray, stop: int, window: int) -> Iterator[Window]:
-    stops = np.full(len(rows), stop)
-    first = np.array([reader.first_position(int(row), stop) for row in rows])
-    steps = int(np.max(taus + 1 - first))
-    for offset in range(0, steps, window):
-        position = first + offset + np.arange(min(window, steps - offset))[:, None]
-        sequence = np.where(position <= taus, rows, PADDING)
-        fresh = np.full(len(rows), offset == 0)
-        yield Window(reader.steps(sequence, position, stops), fresh, sequence)
-
-
-def ordered_pass(reader: StepReader, stop: StopName, *, lanes: int = 1, window: int = 1024) -> Iterator[Window]:
-    """Every step of the text once with the state carried, from the initial state at its beginning.
-
-    With more than one lane each lane but the first reads WARM_UP steps before its part without being charged
-    for them: a close and much faster estimate of the pass with one lane, which is exact.
-    """
-    s, index = reader.sequences, STOP_INDEX[stop]
-    first = np.array([reader.first_position(i, index) for i in (0, len(s) - 1)])
-    middle = -1 if index == LENGTH else 0
-    counts = np.asarray(s.ends) - np.asarray(s.starts) + 1 - middle
-    counts[0] += middle - first[0]
-    if len(s) > 1:
-        counts[-1] += middle - first[1]
-    ends = np.cumsum(counts)
-    total = int(ends[-1])
-    bounds = np.linspace(0, total, lanes + 1).astype(np.int64)
-    begin = np.maximum(bounds[:-1] - WARM_UP, 0)
-    stops = np.full(lanes, index)
-    for offset in range(0, int(np.max(bounds[1:] - begin)), window):
-        step = begin + offset + np.arange(window)[:, None]
-        inside = step < bounds[1:]
-        step = np.where(inside, step, 0)
-        which = np.searchsorted(ends, step, side="right")
-        position = step - (ends[which] - counts[which])
-        position += np.where(which == 0, first[0], np.where(which == len(s) - 1, first[1], middle))
-        longest = int(np.max(np.sum(inside, axis=0)))
-        sequence = np.where(inside, which, PADDING)[:longest]
-        steps = reader.steps(sequence, position[:longest], stops)
-        fresh = np.full(lanes, offset == 0)
-        charged = step[:longest] >= bounds[:-1]
-        steps = steps._replace(kinds=np.where(charged, steps.kinds, 0))
-        yield Window(steps, fresh, np.where(charged, sequence, PADDING))
-
-
-def cold_blocks(reader: StepReader, stop: StopName, *, block: int = 64, batch_size: int = 256) -> Iterator[Window]:
-    """Every character once, in blocks that each start from the initial state: a stream as strangers see it."""
-    s, index = reader.sequences, STOP_INDEX[stop]
-    for which in range(len(s)):
-        tau = int(s.ends[which] - s.starts[which])
-        for start in range(0, tau, block * batch_size):
-            begin = np.arange(start, min(start + block * batch_size, tau), block)
-            position = begin + np.arange(block)[:, None]
-            sequence = np.where(position < tau, which, PADDING)
-            steps = reader.steps(sequence, position, np.full(len(begin), index))
-            _cut_beginnings(steps, begin > 0, reader)
-            yield Window(steps, np.full(len(begin), True), sequence)

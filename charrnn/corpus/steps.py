@@ -56,6 +56,14 @@ class Steps(NamedTuple):
     """Index into STOP_NAMES of the mechanism that each row is read by."""
 
 
+class Window(NamedTuple):
+    steps: Steps
+    fresh: BoolArray
+    """(B,) rows that start from the initial state; the others carry the state of the window before."""
+    sequence: IntArray
+    """(T, B) index of the sequence that each step belongs to, PADDING where it is not to be charged."""
+
+
 @dataclass(frozen=True)
 class StepReader:
     """Reads steps of sequences through a vocabulary."""
@@ -114,3 +122,9 @@ class StepReader:
             return np.zeros(at.shape, np.int64)
         ids: IntArray = self.table[self.sequences.text[np.where(valid, at, 0)]].astype(np.int64)
         return ids
+
+
+def cut_beginnings(steps: Steps, inside: BoolArray, reader: StepReader) -> None:
+    """A lane that starts inside a sequence does not see the character before: BOS in a stream, else nothing."""
+    vocabulary = reader.vocabulary
+    steps.inputs[0, inside] = np.where(steps.stops == NONE, vocabulary.bos, vocabulary.unknown)[inside]

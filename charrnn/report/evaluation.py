@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Array
 from charrnn.config import OrderName, StopName
-from charrnn.corpus.batching import Window, cold_blocks, independent_pass, ordered_pass
+from charrnn.corpus.passes import cold_blocks, independent_pass, ordered_pass
 from charrnn.corpus.sequences import Sequences, sample_lengths
-from charrnn.corpus.steps import PADDING, Kind, StepReader
+from charrnn.corpus.steps import PADDING, Kind, StepReader, Window
 from charrnn.models.language_model import Assessment
 from charrnn.models.saved import SavedModel
 from charrnn.report.baselines import baselines

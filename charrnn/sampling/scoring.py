@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Array, Params
 from charrnn.config import StopName
-from charrnn.corpus.batching import Window, independent_pass
+from charrnn.corpus.passes import independent_pass
 from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.steps import Kind, StepReader
+from charrnn.corpus.steps import Kind, StepReader, Window
 from charrnn.errors import UsageError
 from charrnn.models.language_model import Assessment, LanguageModel, States
 from charrnn.models.saved import SavedModel

@@ -9,8 +9,9 @@ import torch
 from charrnn.cells.arrays import where
 from charrnn.cells.cell import State, map_state, state_arrays
 from charrnn.config import StopName
-from charrnn.corpus.batching import BatchSource, Position, Window, independent_pass, ordered_pass
-from charrnn.corpus.steps import Kind, StepReader, Steps
+from charrnn.corpus.batching import BatchSource, Position
+from charrnn.corpus.passes import independent_pass, ordered_pass
+from charrnn.corpus.steps import Kind, StepReader, Steps, Window
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel, States
 from charrnn.training.dropout import dropout
