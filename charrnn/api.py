@@ -113,6 +113,7 @@ class Model:
         ):
             if not fits:
                 raise UsageError(f"{name} = {value}: expected {expected}")
+        max_chars = max_chars if num_chars is None else None
         self.saved.vocabulary.require(prompt)
         for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
             if limit is not None and len(prompt) > limit:
@@ -122,7 +123,7 @@ class Model:
             prompt=self.saved.vocabulary.encode(prompt).astype(np.int64),
             filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
             num_chars=num_chars,
-            max_chars=None if num_chars is not None else max_chars,
+            max_chars=max_chars,
             seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
         )
         return Sampler(self._stepper, request), request, prompt
@@ -156,6 +157,9 @@ def train(
     `stop` may be one name or several. Nothing is shown unless an observer is given. Raises UsageError for a
     value out of bounds, and whatever else `charrnn train` reports.
     """
+    from charrnn.training.threads import wait_briefly
+
+    wait_briefly()
     from charrnn.tasks.observer import SilentObserver
     from charrnn.tasks.train import start_run
 

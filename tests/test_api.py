@@ -225,6 +225,12 @@ def test_exactly_so_many_characters(model, stream):
             assert len(sample.text) == 11
 
 
+def test_exactly_so_many_characters_are_never_cut(model):
+    for options in ({}, {"stop": "length"}, {"prompt": "kan" * 4}):
+        (sample,) = model.sample(num_chars=20, max_chars=8, seed=1, **options)
+        assert (sample.num_chars, sample.finish_reason) == (20, "num_chars")
+
+
 def test_a_cut_is_reported(model):
     cut = [sample for sample in model.sample(50, seed=1, max_chars=2) if sample.finish_reason == "max_chars"]
     assert cut

@@ -115,3 +115,28 @@ def test_the_gate(root):
 
 def test_no_torch_is_imported(root):
     assert "torch" not in imported_by(run_code("eval", "names", "--checkpoints", root))
+
+
+def test_compared_runs_stand_side_by_side_the_best_first(root):
+    reports = json.loads(succeed("eval", "--compare", "names", "all", "--json", "--checkpoints", root).stdout)
+    assert [(found["run"], found["stop"]) for found in reports] == [
+        ("names", "eos"), ("all", "eos"), ("all", "halt"), ("all", "length"),
+    ]  # fmt: skip
+    assert reports[0] == report(root, "names") | {
+        key: reports[0][key] for key in ("chars_per_second", "peak_memory_bytes")
+    }
+    shown = succeed("eval", "--compare", "names", "all", "--checkpoints", root).stdout.splitlines()
+    assert shown[0].split() == ["RUN", "MODEL", "STOP", "BITS/CHAR", "NATS/SYMBOL", "PERPLEXITY", "KS"]
+    figures = [float(line.split()[-4]) for line in shown[1:5]]
+    assert figures == sorted(figures)
+    assert "not measured on the same text" in " ".join(shown)
+    assert max(map(len, shown)) <= 80
+
+
+def test_compared_without_a_run_are_all_and_a_file_is_the_same_text_for_each(root, tmp_path):
+    text = tmp_path / "other.txt"
+    text.write_text("anna\nbob\n")
+    found = json.loads(succeed("eval", "--compare", text, "--json", "--checkpoints", root).stdout)
+    assert {entry["run"] for entry in found} == {"names", "all", "stream"}
+    assert {entry["num_chars"] for entry in found} == {7, 9}  # a stream reads the line ends too
+    assert "neither a run" in fail(3, "eval", "--compare", "names", "nosuch", "--checkpoints", root)

@@ -166,6 +166,17 @@ def test_validation_text_is_split_as_the_corpus_is(root, play, tmp_path):
     assert texts(load(root, play, valid=valid, stop=("none",)).parts.valid) == [f"{SPEECH}\n{SPEECH}"]
 
 
+def test_paths_are_relative_to_a_directory(root, names, tmp_path):
+    write(tmp_path / "valid.txt", "unheard\n")
+    config = TrainConfig(corpus=("names.txt",), valid="valid.txt")
+    dataset = load_dataset(config, root, directory=tmp_path)
+    assert Counter(texts(dataset.parts.train)) == Counter(NAMES)
+    assert texts(dataset.parts.valid) == ["unheard"]
+    with pytest.raises(CorpusError):
+        load_dataset(config, root, directory=tmp_path / "elsewhere")
+    assert all_texts(load_dataset(TrainConfig(corpus=(names,)), root, directory=tmp_path / "elsewhere"))
+
+
 # Standard input and what cannot be read --------------------------------------------------------------------
 
 

@@ -221,7 +221,7 @@ def test_one_stream_is_cold_in_blocks(stops, stop, size):
             expected -= reference.log_probs(h, stop)[symbol]
             expected -= math.log(1.0 - reference.halt(h)) if stop == "halt" else 0.0
     report = report_on(saved, [text], stop)
-    assert report.cold.block == COLD_BLOCK
+    assert report.cold.block == COLD_BLOCK == 64
     assert report.cold.nll == close(expected)
 
 
@@ -267,6 +267,7 @@ def test_the_standard_error_is_that_of_a_ratio():
     report = report_on(saved, texts, "eos")
     nats = np.array([one.nll for one in score(saved, texts)])
     chars = np.array([len(text) for text in texts], float)
+    assert report.nll == close(nats.sum())
     loss = nats.sum() / chars.sum()
     variance = np.sum((nats - loss * chars) ** 2) / (len(texts) - 1) * len(texts) / chars.sum() ** 2
     assert report.perplexity_stderr == pytest.approx(math.exp(loss) * math.sqrt(variance), rel=1e-4)
@@ -586,8 +587,21 @@ def test_baselines_read_what_the_model_read(which, request):
     assert found == expected
     report = evaluate(saved, held, stop="eos", run=which, step=40, simpler=found, samples=0)
     assert report.baselines == expected
-    assert report.baselines["uniform"]["nll"] == pytest.approx(
-        (report.num_chars + report.num_sequences) * math.log(saved.vocabulary.size + 1)
-        - report.num_oov * (math.log(saved.vocabulary.size + 1) - math.log(train.num_chars + 1))
+    weights = checkpoint.path / "model.safetensors"
+    assert report.model_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+@every_order
+@pytest.mark.parametrize("stop", ["eos", "none"])
+def test_baselines_pay_for_what_the_model_pays(stop, order):
+    """The uniform one by hand: endings where they are charged, and an unseen character what it costs here."""
+    saved = saved_model(order, stops=(stop,))
+    held = HeldOut(name="text", sequences=corpus(TEXTS), train=corpus(["abc", "ba"]), valid=corpus([]))
+    chars = sum(map(len, TEXTS)) - 2
+    outcomes, symbols = (3, chars) if stop == "none" else (4, chars + len(TEXTS))
+    found = simpler_models(saved, held)
+    assert found["num_oov"] == 2
+    assert found["uniform"]["nll"] == pytest.approx(
+        symbols * math.log(outcomes) + 2 * math.log(TRAINING_CHARS + 1)
     )
-    assert report.model_sha256 == hashlib.sha256((checkpoint.path / "model.safetensors").read_bytes()).hexdigest()
+    assert found["ngram"]["order"] == 5

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from charrnn.cli.options import (
     option,
     run_and_file,
     run_and_file_arguments,
+    runs_and_file,
     stop_option,
     subcommand,
 )
@@ -19,6 +20,9 @@ from charrnn.cli.progress import Progress
 from charrnn.cli.terminal import console, one_blas_thread, use_utf8, write_json
 from charrnn.config import SPLIT_NAMES
 from charrnn.errors import GateError
+
+if TYPE_CHECKING:
+    from charrnn.report.evaluation import EvalReport
 
 PARTS = ("train", "valid", "test")
 
@@ -40,6 +44,11 @@ PARTS = ("train", "valid", "test")
 @stop_option("Options", "One way to end texts, of a model with several; by default a report on each.")
 @checkpoint_option("Options")
 @option(
+    "--compare",
+    is_flag=True,
+    help="Several runs side by side, a line each: RUN RUN ... [FILE]; all runs by default.",
+)
+@option(
     "--max-bits-per-char",
     type=Number(0),
     metavar="X",
@@ -52,6 +61,7 @@ def command(
     split: Any,
     stop: Any,
     checkpoint: Any,
+    compare: bool,
     max_bits_per_char: float | None,
     as_json: bool,
     quiet: bool,
@@ -70,45 +80,76 @@ def command(
       charrnn eval names
       charrnn eval names other-names.txt
       charrnn eval names --json | jq .bits_per_char
+      charrnn eval --compare names-eos names-halt names-length
       charrnn eval plays --part valid --max-bits-per-char 2.2
     """
-    run, file = run_and_file(targets, checkpoints)
+    if compare:
+        runs, file = runs_and_file(targets, checkpoints)
+    else:
+        run, file = run_and_file(targets, checkpoints)
+        runs = [run]
     if part is not None and file is not None:
         raise click.UsageError("--part is of the run's own corpus and FILE another text; give one of them")
     if split is not None and file is None:
         raise click.UsageError("--split is for a FILE; the run's own corpus is split as it was for training")
     one_blas_thread()
+    from charrnn.cli.eval_report import print_comparison, print_report
+
+    with Progress(quiet=quiet) as progress:
+        reports = [
+            report
+            for run in runs
+            for report in _reports(run, file, checkpoints, checkpoint, part, split, stop, progress)
+        ]
+    use_utf8()
+    if as_json:
+        write_json(reports if len(reports) > 1 else reports[0])
+    elif compare:
+        print_comparison(console(sys.stdout), reports)
+    else:
+        for report in reports:
+            print_report(console(sys.stdout), report, verbose=verbose)
+    if max_bits_per_char is not None:
+        _check(reports, max_bits_per_char)
+
+
+def _reports(
+    run: str | None,
+    file: str | None,
+    root: Path,
+    which: Any,
+    part: Any,
+    split: Any,
+    stop: Any,
+    progress: Progress,
+) -> "list[EvalReport]":
+    """A report on each way in which a run's model ends texts, or on the one asked for."""
     from charrnn.checkpoint import resolve_checkpoint
-    from charrnn.cli.eval_report import print_report
     from charrnn.models.saved import load_model
     from charrnn.report.evaluation import evaluate, simpler_models
     from charrnn.report.held_out import held_out
     from charrnn.sampling.scoring import choose_stop
 
-    found = resolve_checkpoint(run, checkpoints, checkpoint)
+    found = resolve_checkpoint(run, root, which)
     saved = load_model(found)
     stops = saved.model.stops if stop is None else (choose_stop(saved.model, stop),)
     home = found.path.resolve().parent
     text = held_out(found, home.parent, file=file, part=part, split=split)
-    with Progress(quiet=quiet) as progress:
-        progress("fitting simpler models", 0.0)
-        simpler = simpler_models(saved, text)
-        name = home.name if found.path.name.startswith("checkpoint-") else found.path.name
-        reports = [
-            evaluate(saved, text, stop=stop, run=name, step=found.step, simpler=simpler, notify=progress)
-            for stop in stops
-        ]
-    use_utf8()
-    if as_json:
-        write_json(reports if len(reports) > 1 else reports[0])
-    else:
-        for report in reports:
-            print_report(console(sys.stdout), report, saved.model.config, verbose=verbose)
-    if max_bits_per_char is not None:
-        for report in reports:
-            if report.bits_per_char is None or report.bits_per_char > max_bits_per_char:
-                needs = "no character" if report.bits_per_char is None else f"{report.bits_per_char:.4f} bits/char"
-                raise GateError(
-                    f"{report.data}: {needs} under --stop {report.stop}, but --max-bits-per-char is "
-                    f"{max_bits_per_char:g}"
-                )
+    progress("fitting simpler models", 0.0)
+    simpler = simpler_models(saved, text)
+    name = home.name if found.path.name.startswith("checkpoint-") else found.path.name
+    return [
+        evaluate(saved, text, stop=stop, run=name, step=found.step, simpler=simpler, notify=progress)
+        for stop in stops
+    ]
+
+
+def _check(reports: "list[EvalReport]", most: float) -> None:
+    """Raises GateError for the first report that is above the bound."""
+    for report in reports:
+        if report.bits_per_char is None or report.bits_per_char > most:
+            needs = "no character" if report.bits_per_char is None else f"{report.bits_per_char:.4f} bits/char"
+            raise GateError(
+                f"{report.run} on {report.data}: {needs} under --stop {report.stop}, but --max-bits-per-char is "
+                f"{most:g}"
+            )

@@ -4,8 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import print_facts, print_table
-from charrnn.cli.words import count, shape, size
-from charrnn.config import ModelConfig
+from charrnn.cli.words import count, size
 from charrnn.report.evaluation import EvalReport
 from charrnn.report.lengths import LengthReport
 
@@ -16,8 +15,8 @@ _BASELINES = (("ngram", "n-gram"), ("xz", "xz"), ("unigram", "unigram"), ("unifo
 _QUANTILES = ("min", "p5", "p25", "p50", "p75", "p95", "max", "mean")
 
 
-def print_report(where: "Console", report: EvalReport, config: ModelConfig, *, verbose: bool) -> None:
-    print_facts(where, _facts(report, config, verbose=verbose))
+def print_report(where: "Console", report: EvalReport, *, verbose: bool) -> None:
+    print_facts(where, _facts(report, verbose=verbose))
     if report.baselines is not None:
         where.print()
         print_table(where, ("MODEL", "BITS/CHAR", "PERPLEXITY"), _beside(report, report.baselines))
@@ -30,11 +29,32 @@ def print_report(where: "Console", report: EvalReport, config: ModelConfig, *, v
         print_facts(where, _calibration(report, report.lengths))
 
 
-def _facts(report: EvalReport, config: ModelConfig, *, verbose: bool) -> list[tuple[str, str]]:
-    cell = shape(config.cell, config.num_layers, config.hidden_size)
+def print_comparison(where: "Console", reports: list[EvalReport]) -> None:
+    """A line a report, the best first; KS is the distance of sampled from held-out lengths."""
+    heads = ("RUN", "MODEL", "STOP", "BITS/CHAR", "NATS/SYMBOL", "PERPLEXITY", "KS")
+    rows = sorted(reports, key=lambda report: math.inf if report.loss is None else report.loss)
+    print_table(where, heads, [_compared(report) for report in rows])
+    if len({report.data_sha256 for report in reports}) > 1:
+        print_facts(where, [("Note", "the runs were not measured on the same text; name a FILE to do that")])
+
+
+def _compared(report: EvalReport) -> tuple[str, ...]:
+    distance = None if report.lengths is None else report.lengths.ks_distance
+    return (
+        report.run,
+        report.model,
+        report.stop,
+        _figure(report.bits_per_char),
+        _figure(report.loss_per_symbol),
+        _figure(report.perplexity),
+        "-" if distance is None else f"{distance:.3f}",
+    )
+
+
+def _facts(report: EvalReport, *, verbose: bool) -> list[tuple[str, str]]:
     sizes = f"{count(report.num_chars, 'character')} in {count(report.num_sequences, 'sequence')}"
     facts = [
-        ("Model", f"{report.run}, step {report.step:,}: {cell}, --stop {report.stop}"),
+        ("Model", f"{report.run}, step {report.step:,}: {report.model}, --stop {report.stop}"),
         ("Text", f"{report.data}: {sizes}"),
         ("Perplexity", f"{_figure(report.perplexity)} per character{_error(report.perplexity_stderr)}"),
         ("", f"{_figure(report.loss)} nats/char = {_figure(report.bits_per_char)} bits/char"),

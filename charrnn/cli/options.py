@@ -146,6 +146,17 @@ def run_and_file(targets: tuple[str, ...], root: Path) -> tuple[str | None, str 
     return None, targets[0]
 
 
+def runs_and_file(targets: tuple[str, ...], root: Path) -> tuple[list[str | None], str | None]:
+    """What `RUN RUN … [FILE]` mean: the last one is FILE if it names no run; without a RUN, all runs."""
+    from charrnn.checkpoint import list_runs, names_a_run
+
+    file = targets[-1] if targets and not names_a_run(targets[-1], root) else None
+    runs: list[str | None] = list(targets if file is None else targets[:-1])
+    if file is not None and file != "-" and not os.path.exists(file):
+        raise CorpusError(f"{file}: neither a run or checkpoint in {root} nor a file; `charrnn info` lists runs")
+    return runs or [str(run.path) for run in list_runs(root) if run.steps()] or [None], file
+
+
 def checkpoint_option(group: str) -> Decorator:
     return option(
         "--checkpoint",

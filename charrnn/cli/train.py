@@ -78,6 +78,9 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from charrnn.cli.train_display import open_display
     from charrnn.cli.train_report import closing, result, resume_command
+    from charrnn.training.threads import wait_briefly
+
+    wait_briefly()
 
     budget_given = resume or any(budget in given for budget in BUDGETS)
     with StopSignals() as signals:

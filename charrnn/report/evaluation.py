@@ -62,6 +62,8 @@ class EvalReport:
     schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
     run: str
     step: int | None
+    model: str
+    """Cell, layers and units, as `lstm 1 x 256`."""
     data: str
     """The split or the file that was scored."""
     stop: StopName
@@ -156,6 +158,7 @@ def evaluate(
     return EvalReport(
         run=run,
         step=step,
+        model=f"{config.cell} {config.num_layers} x {config.hidden_size}",
         data=held_out.name,
         stop=stop,
         order=config.order,
