@@ -80,6 +80,8 @@ class TrainConfig:
     forget_bias: float = 1.0
     gru_reset: Literal["after", "before"] = "after"
     dropout: Fraction | None = None
+    weight_dropout: Fraction | None = None
+    """Share of the hidden-to-hidden weights that is dropped in each training window."""
     stop: tuple[StopName, ...] = ("eos",)
 
     minutes: Positive | None = None
@@ -110,6 +112,7 @@ class ResolvedConfig(TrainConfig):
     order: OrderName
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
     dropout: Fraction
+    weight_dropout: Fraction
     batch_size: Annotated[int, Meta(ge=1)]
     bptt_steps: Annotated[int, Meta(ge=1)]
     learning_rate: Positive

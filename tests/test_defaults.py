@@ -12,10 +12,11 @@ from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import load_dataset
 from charrnn.tasks.defaults import SMALL_CORPUS, available_cores, resolve
 
-CHOSEN = ("hidden_size", "dropout", "batch_size", "bptt_steps", "learning_rate", "threads")
+CHOSEN = ("hidden_size", "dropout", "weight_dropout", "batch_size", "bptt_steps", "learning_rate", "threads")
 ASKED: dict[str, Any] = {
     "hidden_size": 7,
     "dropout": 0.0,
+    "weight_dropout": 0.0,
     "batch_size": 3,
     "bptt_steps": 5,
     "learning_rate": 0.125,

@@ -22,6 +22,7 @@ from charrnn.corpus.batching import batch_source
 from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
 from charrnn.models.language_model import LanguageModel
 from charrnn.tasks.generate import GenerateLearner
+from charrnn.training.dropout import weight_dropout
 
 TEXTS = ["abba", "b", "", "aabab", "ba", "bbbbabab", "a", "", "abab", "bb"]
 VOCABULARY = alphabet_of(2)
@@ -170,3 +171,14 @@ def test_validating_changes_nothing_that_training_sees():
     for step in range(20):
         validating.validate()
         assert plain.next_loss(step)[0].item() == validating.next_loss(step)[0].item()
+
+
+def test_weight_dropout_masks_the_recurrent_weights_alone_and_keeps_their_mean():
+    params = {name: torch.ones(40, 50) for name in ("layers.0.weight_hh", "layers.0.weight_ih", "readout.weight")}
+    generator = torch.Generator().manual_seed(0)
+    dropped = weight_dropout(params, 0.25, generator)
+    assert {name for name in params if dropped[name] is not params[name]} == {"layers.0.weight_hh"}
+    masked = dropped["layers.0.weight_hh"]
+    assert set(masked.unique().tolist()) == {0.0, float(torch.tensor(1.0) / 0.75)}
+    assert float(masked.mean()) == pytest.approx(1.0, abs=4 * (0.25 / 0.75 / masked.numel()) ** 0.5)
+    assert weight_dropout(params, 0.0, generator) is params

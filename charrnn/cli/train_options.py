@@ -31,6 +31,7 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("hidden_size", MODEL, "Units of a layer."),
     ("num_layers", MODEL, "Layers."),
     ("dropout", MODEL, "Share of each layer's outputs that is dropped in training."),
+    ("weight_dropout", MODEL, "Share of the recurrent weights that is dropped in training."),
     ("initial_state", MODEL, "State before the first character."),
     ("forget_bias", MODEL, "Of lstm: the forget gate's first bias."),
     ("gru_reset", MODEL, "Of gru: reset gate after or before the matrix product."),

@@ -14,7 +14,7 @@ from charrnn.corpus.passes import independent_pass, ordered_pass
 from charrnn.corpus.steps import Kind, StepReader, Steps, Window
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel, States
-from charrnn.training.dropout import dropout
+from charrnn.training.dropout import dropout, weight_dropout
 
 VALIDATION_LANES = 16
 """Lanes of a validation pass over ordered text; `charrnn eval` reads it in one, which is exact."""
@@ -31,6 +31,7 @@ class GenerateLearner:
         validation: StepReader | None,
         *,
         dropout: float,
+        weight_dropout: float = 0.0,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -42,7 +43,8 @@ class GenerateLearner:
         self.state: States | None = None
         """The state carried to the next window, detached."""
         self._validation = validation
-        self._dropout, self._seed, self._device = dropout, seed, device
+        self._dropout, self._weight_dropout = dropout, weight_dropout
+        self._seed, self._device = seed, device
 
     @property
     def epoch(self) -> float:
@@ -54,7 +56,8 @@ class GenerateLearner:
         generator = torch.Generator(self._device).manual_seed(hash((self._seed, step)) & 0x7FFFFFFFFFFFFFFF)
         state = self._begin(window, self.state)
         mask = dropout(self._dropout, generator)
-        hidden, state = self.model.read(self.parameters, steps, state, mask)
+        params = weight_dropout(self.parameters, self._weight_dropout, generator)
+        hidden, state = self.model.read(params, steps, state, mask)
         self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
         nats = self.model.nll(self.parameters, hidden, steps).sum()
         kinds = window.steps.kinds

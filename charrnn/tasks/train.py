@@ -178,6 +178,7 @@ class _Run:
             source,
             self._validation_reader(),
             dropout=config.dropout,
+            weight_dropout=config.weight_dropout,
             seed=config.seed,
             device=device,
         )
