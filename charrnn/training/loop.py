@@ -22,6 +22,9 @@ VALIDATIONS = 10
 VALIDATION_SHARE = 0.1
 """Share of a budget in minutes that validation and saving may take."""
 
+PLANNED_SHARE = 0.95
+"""Share of a budget in minutes that is planned; saves, samples and slower stretches take the rest."""
+
 SAVE_SECONDS = 60.0
 """A run that validates more seldom than this is saved in between."""
 
@@ -239,7 +242,7 @@ class Loop:
         pauses = max(1, min(VALIDATIONS, affordable))
         progress = self.progress
         steps = steps_within(
-            self.seconds,
+            PLANNED_SHARE * self.seconds,
             elapsed=self._elapsed(),
             step=progress.step,
             step_seconds=sum(recent) / len(recent),
