@@ -6,6 +6,7 @@ never stopped.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -49,6 +50,10 @@ class BatchSource(Protocol):
     @property
     def windows_per_epoch(self) -> float: ...
 
+    @property
+    def steps_per_window(self) -> float:
+        """About how many steps a window holds, padding left out; the same for every window."""
+
     def next_window(self) -> Window: ...
 
     @property
@@ -89,10 +94,20 @@ class IndependentBatches:
 
     @property
     def windows_per_epoch(self) -> float:
+        return float(self.batches_per_epoch * np.mean(np.ceil(self._some_steps / self._window)))
+
+    @cached_property
+    def steps_per_window(self) -> float:
+        windows = np.ceil(self._some_steps / self._window)
+        return float(self._batch_size * np.sum(self._some_steps) / np.sum(windows))
+
+    @cached_property
+    def _some_steps(self) -> IntArray:
+        """How many steps sequences take, (S,): of all, or of evenly spread ones of a long list."""
         s = self._reader.sequences
         sample = np.linspace(0, self._count - 1, min(self._count, 10_000)).astype(np.int64)
-        windows = np.ceil((np.asarray(s.ends)[sample] - np.asarray(s.starts)[sample] + 1) / self._window)
-        return float(self.batches_per_epoch * np.mean(windows))
+        steps: IntArray = np.asarray(s.ends)[sample] - np.asarray(s.starts)[sample] + 1
+        return steps
 
     @property
     def epoch(self) -> float:
@@ -208,7 +223,11 @@ class OrderedLanes:
 
     @property
     def windows_per_epoch(self) -> float:
-        return self._lengths.total / (self._window * len(self._lanes))
+        return self._lengths.total / self.steps_per_window
+
+    @property
+    def steps_per_window(self) -> float:
+        return float(self._window * len(self._lanes))
 
     @property
     def epoch(self) -> float:

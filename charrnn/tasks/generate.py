@@ -50,7 +50,7 @@ class GenerateLearner:
     def epoch(self) -> float:
         return self.source.epoch
 
-    def next_loss(self, step: int) -> tuple[torch.Tensor, int, int]:
+    def next_loss(self, step: int) -> tuple[torch.Tensor, float, int]:
         window = self.source.next_window()
         steps = self._tensors(window.steps)
         generator = torch.Generator(self._device).manual_seed(hash((self._seed, step)) & 0x7FFFFFFFFFFFFFFF)
@@ -60,9 +60,7 @@ class GenerateLearner:
         hidden, state = self.model.read(params, steps, state, mask)
         self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
         nats = self.model.nll(self.parameters, hidden, steps).sum()
-        kinds = window.steps.kinds
-        terms = np.count_nonzero(kinds)
-        return nats, int(terms), int(np.count_nonzero(kinds == Kind.CHARACTER))
+        return nats, self.source.steps_per_window, int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
 
     def carried(self) -> dict[str, npt.NDArray[np.floating]]:
         """The carried state as named arrays, for a checkpoint."""

@@ -44,8 +44,13 @@ class Learner(Protocol):
     @property
     def epoch(self) -> float: ...
 
-    def next_loss(self, step: int) -> tuple[torch.Tensor, int, int]:
-        """Reads the next window: Σ nats, the number of terms in it, and the characters read."""
+    def next_loss(self, step: int) -> tuple[torch.Tensor, float, int]:
+        """Reads the next window: Σ nats, what to divide them by, and the characters read.
+
+        The divisor is the usual number of terms, the same for all windows. Were it the window's own, the
+        terms of sparse windows would weigh more than others, and as those hold the shortest sequences, a
+        model would learn to end too early.
+        """
 
     def validate(self) -> float | None:
         """The loss of a full pass over the validation text, nats per character, if there is one."""
