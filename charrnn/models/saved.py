@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from charrnn.cells.arrays import Params
 from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, encode_vocab
+from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.tensors import encode_tensors
 from charrnn.config import ModelConfig
 from charrnn.corpus.vocabulary import Vocabulary
@@ -31,7 +31,7 @@ def model_files(
 ) -> dict[str, bytes]:
     """What a checkpoint holds of a model; the weights' bytes depend on the weights alone."""
     return {
-        CONFIG: msgspec.json.format(msgspec.json.encode(model.config), indent=2) + b"\n",
+        CONFIG: encode_json(model.config),
         VOCAB: encode_vocab(symbols),
         MODEL: encode_tensors(params),
     }
