@@ -43,7 +43,8 @@ def ordered_pass(reader: StepReader, stop: StopName, *, lanes: int = 1, window: 
     """Every step of the text once with the state carried, from the initial state at its beginning.
 
     With more than one lane each lane but the first reads WARM_UP steps before its part without being charged
-    for them: a close and much faster estimate of the pass with one lane, which is exact.
+    for them: a close and much faster estimate of the pass with one lane, which is exact. Such a lane begins
+    as one does in training: a model that has never begun otherwise may never find its way from another start.
     """
     s, index = reader.sequences, STOP_INDEX[stop]
     first = np.array([reader.first_position(i, index) for i in (0, len(s) - 1)])
@@ -67,6 +68,8 @@ def ordered_pass(reader: StepReader, stop: StopName, *, lanes: int = 1, window: 
         longest = int(np.max(np.sum(inside, axis=0)))
         sequence = np.where(inside, which, PADDING)[:longest]
         steps = reader.steps(sequence, position[:longest], stops)
+        if offset == 0:
+            cut_beginnings(steps, position[0] > 0, reader)
         fresh = np.full(lanes, offset == 0)
         charged = step[:longest] >= bounds[:-1]
         steps = steps._replace(kinds=np.where(charged, steps.kinds, 0))
