@@ -53,10 +53,10 @@ class GenerateLearner:
     def next_loss(self, step: int) -> tuple[torch.Tensor, float, int]:
         window = self.source.next_window()
         steps = self._tensors(window.steps)
-        generator = torch.Generator(self._device).manual_seed(hash((self._seed, step)) & 0x7FFFFFFFFFFFFFFF)
+        rng = np.random.default_rng([self._seed, step])
         state = self._begin(window, self.state)
-        mask = dropout(self._dropout, generator)
-        params = weight_dropout(self.parameters, self._weight_dropout, generator)
+        mask = dropout(self._dropout, rng)
+        params = weight_dropout(self.parameters, self._weight_dropout, rng)
         hidden, state = self.model.read(params, steps, state, mask)
         self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
         nats = self.model.nll(self.parameters, hidden, steps).sum()

@@ -2,7 +2,7 @@
 
 import os
 
-SPINS = "1000"
+SPINS = "10000"
 
 
 def wait_briefly() -> None:
