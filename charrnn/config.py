@@ -77,7 +77,9 @@ class TrainConfig:
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     num_layers: Annotated[int, Meta(ge=1, le=64)] = 1
     initial_state: InitialState = "zero"
-    forget_bias: float = 1.0
+    forget_bias: float | None = None
+    memory_span: Annotated[int, Meta(ge=0)] | None = None
+    """Characters that the longest memories last at first; 0 for one forget bias in all units."""
     gru_reset: Literal["after", "before"] = "after"
     dropout: Fraction | None = None
     weight_dropout: Fraction | None = None
@@ -111,6 +113,8 @@ class ResolvedConfig(TrainConfig):
     split: SplitName
     order: OrderName
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
+    forget_bias: float
+    memory_span: Annotated[int, Meta(ge=0)]
     dropout: Fraction
     weight_dropout: Fraction
     batch_size: Annotated[int, Meta(ge=1)]

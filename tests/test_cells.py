@@ -75,6 +75,17 @@ def test_lstm_starts_with_the_forget_bias(bias):
     assert (np.abs(params["bias"][[*range(H), *range(2 * H, 4 * H)]]) <= H**-0.5).all()
 
 
+def test_lstm_memories_span_the_orders_of_magnitude():
+    """Half-lives: a unit whose forget gate is σ(b) keeps e^(−1) after about 1 + e^b steps; log-uniform to T."""
+    H = 4000
+    bias = CELLS["lstm"](I, H, memory_span=200).init(np.random.default_rng(0))["bias"]
+    steps = np.sort(-1.0 / np.log(1.0 / (1.0 + np.exp(-bias[H : 2 * H].astype(float)))))
+    np.testing.assert_allclose(np.quantile(steps, [0.01, 0.99]), [1.5, 190.0], rtol=0.05)
+    assert float(np.median(steps)) == pytest.approx(200**0.5, rel=0.15)
+    assert (bias[:H] == -bias[H : 2 * H]).all(), "what is kept for long is written slowly"
+    assert np.abs(bias[2 * H :]).max() <= H**-0.5
+
+
 def test_lstm_forgets_little_at_first():
     assert CELLS["lstm"](I, H) == CELLS["lstm"](I, H, forget_bias=1.0)
 

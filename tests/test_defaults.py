@@ -12,9 +12,21 @@ from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import load_dataset
 from charrnn.tasks.defaults import SMALL_CORPUS, available_cores, resolve
 
-CHOSEN = ("hidden_size", "dropout", "weight_dropout", "batch_size", "bptt_steps", "learning_rate", "threads")
+CHOSEN = (
+    "hidden_size",
+    "forget_bias",
+    "memory_span",
+    "dropout",
+    "weight_dropout",
+    "batch_size",
+    "bptt_steps",
+    "learning_rate",
+    "threads",
+)
 ASKED: dict[str, Any] = {
     "hidden_size": 7,
+    "forget_bias": 3.0,
+    "memory_span": 9,
     "dropout": 0.0,
     "weight_dropout": 0.0,
     "batch_size": 3,
@@ -24,8 +36,13 @@ ASKED: dict[str, Any] = {
 }
 
 
-def dataset_of(order: str = "independent", num_chars: int = 1000) -> Any:
-    train = SimpleNamespace(num_chars=num_chars)
+class Text(SimpleNamespace):
+    def __len__(self) -> int:
+        return int(self.num_sequences)
+
+
+def dataset_of(order: str = "independent", num_chars: int = 1000, num_sequences: int = 100) -> Any:
+    train = Text(num_chars=num_chars, num_sequences=num_sequences)
     return SimpleNamespace(order=order, split="line", parts=SimpleNamespace(train=train))
 
 
@@ -54,7 +71,10 @@ def test_what_was_asked_for_stays(order):
 def test_one_choice_leaves_the_others_alone(name):
     free = vars(resolve(config_of(), dataset_of()))
     assert free[name] != ASKED[name] or name == "threads"
-    assert vars(resolve(config_of(**{name: ASKED[name]}), dataset_of())) == {**free, name: ASKED[name]}
+    expected = {**free, name: ASKED[name]}
+    if name == "forget_bias":
+        expected["memory_span"] = 0
+    assert vars(resolve(config_of(**{name: ASKED[name]}), dataset_of())) == expected
 
 
 @pytest.mark.parametrize("budget", [{"minutes": 0.5}, {"epochs": 2.0}, {"steps": 9}])
@@ -76,6 +96,21 @@ def test_all_else_is_the_configuration(tmp_path: Path):
         value = getattr(asked, field.name)
         if value is not None and value != "auto":
             assert getattr(found, field.name) == value
+
+
+def test_a_forget_bias_that_was_asked_for_is_every_unit_s():
+    assert resolve(config_of(forget_bias=2.0), dataset_of()).memory_span == 0
+
+
+def test_short_sequences_are_read_by_more_lanes():
+    lanes = [resolve(config_of(), dataset_of(num_chars=1000, num_sequences=n)).batch_size for n in (100, 30, 3, 0)]
+    assert lanes == [64, 32, 16, 16]
+
+
+def test_a_large_corpus_has_a_larger_model_in_both_orders():
+    for order in ("independent", "ordered"):
+        sizes = [resolve(config_of(), dataset_of(order, n)).hidden_size for n in (10**3, 10**5, 10**6)]
+        assert sizes == sorted(set(sizes))
 
 
 def test_a_small_corpus_has_a_smaller_model_and_less_time():

@@ -53,29 +53,40 @@ def make_learner(
 
 @pytest.mark.parametrize("stops", STOP_SETS)
 @pytest.mark.parametrize("window", [1, 3, 100])
-def test_an_epoch_of_independent_sequences_costs_their_likelihoods(stops, window):
-    """Each from the initial state, its windows carried, by the mechanism that its row has drawn."""
+def test_independent_sequences_cost_their_likelihoods(stops, window):
+    """Each from the initial state, its windows carried, by the mechanism that its lane has drawn."""
     model = make_model(stops=stops, num_layers=2, initial_state="learned")
     params = random_params(model.shapes)
     learner = make_learner(model, params, "independent", TEXTS, window=window)
-    by_stop = {STOP_INDEX[stop]: text_nll(model, params, TEXTS, stop) for stop in stops}
-    likelihood: dict[int, float] = {}
-    total, chars, step = 0.0, 0, 0
-    divisors: set[float] = set()
+    alone = {STOP_INDEX[stop]: [step_nll(model, params, text, stop) for text in TEXTS] for stop in stops}
     watcher = batch_source(reader_of(TEXTS, VOCABULARY), "independent", stops, batch_size=3, window=window, seed=2)
-    while learner.epoch < 1:
+    read = np.zeros(3, int)
+    begun = 0
+    divisors: set[float] = set()
+    for step in range(60):
         seen = watcher.next_window()
-        for b in range(seen.sequence.shape[1]):
-            if seen.sequence[0, b] >= 0:
-                likelihood[int(seen.sequence[0, b])] = by_stop[int(seen.steps.stops[b])][seen.sequence[0, b]]
-        nats, divisor, c = learner.next_loss(step)
+        read[seen.fresh] = 0
+        begun += int(seen.fresh.sum())
+        expected, expected_chars = 0.0, 0
+        for b, sequence in enumerate(seen.sequence[0]):
+            count = int(np.count_nonzero(seen.sequence[:, b] == sequence))
+            expected += alone[int(seen.steps.stops[b])][sequence][read[b] : read[b] + count].sum()
+            expected_chars += int(np.count_nonzero(seen.steps.kinds[:, b] == Kind.CHARACTER))
+            read[b] += count
+        nats, divisor, chars = learner.next_loss(step)
+        assert nats.item() == pytest.approx(expected, abs=1e-9)
+        assert chars == expected_chars
         divisors.add(divisor)
-        total, chars, step = total + nats.item(), chars + c, step + 1
-    assert len(likelihood) == len(TEXTS)
-    assert total == pytest.approx(sum(likelihood.values()), abs=1e-9)
-    assert chars == sum(map(len, TEXTS))
+    assert begun > len(TEXTS)
     assert len(divisors) == 1, "every term weighs the same, in whatever window it stands"
     assert divisors.pop() > 0
+
+
+def step_nll(model: LanguageModel, params: Params, text: str, stop: StopName) -> np.ndarray:
+    """What each step of a text costs, (T,), read alone and at once."""
+    steps = whole_steps([text], stop, VOCABULARY)
+    hidden, _ = model.read(params, steps, model.initial_state(params, 1))
+    return np.asarray(model.nll(params, hidden, steps))[:, 0]
 
 
 def read_by_hand(model: LanguageModel, params: Params, columns: list[Steps]) -> float:
@@ -178,10 +189,10 @@ def test_validating_changes_nothing_that_training_sees():
 
 def test_weight_dropout_masks_the_recurrent_weights_alone_and_keeps_their_mean():
     params = {name: torch.ones(40, 50) for name in ("layers.0.weight_hh", "layers.0.weight_ih", "readout.weight")}
-    generator = torch.Generator().manual_seed(0)
-    dropped = weight_dropout(params, 0.25, generator)
+    rng = np.random.default_rng(0)
+    dropped = weight_dropout(params, 0.25, rng)
     assert {name for name in params if dropped[name] is not params[name]} == {"layers.0.weight_hh"}
     masked = dropped["layers.0.weight_hh"]
     assert set(masked.unique().tolist()) == {0.0, float(torch.tensor(1.0) / 0.75)}
     assert float(masked.mean()) == pytest.approx(1.0, abs=4 * (0.25 / 0.75 / masked.numel()) ** 0.5)
-    assert weight_dropout(params, 0.0, generator) is params
+    assert weight_dropout(params, 0.0, rng) is params

@@ -1,5 +1,6 @@
 """Long short-term memory: a linear self-loop whose weight, input and output are gated."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,9 +28,14 @@ class LSTM:
 
     U = `weight_ih` (4H, I), W = `weight_hh` (4H, H), b = `bias` (4H,), gates in torch's order: input,
     forget, candidate, output. The book writes f for the forget gate, g for the input gate, q for the output
-    gate and s for c. The forget gate's bias starts at `forget_bias`: with 1 a fresh memory keeps 73 % a
-    step instead of 50 % (Jozefowicz, Zaremba and Sutskever 2015). |h| ≤ 1, so with finite weights every
-    logit is bounded and the probability of stopping stays above a positive constant, although c is not.
+    gate and s for c. |h| ≤ 1, so with finite weights every logit is bounded and the probability of stopping
+    stays above a positive constant, although c is not.
+
+    The forget gate's bias starts at `forget_bias`: with 1 a fresh memory keeps 73 % a step instead of 50 %
+    (Jozefowicz, Zaremba and Sutskever 2015). With `memory_span` T > 1 the units start with memories that last
+    from 1.5 to T steps, spread evenly over the orders of magnitude: b_f is uniform on [0, ln T], and
+    b_i = −b_f, so that what is kept for long is written slowly (chrono initialisation; Tallec and Ollivier
+    2018, who spread them evenly over the steps). Such a model sooner knows how far a text has come.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.1, equations 10.40 to 10.44;
     the candidate uses tanh, as in torch.
@@ -38,6 +44,7 @@ class LSTM:
     input_size: int
     hidden_size: int
     forget_bias: float = 1.0
+    memory_span: int = 0
 
     @property
     def output_size(self) -> int:
@@ -51,7 +58,11 @@ class LSTM:
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
         H = self.hidden_size
         params = uniform_init(rng, self.shapes, H**-0.5)
-        params["bias"][H : 2 * H] = self.forget_bias
+        if self.memory_span > 1:
+            forget = rng.uniform(0.0, math.log(self.memory_span), H)
+            params["bias"][:H], params["bias"][H : 2 * H] = -forget, forget
+        else:
+            params["bias"][H : 2 * H] = self.forget_bias
         return params
 
     def zero_state(self, batch_size: int, like: Array) -> LSTMState:

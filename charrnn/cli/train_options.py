@@ -34,6 +34,7 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("weight_dropout", MODEL, "Share of the recurrent weights that is dropped in training."),
     ("initial_state", MODEL, "State before the first character."),
     ("forget_bias", MODEL, "Of lstm: the forget gate's first bias."),
+    ("memory_span", MODEL, "Of lstm: steps that first memories last, up to this; 0: one bias."),
     ("gru_reset", MODEL, "Of gru: reset gate after or before the matrix product."),
     ("split", TEXT, "What a sequence is; auto looks at the text and says what it chose."),
     ("order", TEXT, "Are sequences independent, as names are, or ordered, as in a book?"),

@@ -34,12 +34,13 @@ RESET_PATIENCE = 4
 
 
 class Position(NamedTuple):
-    """Where a source stands; `lanes` is empty for independent sequences."""
+    """Where a source stands."""
 
     epoch: int
-    batch: int
-    offset: int
+    given: int
+    """Sequences of the epoch's order that lanes were given; of an ordered text, windows read."""
     lanes: tuple[tuple[int, ...], ...] = ()
+    """Where each lane stands; none before the first window."""
 
 
 class BatchSource(Protocol):
@@ -62,18 +63,16 @@ class BatchSource(Protocol):
     def seek(self, position: Position) -> None: ...
 
 
-class IndependentBatches:
-    """Shuffled rows of sequences that know nothing of each other, a new order every epoch.
+class IndependentLanes:
+    """Parallel lanes through a shuffled list of sequences that know nothing of each other.
 
-    Rows of roughly similar length share a batch: each stretch of BUCKET batches of the shuffled list is sorted
-    by the logarithm of the length with noise added, and its batches are shuffled. So orders of magnitude are
-    kept apart, which saves padding, while a batch still holds many lengths: batches of a single one made
-    gradients noisy where they matter most, at the endings. A batch longer than a window is read in several,
-    state carried.
+    A lane reads one sequence after the other, each from the initial state, in a new order every epoch. The
+    next one starts with a window, where fused kernels can be handed a state: the rest of the window that a
+    sequence ends in is padding, and a window is no longer than what the lanes still have to read. So long
+    sequences stand beside short ones in every window. Batches of similar lengths would hold less padding, but
+    make gradients noisy where they matter most, at the endings, and leave most lanes empty behind the
+    longest of a batch.
     """
-
-    BUCKET = 8
-    LENGTH_NOISE = 0.35
 
     def __init__(
         self, reader: StepReader, stops: tuple[StopName, ...], batch_size: int, window: int, seed: int
@@ -81,104 +80,93 @@ class IndependentBatches:
         self._reader, self._window, self._seed = reader, window, seed
         self._stops = np.array([STOP_INDEX[stop] for stop in stops])
         self._count = len(reader.sequences)
-        self._batch_size = min(batch_size, self._count)
-        self._pools = -(-self._count // POOL)
-        self._batches_in_pool = [
-            -(-min(POOL, self._count - pool * POOL) // self._batch_size) for pool in range(self._pools)
-        ]
-        self.seek(Position(0, 0, 0))
-
-    @property
-    def batches_per_epoch(self) -> int:
-        return sum(self._batches_in_pool)
+        self._num_lanes = min(batch_size, self._count)
+        self.seek(Position(0, 0))
 
     @property
     def windows_per_epoch(self) -> float:
-        return float(self.batches_per_epoch * np.mean(np.ceil(self._some_steps / self._window)))
+        return float(self._count / self._num_lanes * np.mean(np.ceil(self._some_steps / self._window)))
 
     @cached_property
     def steps_per_window(self) -> float:
         windows = np.ceil(self._some_steps / self._window)
-        return float(self._batch_size * np.sum(self._some_steps) / np.sum(windows))
+        return float(self._num_lanes * np.sum(self._some_steps) / np.sum(windows))
 
     @cached_property
     def _some_steps(self) -> IntArray:
         """How many steps sequences take, (S,): of all, or of evenly spread ones of a long list."""
-        s = self._reader.sequences
         sample = np.linspace(0, self._count - 1, min(self._count, 10_000)).astype(np.int64)
-        steps: IntArray = np.asarray(s.ends)[sample] - np.asarray(s.starts)[sample] + 1
-        return steps
+        return self._lengths(sample) + 1
 
     @property
     def epoch(self) -> float:
-        return self._epoch + self._batch / self.batches_per_epoch
+        unread = (self._tau + 1 - self._at) / np.maximum(self._tau + 1, 1)
+        return self._epoch + (self._given - float(unread.clip(0, 1).sum())) / self._count
 
     @property
     def position(self) -> Position:
-        return Position(self._epoch, self._batch, self._offset)
+        lanes = zip(self._sequence.tolist(), self._at.tolist(), self._stop.tolist(), strict=True)
+        return Position(self._epoch, self._given, tuple(lanes))
 
     def seek(self, position: Position) -> None:
-        self._epoch, self._batch, self._offset, _ = position
+        self._epoch, self._given, lanes = position
+        # A lane that has nothing to read yet stands behind the end of a sequence.
+        done = (PADDING, 0, int(self._stops[0]))
+        self._sequence, self._at, self._stop = np.array(lanes or [done] * self._num_lanes).T
+        self._tau = np.where(self._sequence == PADDING, -1, self._lengths(self._sequence))
         self._pool_key: tuple[int, int] | None = None
-        self._load_batch()
 
     def next_window(self) -> Window:
-        """The next window of the batch under way, or the first of the next batch."""
-        length = min(self._window, self._steps - self._offset)
-        position = self._first + self._offset + np.arange(length)[:, None]
-        sequence = np.where(position <= self._taus, self._rows, PADDING)
-        steps = self._reader.steps(sequence, position, self._row_stops)
-        window = Window(steps, np.full(len(self._rows), self._offset == 0), sequence)
-        self._offset += length
-        if self._offset >= self._steps:
-            self._offset, self._batch = 0, self._batch + 1
-            if self._batch == self.batches_per_epoch:
-                self._batch, self._epoch = 0, self._epoch + 1
-            self._load_batch()
-        return window
+        fresh = self._at > self._tau
+        if fresh.any():
+            self._give(np.flatnonzero(fresh))
+        length = min(self._window, int(np.max(self._tau + 1 - self._at)))
+        position = self._at + np.arange(length)[:, None]
+        sequence = np.where(position <= self._tau, self._sequence, PADDING)
+        self._at = self._at + length
+        # A copy: the lanes' own array changes when they are given their next sequences.
+        return Window(self._reader.steps(sequence, position, self._stop.copy()), fresh, sequence)
 
-    def _load_batch(self) -> None:
-        self._rows, rng = self._batch_rows()
-        s = self._reader.sequences
-        self._taus = np.asarray(s.ends)[self._rows] - np.asarray(s.starts)[self._rows]
-        self._row_stops = self._stops[rng.integers(len(self._stops), size=len(self._rows))]
-        self._first = np.where(self._row_stops == LENGTH, -1, 0)
-        self._steps = int(np.max(self._taus + 1 - self._first))
+    def _give(self, lanes: IntArray) -> None:
+        """The next sequences of the order to some lanes, and to each the mechanism that it trains."""
+        rng = _rng(self._seed, "mechanisms", self._epoch, self._given)
+        self._stop[lanes] = self._stops[rng.integers(len(self._stops), size=len(lanes))]
+        self._sequence[lanes] = self._take(len(lanes))
+        self._tau[lanes] = self._lengths(self._sequence[lanes])
+        self._at[lanes] = np.where(self._stop[lanes] == LENGTH, -1, 0)
 
-    def _batch_rows(self) -> tuple[IntArray, np.random.Generator]:
-        """The sequences of the current batch, and the generator of its other choices."""
-        pool_order = _rng(self._seed, "pools", self._epoch).permutation(self._pools)
-        batch = self._batch
-        for pool in pool_order:
-            if batch < self._batches_in_pool[pool]:
+    def _take(self, count: int) -> IntArray:
+        """The next sequences of the order, and into the next epoch's."""
+        taken = []
+        while count:
+            rows = self._rest_of_pool()[:count]
+            taken.append(rows)
+            count -= len(rows)
+            self._given += len(rows)
+            if self._given == self._count:
+                self._epoch, self._given = self._epoch + 1, 0
+        return np.concatenate(taken)
+
+    def _rest_of_pool(self) -> IntArray:
+        """What is left of the pool of sequences that the order has come to."""
+        pools = -(-self._count // POOL)
+        given = self._given
+        for pool in _rng(self._seed, "pools", self._epoch).permutation(pools).tolist():
+            size = min(POOL, self._count - pool * POOL)
+            if given < size:
                 break
-            batch -= self._batches_in_pool[pool]
+            given -= size
         if self._pool_key != (self._epoch, pool):
-            self._pool_key = (self._epoch, int(pool))
-            self._pool_rows = self._shuffled(int(pool))
-        start = batch * self._batch_size
-        rng = _rng(self._seed, "mechanisms", self._epoch, self._batch)
-        return self._pool_rows[start : start + self._batch_size], rng
+            self._pool_key = (self._epoch, pool)
+            rng = _rng(self._seed, "shuffle", self._epoch, pool)
+            self._pool = pool * POOL + rng.permutation(size)
+        rest: IntArray = self._pool[given:]
+        return rest
 
-    def _shuffled(self, pool: int) -> IntArray:
-        """The pool's sequences in the order of this epoch."""
-        rng = _rng(self._seed, "shuffle", self._epoch, pool)
-        first = pool * POOL
-        rows = first + rng.permutation(min(POOL, self._count - first))
+    def _lengths(self, sequences: IntArray) -> IntArray:
         s = self._reader.sequences
-        size = self._batch_size
-        stretches = []
-        for start in range(0, len(rows), size * self.BUCKET):
-            stretch = rows[start : start + size * self.BUCKET]
-            taus = np.asarray(s.ends)[stretch] - np.asarray(s.starts)[stretch]
-            noise = self.LENGTH_NOISE * rng.standard_normal(len(taus))
-            stretch = stretch[np.argsort(np.log1p(taus) + noise, kind="stable")]
-            whole = len(stretch) // size
-            order = rng.permutation(whole)
-            stretches.append(stretch[: whole * size].reshape(whole, size)[order].ravel())
-            # A rest shorter than a batch can only stand in the last stretch, and there at its end.
-            stretches.append(stretch[whole * size :])
-        return np.concatenate(stretches)
+        taus: IntArray = np.asarray(s.ends)[sequences] - np.asarray(s.starts)[sequences]
+        return taus
 
 
 @dataclass
@@ -238,10 +226,10 @@ class OrderedLanes:
         lanes = tuple(
             (lane.sequence, lane.position, lane.stop, int(lane.fresh), lane.waiting) for lane in self._lanes
         )
-        return Position(0, self._windows_read, 0, lanes)
+        return Position(0, self._windows_read, lanes)
 
     def seek(self, position: Position) -> None:
-        self._windows_read = position.batch
+        self._windows_read = position.given
         self._lanes = [
             _Lane(sequence, at, stop, bool(fresh), waiting)
             for sequence, at, stop, fresh, waiting in position.lanes
@@ -336,5 +324,5 @@ def batch_source(
     window: int,
     seed: int,
 ) -> BatchSource:
-    kind = IndependentBatches if order == "independent" else OrderedLanes
+    kind = IndependentLanes if order == "independent" else OrderedLanes
     return kind(reader, stops, batch_size, window, seed)

@@ -130,7 +130,7 @@ def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
     """The model that a resolved configuration asks for on this text."""
     train = dataset.parts.train
     options: dict[str, dict[str, Option]] = {
-        "lstm": {"forget_bias": config.forget_bias},
+        "lstm": {"forget_bias": config.forget_bias, "memory_span": config.memory_span},
         "gru": {"reset": config.gru_reset},
     }
     return ModelConfig(
