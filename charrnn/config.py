@@ -10,7 +10,23 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
-CellName = Literal["tanh", "lstm", "gru"]
+CellName = Literal[
+    "tanh",
+    "leaky",
+    "skip",
+    "lstm",
+    "coupled_lstm",
+    "peephole_lstm",
+    "layer_norm_lstm",
+    "gru",
+    "min_gru",
+    "min_lstm",
+    "output_recurrent",
+    "time_delay",
+    "echo_state",
+]
+"""The registry of recurrent cells: `charrnn/cells/NAME.py` defines `CELL`."""
+
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
@@ -29,6 +45,12 @@ FORMAT_VERSION = 1
 
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
+Depth = Annotated[int, Meta(ge=1, le=64)]
+"""Layers of one part of a recurrent network; with 1 it is the usual affine map."""
+
+DEPTHS = ("input_depth", "transition_depth", "output_depth")
+"""Settings of the three places where a recurrent network can be deep."""
+
 Option = bool | int | float | str
 
 
@@ -44,10 +66,13 @@ class ModelConfig:
     task: Literal["generate"] = "generate"
     cell: CellName
     cell_options: dict[str, Option] = field(default_factory=dict)
-    """Keyword arguments of the cell beyond its sizes, such as `{"reset": "before"}` for a GRU."""
+    """Keyword arguments of the cell beyond its sizes, such as `{"reset_gate": "before"}` for a GRU."""
     vocab_size: Annotated[int, Meta(ge=1, le=0x110000)]
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
     num_layers: Annotated[int, Meta(ge=1, le=64)]
+    input_depth: Depth = 1
+    transition_depth: Depth = 1
+    output_depth: Depth = 1
     initial_state: InitialState = "zero"
     stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=4)]
     length_scale: Positive = 1.0
@@ -76,14 +101,29 @@ class TrainConfig:
     cell: CellName = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     num_layers: Annotated[int, Meta(ge=1, le=64)] = 1
+    input_depth: Depth = 1
+    transition_depth: Depth = 1
+    output_depth: Depth = 1
     initial_state: InitialState = "zero"
+    # What only some cells have. Fields of the same names are those cells' options; None is the cell's default.
     forget_bias: float | None = None
     memory_span: Annotated[int, Meta(ge=0)] | None = None
     """Characters that the longest memories last at first; 0 for one forget bias in all units."""
-    gru_reset: Literal["after", "before"] = "after"
+    reset_gate: Literal["after", "before"] | None = None
+    leak_alpha: str | None = None
+    spectral_radius: Annotated[float, Meta(ge=0)] | None = None
+    input_scaling: Annotated[float, Meta(ge=0)] | None = None
+    skip_delay: str | None = None
+    remove_short: bool | None = None
+    feedback: Literal["target", "output"] | None = None
+    delay_levels: int | None = None
     dropout: Fraction | None = None
     weight_dropout: Fraction | None = None
     """Share of the hidden-to-hidden weights that is dropped in each training window."""
+    washout: Annotated[int, Meta(ge=0)] = 0
+    """Characters after an initial state that are read in training and not fitted."""
+    scheduled_sampling: Fraction = 0.0
+    """Share of the characters read in training, at its end, that the model draws itself."""
     stop: tuple[StopName, ...] = ("eos",)
 
     minutes: Positive | None = None
@@ -113,8 +153,6 @@ class ResolvedConfig(TrainConfig):
     split: SplitName
     order: OrderName
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
-    forget_bias: float
-    memory_span: Annotated[int, Meta(ge=0)]
     dropout: Fraction
     weight_dropout: Fraction
     batch_size: Annotated[int, Meta(ge=1)]

@@ -8,19 +8,51 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.cells import CELLS
+from charrnn.cells import CELLS, build_cell
+from charrnn.cells.cell import Cell
+from charrnn.config import DEPTHS as DEPTH_SETTINGS
 from charrnn.config import ModelConfig, StopName
 from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader, Steps
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.models.language_model import LanguageModel
 
-CELL_CASES: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in CELLS] + [("gru", {"reset": "before"})]
+CELL_CASES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in CELLS),
+    ("gru", {"reset_gate": "before"}),
+    ("leaky", {"leak_alpha": "learned"}),
+    ("skip", {"skip_delay": "2,3"}),
+    ("skip", {"skip_delay": "2", "remove_short": True}),
+    ("output_recurrent", {"feedback": "output"}),
+    ("time_delay", {"delay_levels": 2}),
+    ("echo_state", {"leak_alpha": "0.3"}),
+]
 """Every cell of the registry, and options that change a cell's equations."""
 
-each_cell = pytest.mark.parametrize(
-    ("cell", "options"), CELL_CASES, ids=["-".join([name, *map(str, o.values())]) for name, o in CELL_CASES]
-)
+DEPTHS: list[dict[str, Any]] = [
+    {"input_depth": 2},
+    {"output_depth": 3},
+    {"transition_depth": 2},
+    {"transition_depth": 3},
+    {"input_depth": 3, "transition_depth": 2, "output_depth": 2},
+]
+MODEL_CASES = [
+    *CELL_CASES,
+    *(("tanh", depth) for depth in DEPTHS),
+    *((cell, DEPTHS[-1]) for cell in ("lstm", "gru", "skip", "leaky")),
+    ("output_recurrent", {"feedback": "output", "transition_depth": 2, "input_depth": 2}),
+    ("time_delay", {"input_depth": 2, "output_depth": 2}),
+]
+"""Every cell in a model, and models that are deep in each of the three places."""
+
+
+def _names(cases: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    return ["-".join([cell, *map(str, options.values())]) for cell, options in cases]
+
+
+each_cell = pytest.mark.parametrize(("cell", "options"), CELL_CASES, ids=_names(CELL_CASES))
+each_model = pytest.mark.parametrize(("cell", "options"), MODEL_CASES, ids=_names(MODEL_CASES))
+"""The options hold settings of the model's depth beside those of the cell."""
 
 ENDINGS: tuple[StopName, ...] = ("eos", "halt", "length")
 
@@ -31,6 +63,27 @@ each_stop = pytest.mark.parametrize(
     ids=[stop if len(stops) == 1 else f"all-{stop}" for stops in STOP_SETS for stop in stops],
 )
 """Each mechanism alone, and each as one of three heads."""
+
+STANDARD_CELLS = ("tanh", "lstm", "gru")
+
+
+def _model_and_stop(cell: str, options: dict[str, Any], stops: tuple[StopName, ...], stop: StopName) -> Any:
+    name = stop if len(stops) == 1 else f"all-{stop}"
+    standard = cell in STANDARD_CELLS and not options.keys() & set(DEPTH_SETTINGS)
+    marks = () if standard or len(stops) == 1 else (pytest.mark.slow,)
+    return pytest.param(cell, options, stops, stop, id="-".join([*_names([(cell, options)]), name]), marks=marks)
+
+
+each_model_and_stop = pytest.mark.parametrize(
+    ("cell", "options", "stops", "stop"),
+    [_model_and_stop(*case, stops, stop) for case in MODEL_CASES for stops in STOP_SETS for stop in stops],
+)
+"""Every model with every mechanism; three heads on other than the standard cells are slow tests."""
+
+
+def make_cell(name: str, input_size: int, hidden_size: int, options: dict[str, Any] | None = None) -> Cell:
+    """A cell for two outputs, which only a cell that feeds them back needs to know."""
+    return build_cell(name, input_size, hidden_size, options or {}, num_outputs=2)
 
 
 def make_model(
@@ -45,9 +98,11 @@ def make_model(
     length_scale: float = 3.0,
     training_chars: int = 1000,
 ) -> LanguageModel:
+    given = options or {}
     config = ModelConfig(
         cell=cell,  # type: ignore[arg-type]
-        cell_options=options or {},
+        cell_options={name: value for name, value in given.items() if name not in DEPTH_SETTINGS},
+        **{name: value for name, value in given.items() if name in DEPTH_SETTINGS},
         vocab_size=vocab_size,
         hidden_size=hidden_size,
         num_layers=num_layers,
@@ -115,6 +170,23 @@ def whole_steps(texts: list[str], stop: StopName | list[StopName], vocabulary: V
     return reader.steps(np.where(position <= taus, rows, PADDING), position, stops)
 
 
+def output_bound(model: LanguageModel, params: dict[str, np.ndarray]) -> np.ndarray:
+    """What each unit that the readout and the heads read can reach from a zero state, (H,), by the weights."""
+    bound = np.ones(1)  # Symbols, flags and count features, and units behind tanh.
+    for index, cell in enumerate(model.layers):
+        layer = {name: np.abs(value) for name, value in model.layer_params(params, index).items()}
+        H = model.config.hidden_size
+        if model.config.cell in ("min_gru", "min_lstm"):
+            reach = layer["weight_ih"][-H:].sum(axis=1) if index == 0 else layer["weight_ih"][-H:] @ bound
+            bound = layer["bias"][-H:] + reach
+        elif model.config.cell == "output_recurrent":
+            bound = layer["bias_ho"] + layer["weight_ho"].sum(axis=1)
+        else:
+            levels = cell.delay_levels if model.config.cell == "time_delay" else 1  # type: ignore[attr-defined]
+            bound = np.full(H, float(levels))
+    return np.ones_like(bound) if model.config.output_depth > 1 else bound
+
+
 def text_nll(
     model: LanguageModel,
     params: dict[str, Any],
@@ -124,7 +196,7 @@ def text_nll(
 ) -> np.ndarray:
     """The model's own nll of each text, (S,), summed in float64: one padded batch through the real steps."""
     steps = whole_steps(texts, stop, vocabulary or alphabet_of(model.config.vocab_size))
-    if isinstance(params["readout.bias"], torch.Tensor):
+    if isinstance(next(iter(params.values())), torch.Tensor):
         steps = steps_to_torch(steps)
     hidden, _ = model.read(params, steps, model.initial_state(params, len(texts)))
     nll = model.nll(params, hidden, steps)

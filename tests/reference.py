@@ -74,7 +74,7 @@ def gru_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple
     new = []
     for i in range(H):
         row = 2 * H + i
-        if options.get("reset", "after") == "before":
+        if options.get("reset_gate", "after") == "before":
             recurrent = sum(W[row][j] * r[j] * h[j] for j in range(H))
         else:
             recurrent = r[i] * (dot(W[row], h) + p["bias_hn"][i])
@@ -83,13 +83,163 @@ def gru_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple
     return new, [new]
 
 
+def leaky_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """h = α h + (1 − α) tanh(b + W h + U x); α learned, or with time constants at equal ratios."""
+    (h,) = state
+    H, low, high = len(h), 0.0, 0.95
+    new, _ = tanh_step(p, x, state, options)
+    for i in range(H):
+        steps = 1.0 / (1.0 - low) * ((1.0 - low) / (1.0 - high)) ** (i / (H - 1))
+        alpha = sigmoid(p["leak"][i]) if options.get("leak_alpha") == "learned" else 1.0 - 1.0 / steps
+        new[i] = alpha * h[i] + (1.0 - alpha) * new[i]
+    return new, [new]
+
+
+def skip_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """h = tanh(b + W h(t − 1) + Σ W_d h(t − d) + U x); the state is h(t − 1), h(t − 2), ..."""
+    H = len(state[0])
+    delays = [] if options.get("remove_short") else [1]
+    delays += [int(d) for d in options.get("skip_delay", "5").split(",")]
+    past = [value for d in delays for value in state[d - 1]]
+    new = [math.tanh(p["bias"][i] + dot(p["weight_hh"][i], past) + dot(p["weight_ih"][i], x)) for i in range(H)]
+    return new, [new, *state[:-1]]
+
+
+def preactivations(p: Weights, x: Vector, h: Vector, bias: Vector) -> list[Vector]:
+    """The parts of b + W h + U x, H units each."""
+    H = len(h)
+    rows = range(len(p["weight_ih"]))
+    sums = [bias[r] + dot(p["weight_ih"][r], x) + dot(p["weight_hh"][r], h) for r in rows]
+    return [sums[k : k + H] for k in range(0, len(sums), H)]
+
+
+def coupled_lstm_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """Greff et al. 2017, CIFG: the input gate is 1 − f."""
+    h, s = state
+    forget, candidate, output = preactivations(p, x, h, p["bias"])
+    new_h, new_s = [], []
+    for i in range(len(h)):
+        f = sigmoid(forget[i])
+        new_s.append(f * s[i] + (1.0 - f) * math.tanh(candidate[i]))
+        new_h.append(sigmoid(output[i]) * math.tanh(new_s[i]))
+    return new_h, [new_h, new_s]
+
+
+def peephole_lstm_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """Gers and Schmidhuber 2000: input and forget gate see the old memory, the output gate the new one."""
+    h, s = state
+    H = len(h)
+    admit, forget, candidate, output = preactivations(p, x, h, p["bias"])
+    peep = p["peephole"]
+    new_h, new_s = [], []
+    for i in range(H):
+        kept = sigmoid(forget[i] + peep[H + i] * s[i]) * s[i]
+        new_s.append(kept + sigmoid(admit[i] + peep[i] * s[i]) * math.tanh(candidate[i]))
+        new_h.append(sigmoid(output[i] + peep[2 * H + i] * new_s[i]) * math.tanh(new_s[i]))
+    return new_h, [new_h, new_s]
+
+
+def normalised(a: Vector) -> Vector:
+    mean = sum(a) / len(a)
+    variance = sum((value - mean) ** 2 for value in a) / len(a)
+    return [(value - mean) / math.sqrt(variance + 1e-5) for value in a]
+
+
+def layer_norm_lstm_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """Ba, Kiros and Hinton 2016: each gate's sum normalised over its units, and the memory before its tanh."""
+    h, s = state
+    H = len(h)
+    parts = [normalised(part) for part in preactivations(p, x, h, [0.0] * 4 * H)]
+    gates = [[p["gain"][k * H + i] * parts[k][i] + p["bias"][k * H + i] for i in range(H)] for k in range(4)]
+    new_s = [sigmoid(gates[1][i]) * s[i] + sigmoid(gates[0][i]) * math.tanh(gates[2][i]) for i in range(H)]
+    memory = normalised(new_s)
+    new_h = [
+        sigmoid(gates[3][i]) * math.tanh(p["gain"][4 * H + i] * memory[i] + p["bias"][4 * H + i]) for i in range(H)
+    ]
+    return new_h, [new_h, new_s]
+
+
+def min_gru_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """Feng et al. 2024: gate and candidate of the input alone."""
+    (h,) = state
+    H = len(h)
+    sums = [p["bias"][r] + dot(p["weight_ih"][r], x) for r in range(2 * H)]
+    new = [sigmoid(sums[i]) * h[i] + (1.0 - sigmoid(sums[i])) * sums[H + i] for i in range(H)]
+    return new, [new]
+
+
+def min_lstm_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """Feng et al. 2024: input and forget gate share what is kept and taken."""
+    (h,) = state
+    H = len(h)
+    sums = [p["bias"][r] + dot(p["weight_ih"][r], x) for r in range(3 * H)]
+    new = []
+    for i in range(H):
+        admit, forget = sigmoid(sums[i]), sigmoid(sums[H + i])
+        new.append((forget * h[i] + admit * sums[2 * H + i]) / (forget + admit))
+    return new, [new]
+
+
+def output_recurrent_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """h = tanh(b + W y + U x), o = c + V h: y the true output, first in x, or the softmax of the last o."""
+    outputs = len(p["bias_ho"])
+    fed = state[0] if options.get("feedback") == "output" else x[:outputs]
+    units = range(len(p["bias"]))
+    h = [math.tanh(p["bias"][i] + dot(p["weight_hh"][i], fed) + dot(p["weight_ih"][i], x)) for i in units]
+    o = [p["bias_ho"][k] + dot(p["weight_ho"][k], h) for k in range(outputs)]
+    return o, [[math.exp(log) for log in softmax_logs(o)]] if state else []
+
+
+def time_delay_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """Level k adds what the level below gives now and 2^(k − 1) steps ago; the state: all of it, latest first."""
+    H = len(p["bias"])
+    levels = options.get("delay_levels", 5)
+    pasts, rest = [], list(state)
+    for k in range(1, levels + 1):
+        pasts.append(rest[: 2 ** (k - 1)])
+        rest = rest[2 ** (k - 1) :]
+    now = [dot(row, x) for row in p["weight_ih"]]
+    h = [math.tanh(p["bias"][i] + now[i] + pasts[0][-1][i]) for i in range(H)]
+    new = [now[H:], *pasts[0][:-1]]
+    for k in range(2, levels + 1):
+        new += [h, *pasts[k - 1][:-1]]
+        A, delayed, b = p[f"{k}.weight"], p[f"{k}.weight_delayed"], p[f"{k}.bias"]
+        past = pasts[k - 1][-1]
+        h = [h[i] + math.tanh(b[i] + dot(A[i], h) + dot(delayed[i], past)) for i in range(H)]
+    return h, new
+
+
+def echo_state_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
+    """h = α h + (1 − α) tanh(b + W h + U x)."""
+    (h,) = state
+    alpha = float(options.get("leak_alpha", "0"))
+    new, _ = tanh_step(p, x, state, options)
+    new = [alpha * h[i] + (1.0 - alpha) * new[i] for i in range(len(h))]
+    return new, [new]
+
+
+def skip_parts(options: Weights) -> int:
+    return max(int(d) for d in options.get("skip_delay", "5").split(","))
+
+
 CellStep = Callable[[Weights, Vector, CellState, Weights], tuple[Vector, CellState]]
 
-CELL_STEPS: dict[str, CellStep] = {"tanh": tanh_step, "lstm": lstm_step, "gru": gru_step}
-"""The equations of every cell of the registry, by its name."""
-
-STATE_PARTS = {"tanh": 1, "lstm": 2, "gru": 1}
-"""Vectors in a cell's state."""
+CELLS: dict[str, tuple[CellStep, Callable[[Weights], int]]] = {
+    "tanh": (tanh_step, lambda _: 1),
+    "leaky": (leaky_step, lambda _: 1),
+    "skip": (skip_step, skip_parts),
+    "lstm": (lstm_step, lambda _: 2),
+    "coupled_lstm": (coupled_lstm_step, lambda _: 2),
+    "peephole_lstm": (peephole_lstm_step, lambda _: 2),
+    "layer_norm_lstm": (layer_norm_lstm_step, lambda _: 2),
+    "gru": (gru_step, lambda _: 1),
+    "min_gru": (min_gru_step, lambda _: 1),
+    "min_lstm": (min_lstm_step, lambda _: 1),
+    "output_recurrent": (output_recurrent_step, lambda options: int(options.get("feedback") == "output")),
+    "time_delay": (time_delay_step, lambda options: 2 ** options.get("delay_levels", 5) - 1),
+    "echo_state": (echo_state_step, lambda _: 1),
+}
+"""The equations of every cell of the registry, by its name, and how many vectors its state has."""
 
 
 # Language models -------------------------------------------------------------------------------------------
@@ -120,29 +270,48 @@ class ReferenceModel:
 
     def start(self) -> list[CellState]:
         """The state before anything was read, one a layer."""
-        zero = [0.0] * self.hidden_size
+        _, parts = CELLS[self.cell]
+        width = self.hidden_size
+        if self.cell == "output_recurrent":
+            width = len(self.p["layers.0.bias_ho"])
         return [
-            [self.p.get(f"initial_state.{layer}.{part}", zero) for part in range(STATE_PARTS[self.cell])]
+            [self.p.get(f"initial_state.{layer}.{part}", [0.0] * width) for part in range(parts(self.options))]
             for layer in range(self.num_layers)
         ]
+
+    def layers(self, p: Weights, name: str, x: Vector) -> Vector:
+        """x_k = tanh(b_k + A_k x_(k − 1)), for as many k as there are."""
+        k = 1
+        while f"{name}.{k}.weight" in p:
+            rows = zip(p[f"{name}.{k}.weight"], p[f"{name}.{k}.bias"], strict=True)
+            x = [math.tanh(b + dot(row, x)) for row, b in rows]
+            k += 1
+        return x
 
     def read(self, symbol: int, remaining: int | None, state: list[CellState]) -> tuple[Vector, list[CellState]]:
         """Reads a character, BOS = V or the unknown V + 1, with the count of characters to come if told."""
         x = [1.0 if symbol == i else 0.0 for i in range(self.V + 1)]
         if "length" in self.stops:
             x += [0.0] * 26 if remaining is None else [1.0, *count_bumps(remaining)]
+        x = self.layers(self.p, "input", x)
         new = []
         for layer in range(self.num_layers):
             prefix = f"layers.{layer}."
             weights = {n.removeprefix(prefix): v for n, v in self.p.items() if n.startswith(prefix)}
-            x, after = CELL_STEPS[self.cell](weights, x, state[layer], self.options)
+            if "transition.weight" in weights:
+                m = self.layers(weights, "transition", state[layer][0])
+                deep = [dot(row, m) for row in weights["transition.weight"]]
+                weights["bias"] = [b + d for b, d in zip(weights["bias"], deep, strict=True)]
+            x, after = CELLS[self.cell][0](weights, x, state[layer], self.options)
             new.append(after)
-        return x, new
+        return self.layers(self.p, "output", x), new
 
     def logits(self, h: Vector, stop: str) -> Vector:
         """Of the characters, and of EOS behind them under `eos`."""
-        weight, bias = self.p["readout.weight"], self.p["readout.bias"]
         count = self.V + 1 if stop == "eos" else self.V
+        if "readout.weight" not in self.p:
+            return h[:count]
+        weight, bias = self.p["readout.weight"], self.p["readout.bias"]
         return [bias[i] + dot(weight[i], h) for i in range(count)]
 
     def log_probs(self, h: Vector, stop: str) -> Vector:

@@ -287,7 +287,7 @@ def test_scores_come_in_the_order_of_the_texts(model):
         ("stop", ("eos", "never"), "halt"),
         ("split", "word", "line"),
         ("order", "random", "independent"),
-        ("gru_reset", "never", "before"),
+        ("reset_gate", "never", "before"),
         ("initial_state", "random", "learned"),
         ("seed", -1, "0 to"),
         ("seed", MAX_SEED + 1, "0 to"),

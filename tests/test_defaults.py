@@ -10,12 +10,10 @@ import pytest
 
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import load_dataset
-from charrnn.tasks.defaults import SMALL_CORPUS, available_cores, resolve
+from charrnn.tasks.defaults import MEMORY_SPAN, SMALL_CORPUS, available_cores, resolve
 
 CHOSEN = (
     "hidden_size",
-    "forget_bias",
-    "memory_span",
     "dropout",
     "weight_dropout",
     "batch_size",
@@ -25,8 +23,6 @@ CHOSEN = (
 )
 ASKED: dict[str, Any] = {
     "hidden_size": 7,
-    "forget_bias": 3.0,
-    "memory_span": 9,
     "dropout": 0.0,
     "weight_dropout": 0.0,
     "batch_size": 3,
@@ -72,8 +68,6 @@ def test_one_choice_leaves_the_others_alone(name):
     free = vars(resolve(config_of(), dataset_of()))
     assert free[name] != ASKED[name] or name == "threads"
     expected = {**free, name: ASKED[name]}
-    if name == "forget_bias":
-        expected["memory_span"] = 0
     assert vars(resolve(config_of(**{name: ASKED[name]}), dataset_of())) == expected
 
 
@@ -98,8 +92,12 @@ def test_all_else_is_the_configuration(tmp_path: Path):
             assert getattr(found, field.name) == value
 
 
-def test_a_forget_bias_that_was_asked_for_is_every_unit_s():
-    assert resolve(config_of(forget_bias=2.0), dataset_of()).memory_span == 0
+def test_first_memories_are_long_for_lists_and_the_cell_that_has_them():
+    assert resolve(config_of(), dataset_of()).memory_span == MEMORY_SPAN
+    assert resolve(config_of(memory_span=9), dataset_of()).memory_span == 9
+    assert resolve(config_of(), dataset_of("ordered")).memory_span is None
+    assert resolve(config_of(forget_bias=2.0), dataset_of()).memory_span is None
+    assert resolve(config_of(cell="gru"), dataset_of()).memory_span is None
 
 
 def test_short_sequences_are_read_by_more_lanes():

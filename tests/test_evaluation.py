@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_models import ENDINGS, alphabet_of, corpus, each_cell, make_model, random_params
+from helpers_models import ENDINGS, alphabet_of, corpus, each_model, make_model, random_params
 from reference import ReferenceModel, length_cdf
 
 import charrnn
@@ -154,7 +154,7 @@ def test_independent_sequences_cost_what_score_says(stops, stop):
     assert (report.cold.nll, report.cold.loss, report.cold.block) == (report.nll, report.loss, None)
 
 
-@each_cell
+@each_model
 @every_stop
 def test_the_pass_is_a_loop_by_hand(cell, options, stops, stop):
     """State carried over the sequences where they are ordered, from the initial state where they are not."""

@@ -73,7 +73,7 @@ def test_independent_sequences_cost_their_likelihoods(stops, window):
             expected += alone[int(seen.steps.stops[b])][sequence][read[b] : read[b] + count].sum()
             expected_chars += int(np.count_nonzero(seen.steps.kinds[:, b] == Kind.CHARACTER))
             read[b] += count
-        nats, divisor, chars = learner.next_loss(step)
+        nats, divisor, chars = learner.next_loss(step, 0.0)
         assert nats.item() == pytest.approx(expected, abs=1e-9)
         assert chars == expected_chars
         divisors.add(divisor)
@@ -107,7 +107,7 @@ def test_ordered_text_carries_its_state_between_fresh_windows(stops, texts):
     watcher = batch_source(reader_of(texts, VOCABULARY), "ordered", stops, batch_size=3, window=4, seed=2)
     total, lanes = 0.0, [[[]] for _ in range(3)]
     for step in range(150):
-        total += learner.next_loss(step)[0].item()
+        total += learner.next_loss(step, 0.0)[0].item()
         window = watcher.next_window()
         for b, pieces in enumerate(lanes):
             if window.fresh[b]:
@@ -129,7 +129,7 @@ def test_every_parameter_has_a_gradient_in_every_window(stops, initial_state):
         for step in range(40):
             for parameter in learner.parameters.values():
                 parameter.grad = None
-            learner.next_loss(step)[0].backward()
+            learner.next_loss(step, 0.0)[0].backward()
             assert all(parameter.grad is not None for parameter in learner.parameters.values())
 
 
@@ -140,7 +140,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(order, stops):
     params = random_params(model.shapes, dtype=np.float32)
 
     def losses(learner: GenerateLearner, steps: range) -> list[float]:
-        return [learner.next_loss(step)[0].item() for step in steps]
+        return [learner.next_loss(step, 0.0)[0].item() for step in steps]
 
     for at in (1, 5, 18):
         learner = make_learner(model, params, order, TEXTS * 6)
@@ -184,7 +184,7 @@ def test_validating_changes_nothing_that_training_sees():
     plain, validating = (make_learner(model, params, "ordered", TEXTS * 6, validation=TEXTS) for _ in range(2))
     for step in range(20):
         validating.validate()
-        assert plain.next_loss(step)[0].item() == validating.next_loss(step)[0].item()
+        assert plain.next_loss(step, 0.0)[0].item() == validating.next_loss(step, 0.0)[0].item()
 
 
 def test_weight_dropout_masks_the_recurrent_weights_alone_and_keeps_their_mean():

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from helpers_models import (
-    CELL_CASES,
     ENDINGS,
     all_texts,
     alphabet_of,
     as_torch,
     each_cell,
+    each_model,
+    each_model_and_stop,
     each_stop,
     make_model,
     random_params,
@@ -39,7 +40,7 @@ def tolerance(nll: np.ndarray) -> np.ndarray:
 # Shapes and starting values --------------------------------------------------------------------------------
 
 
-@each_cell
+@each_model
 @pytest.mark.parametrize("stops", [("eos",), ("halt",), ("length",), ENDINGS, ("none",)])
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 def test_shapes_are_those_of_init(cell, options, stops, initial_state):
@@ -47,10 +48,11 @@ def test_shapes_are_those_of_init(cell, options, stops, initial_state):
     params = model.init(np.random.default_rng(0), np.array([3, 0, 5]))
     assert {name: value.shape for name, value in params.items()} == model.shapes
     assert all(value.dtype == np.float32 for value in params.values())
-    assert any(name.startswith("initial_state") for name in params) == (initial_state == "learned")
+    learned = initial_state == "learned" and len(state_arrays(model.layers[0].zero_state(1, np.zeros(1)))) > 0
+    assert any(name.startswith("initial_state") for name in params) == learned
     assert ("halt.weight" in params) == ("halt" in stops)
     assert ("length.weight" in params) == ("length" in stops)
-    assert params["readout.weight"].shape[0] == 2 + ("eos" in stops)
+    assert model.num_logits == 2 + ("eos" in stops)
 
 
 @each_stop
@@ -72,7 +74,7 @@ def test_a_fresh_model_expects_about_the_mean_length(stops, stop):
         assert 1 / 42 < stopping.mean() < 2 / 21
 
 
-@each_cell
+@each_model
 def test_a_learned_initial_state_is_part_of_the_parameters(cell, options):
     model = make_model(cell, options, num_layers=2, initial_state="learned")
     params = random_params(model.shapes)
@@ -80,7 +82,7 @@ def test_a_learned_initial_state_is_part_of_the_parameters(cell, options):
     for layer, state in enumerate(states):
         for part, array in enumerate(state_arrays(state)):
             np.testing.assert_array_equal(array, np.tile(params[f"initial_state.{layer}.{part}"], (3, 1)))
-    text_nll_of = lambda p: text_nll(model, p, ["ab"], "eos")[0]  # noqa: E731
+    text_nll_of = lambda p: text_nll(model, p, ["ab" * 20], "eos")[0]  # noqa: E731
     for name in (name for name in params if name.startswith("initial_state")):
         assert text_nll_of(params) != text_nll_of({**params, name: params[name] + 0.5})
 
@@ -103,12 +105,11 @@ def test_a_batch_a_shuffled_batch_and_a_row_alone_agree(stops, stop, num_layers,
     assert (np.abs(alone - batch) <= allowed).all()
 
 
-@each_cell
-@each_stop
+@each_model_and_stop
 def test_numpy_and_torch_agree(cell, options, stops, stop):
     """Through the fused kernels where there are some, in single precision, two layers, two scales of weights."""
     model = make_model(cell, options, stops=stops, num_layers=2, hidden_size=8)
-    for scale in (0.5, 2.0):
+    for scale in (0.3, 1.0):
         params = random_params(model.shapes, scale=scale, dtype=np.float32)
         by_numpy = text_nll(model, params, TEXTS, stop)
         by_torch = text_nll(model, as_torch(params), TEXTS, stop)
@@ -252,7 +253,7 @@ def test_certainty_of_the_ending_stays_finite():
 
 
 @pytest.mark.parametrize("stops", [("eos",), ENDINGS])
-@pytest.mark.parametrize(("cell", "options"), CELL_CASES)
+@each_cell
 def test_gradients_of_the_whole_model_are_central_differences(cell, options, stops):
     """Of every parameter: two layers, a learned start, rows of all mechanisms, padding and an unseen character."""
     model = make_model(
@@ -265,7 +266,8 @@ def test_gradients_of_the_whole_model_are_central_differences(cell, options, sto
     steps = steps_to_torch(whole_steps(texts, rows, alphabet_of(2)))
     hidden, _ = model.read(tensors, steps, model.initial_state(tensors, len(texts)))
     model.nll(tensors, hidden, steps).sum().backward()
-    for name, value in params.items():
+    for name in params.keys() - model.frozen:
+        value = params[name]
         for index in np.ndindex(value.shape):
             total = {}
             for sign in (1, -1):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_models import CELL_CASES
+from helpers_models import each_cell
 
 import charrnn
 from charrnn.api import train_config
@@ -87,8 +87,7 @@ def training(texts: Path, mode: str, cell: str = "lstm", options: dict[str, Any]
         "device": "cpu",
         "seed": 3,
     }
-    if options:
-        settings["gru_reset"] = options["reset"]
+    settings |= options or {}
     return Training(texts, settings | MODES[mode])
 
 
@@ -152,7 +151,7 @@ def end_of(root: Path) -> dict[str, Any]:
 
 
 @each_mode
-@pytest.mark.parametrize(("cell", "options"), CELL_CASES, ids=["-".join([c, *o.values()]) for c, o in CELL_CASES])
+@each_cell
 def test_a_run_that_was_stopped_ends_the_same(texts, tmp_path, mode, cell, options):
     whole = training(texts, mode, cell, options)
     whole.start(tmp_path / "whole")

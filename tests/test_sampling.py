@@ -13,7 +13,8 @@ from helpers_models import (
     all_texts,
     alphabet_of,
     assert_follows,
-    each_cell,
+    each_model,
+    each_model_and_stop,
     each_stop,
     make_model,
     random_params,
@@ -22,6 +23,7 @@ from helpers_models import (
 )
 from reference import ReferenceModel, softmax_logs
 
+from charrnn.cells.cell import state_arrays
 from charrnn.config import StopName
 from charrnn.models.language_model import LanguageModel
 from charrnn.sampling.ancestral import BATCH, Drawn, Request, Sampler
@@ -69,7 +71,8 @@ def small(
 def small_params(model: LanguageModel, seed: int) -> Params:
     params = random_params(model.shapes, seed=seed, scale=0.6)
     if "eos" in model.stops:
-        params["readout.bias"][-1] = -0.3
+        name = "layers.0.bias_ho" if model.layers[-1].gives_logits else "readout.bias"
+        params[name.replace("0", str(len(model.layers) - 1))][-1] = -0.3
     if "halt" in model.stops:
         params["halt.bias"] = np.array(-1.0)
     if "length" in model.stops:
@@ -85,8 +88,7 @@ def as_type(params: Params, dtype: Any) -> Params:
 # The likelihood that a sample carries ----------------------------------------------------------------------
 
 
-@each_cell
-@each_stop
+@each_model_and_stop
 @pytest.mark.parametrize("prompt", ["", "ab"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_log_prob_is_the_model_s_own_of_the_text(cell, options, stops, stop, prompt, dtype):
@@ -98,7 +100,7 @@ def test_log_prob_is_the_model_s_own_of_the_text(cell, options, stops, stop, pro
     assert (np.abs(nll + [sample.log_prob for sample in samples]) <= allowed).all()
     assert {sample.finish_reason for sample in samples} == {stop}
     assert all(text_of(sample).startswith(prompt) for sample in samples)
-    assert len({len(sample.symbols) for sample in samples}) > 3
+    assert len({len(sample.symbols) for sample in samples}) > 2
 
 
 @each_stop
@@ -176,8 +178,7 @@ def assert_texts_follow(
     assert_follows([*observed, len(samples) - sum(observed)], [*expected, 1.0 - sum(expected)])
 
 
-@each_cell
-@each_stop
+@each_model_and_stop
 def test_samples_follow_the_model(cell, options, stops, stop):
     model, params = small(stops, cell, options)
     reference = ReferenceModel(model.config, params)
@@ -186,8 +187,7 @@ def test_samples_follow_the_model(cell, options, stops, stop):
 
 
 @pytest.mark.slow
-@each_cell
-@each_stop
+@each_model_and_stop
 def test_many_samples_follow_the_model(cell, options, stops, stop):
     model, params = small(stops, cell, options, num_layers=2, initial_state="learned")
     reference = ReferenceModel(model.config, params)
@@ -296,7 +296,7 @@ def test_a_prompt_is_a_prefix_that_is_conditioned_on(stops, stop):
         )
 
 
-@each_cell
+@each_model
 @pytest.mark.parametrize("stops", [("length",), ENDINGS])
 @pytest.mark.parametrize("prompt", ["a", "bab"])
 def test_the_length_behind_a_prompt_is_bayes(cell, options, stops, prompt):
@@ -493,7 +493,7 @@ def test_row_streams_are_philox_whatever_is_opened_and_dropped_between():
 # The stepper -----------------------------------------------------------------------------------------------
 
 
-@each_cell
+@each_model
 @pytest.mark.parametrize("stops", [("eos",), ("length",), ENDINGS])
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_the_stepper_takes_the_model_s_steps(cell, options, stops, num_layers):
@@ -510,5 +510,6 @@ def test_the_stepper_takes_the_model_s_steps(cell, options, stops, num_layers):
         absent = (steps.remaining[t] < 0).all()
         h, state = stepper.step(steps.inputs[t], None if absent else steps.remaining[t], state)
         np.testing.assert_allclose(h, hidden[t], atol=1e-12)
-    for a, b in zip(state, final, strict=True):
-        np.testing.assert_allclose(a.h, b.h, atol=1e-12)
+    for ours, theirs in zip(state, final, strict=True):
+        for a, b in zip(state_arrays(ours), state_arrays(theirs), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-12)

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from helpers_models import ENDINGS, all_texts, alphabet_of, each_cell, each_stop, make_model, random_params
+from helpers_models import (
+    ENDINGS,
+    all_texts,
+    alphabet_of,
+    each_model_and_stop,
+    make_model,
+    random_params,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import ReferenceModel
@@ -72,8 +79,7 @@ def character_nats(reference: ReferenceModel, text: Sequence[int], stop: StopNam
 # One text --------------------------------------------------------------------------------------------------
 
 
-@each_cell
-@each_stop
+@each_model_and_stop
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 def test_score_is_the_equations(cell, options, stops, stop, initial_state):
     saved = saved_model(cell, options, stops=stops, initial_state=initial_state, num_layers=2)

@@ -53,7 +53,7 @@ class Quadratic:
     def epoch(self) -> float:
         return len(self.steps) / 10
 
-    def next_loss(self, step: int) -> tuple[torch.Tensor, int, int]:
+    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, int, int]:
         after, factor = self.slower_after
         self.clock.now += self.step_seconds * (factor if step >= after else 1.0)
         self.steps.append(step)
@@ -314,8 +314,8 @@ def test_divergence_raises_and_leaves_what_was_saved(clock, nats):
     run = make_run(clock, steps=100, save_every=10)
     plain = run.learner.next_loss
 
-    def next_loss(step: int) -> tuple[torch.Tensor, int, int]:
-        loss, terms, chars = plain(step)
+    def next_loss(step: int, share: float) -> tuple[torch.Tensor, int, int]:
+        loss, terms, chars = plain(step, share)
         return (loss * 0 + nats if step == 15 else loss), terms, chars
 
     run.learner.next_loss = next_loss
@@ -330,7 +330,7 @@ def test_divergence_raises_and_leaves_what_was_saved(clock, nats):
 
 def test_a_gradient_that_is_not_finite_is_divergence(clock):
     run = make_run(clock, steps=100)
-    run.learner.next_loss = lambda step: ((run.learner.parameters["x"] - 0.0).abs().sqrt().sum(), 5, 4)
+    run.learner.next_loss = lambda step, share: ((run.learner.parameters["x"] - 0.0).abs().sqrt().sum(), 5, 4)
     with pytest.raises(DivergedError, match="at step 1:"):
         run.loop.run()
     assert weights(run) == [0.0, 0.0, 0.0]
@@ -338,7 +338,7 @@ def test_a_gradient_that_is_not_finite_is_divergence(clock):
 
 def test_a_costly_window_is_no_divergence(clock):
     run = make_run(clock, steps=3)
-    run.learner.next_loss = lambda step: ((run.learner.parameters["x"] - 9.9).square().sum(), 3, 3)
+    run.learner.next_loss = lambda step, share: ((run.learner.parameters["x"] - 9.9).square().sum(), 3, 3)
     assert run.loop.run().step == 3
 
 

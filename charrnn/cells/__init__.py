@@ -1,24 +1,40 @@
 """Recurrent cells, one a file, and the registry that names them."""
 
 from dataclasses import fields
+from importlib import import_module
+from typing import Any
 
 import msgspec
 
 from charrnn.cells.cell import Cell
-from charrnn.cells.gru import GRU
-from charrnn.cells.lstm import LSTM
-from charrnn.cells.tanh import Tanh
-from charrnn.config import Option
+from charrnn.config import CELL_NAMES, Option
 
-CELLS: dict[str, type[Tanh] | type[LSTM] | type[GRU]] = {"tanh": Tanh, "lstm": LSTM, "gru": GRU}
+CELLS: dict[str, type[Any]] = {name: import_module(f"{__name__}.{name}").CELL for name in CELL_NAMES}
 """Name -> class; the name is the file's, and the fields beyond the sizes are the cell's options."""
 
+SIZES = ("input_size", "hidden_size", "num_outputs")
 
-def build_cell(name: str, input_size: int, hidden_size: int, options: dict[str, Option]) -> Cell:
-    """A cell by its registry name. Raises ValueError for an option that the cell does not have or cannot take."""
-    cell = CELLS[name]
-    unknown = options.keys() - {field.name for field in fields(cell)}
+START_OPTIONS = ("forget_bias", "memory_span")
+"""Options that place a fresh cell's parameters and change no equation."""
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """The options that a cell has beyond its sizes."""
+    return tuple(field.name for field in fields(CELLS[name]) if field.name not in SIZES)
+
+
+def build_cell(
+    name: str, input_size: int, hidden_size: int, options: dict[str, Option], *, num_outputs: int = 1
+) -> Cell:
+    """A cell by its registry name; `num_outputs`, of the whole model, is for cells that feed them back.
+
+    Raises ValueError for an option that the cell does not have or cannot take.
+    """
+    unknown = options.keys() - set(option_names(name))
     if unknown:
         raise ValueError(f"the cell {name} has no option {min(unknown)!r}")
-    values = {"input_size": input_size, "hidden_size": hidden_size, **options}
-    return msgspec.convert(values, type=cell)
+    sizes = dict(zip(SIZES, (input_size, hidden_size, num_outputs), strict=True))
+    known = {field.name for field in fields(CELLS[name])}
+    values = {size: value for size, value in sizes.items() if size in known}
+    cell: Cell = msgspec.convert({**values, **options}, CELLS[name])
+    return cell

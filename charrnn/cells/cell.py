@@ -5,13 +5,15 @@ handed, its state a NamedTuple of arrays (or of tuples of arrays). Because it is
 `charrnn.cells.arrays`, the same lines serve NumPy and torch.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params
+from charrnn.cells.arrays import Array, OneHot, Params, linear
 
 State: TypeAlias = Any
 """A NamedTuple of arrays (B, …), or of tuples of such arrays, that belongs to one cell."""
@@ -26,6 +28,14 @@ class Cell(Protocol):
 
     @property
     def output_size(self) -> int: ...
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Parameters that are drawn once and never trained."""
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the outputs are logits themselves, so that a model's readout is the identity."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -48,6 +58,45 @@ class Cell(Protocol):
 
     def kernel(self) -> Kernel | None:
         """A fused unroll for training that computes what the step loop computes, if there is one."""
+
+
+@dataclass(frozen=True)
+class HiddenUnits(ABC):
+    """What nearly all cells share: H hidden units that are the output, U = `weight_ih` and b = `bias`.
+
+    A cell that derives from it says which parameters it has, what its state is, and what one step does.
+    """
+
+    input_size: int
+    hidden_size: int
+
+    frozen: ClassVar[frozenset[str]] = frozenset()
+    gives_logits: ClassVar[bool] = False
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]: ...
+
+    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        """Every parameter uniform within ± H^(−1/2)."""
+        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
+
+    @abstractmethod
+    def zero_state(self, batch_size: int, like: Array) -> State: ...
+
+    def project(self, params: Params, x: Array | OneHot) -> Array:
+        """b + U x."""
+        return linear(x, params["weight_ih"]) + params["bias"]
+
+    @abstractmethod
+    def step(self, params: Params, projected: Array, state: State) -> tuple[Array, State]: ...
+
+    def kernel(self) -> Kernel | None:
+        return None
 
 
 def map_state(function: Callable[..., Array], *states: State) -> State:

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from charrnn.cells.arrays import Array, OneHot, Params, concat, linear, sigmoid, tanh, zeros
-from charrnn.cells.cell import Kernel, uniform_init
+from charrnn.cells.arrays import Array, OneHot, Params, concat, sigmoid, tanh, zeros
+from charrnn.cells.cell import HiddenUnits, Kernel
 from charrnn.cells.fused import run_fused
 
 
@@ -18,11 +15,11 @@ class GRUState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GRU:
+class GRU(HiddenUnits):
     """r, z = the first two parts of b + W h(t−1) + U x(t), both through σ, then
 
-        n(t) = tanh(b_n + U_n x(t) + W_n (r h(t−1)))          reset = "before", as the book has it
-        n(t) = tanh(b_n + U_n x(t) + r (W_n h(t−1) + d))      reset = "after"
+        n(t) = tanh(b_n + U_n x(t) + W_n (r h(t−1)))          reset_gate = "before", as the book has it
+        n(t) = tanh(b_n + U_n x(t) + r (W_n h(t−1) + d))      reset_gate = "after"
         h(t) = z h(t−1) + (1 − z) n(t)
 
     U = `weight_ih` (3H, I), W = `weight_hh` (3H, H), b = `bias` (3H,), d = `bias_hn` (H,) which only "after"
@@ -36,13 +33,7 @@ class GRU:
     the candidate uses tanh, as Cho et al. 2014 and torch do.
     """
 
-    input_size: int
-    hidden_size: int
-    reset: Literal["after", "before"] = "after"
-
-    @property
-    def output_size(self) -> int:
-        return self.hidden_size
+    reset_gate: Literal["after", "before"] = "after"
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -52,20 +43,14 @@ class GRU:
             "weight_hh": (3 * H, H),
             "bias": (3 * H,),
         }
-        return {**shapes, "bias_hn": (H,)} if self.reset == "after" else shapes
-
-    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
+        return {**shapes, "bias_hn": (H,)} if self.reset_gate == "after" else shapes
 
     def zero_state(self, batch_size: int, like: Array) -> GRUState:
         return GRUState(zeros((batch_size, self.hidden_size), like))
 
-    def project(self, params: Params, x: Array | OneHot) -> Array:
-        return linear(x, params["weight_ih"]) + params["bias"]
-
     def step(self, params: Params, projected: Array, state: GRUState) -> tuple[Array, GRUState]:
         H, W, h = self.hidden_size, params["weight_hh"], state.h
-        if self.reset == "after":
+        if self.reset_gate == "after":
             recurrent = h @ W.T
             gates = sigmoid(projected[..., : 2 * H] + recurrent[..., : 2 * H])
             r, z = gates[..., :H], gates[..., H:]
@@ -78,9 +63,12 @@ class GRU:
         return h, GRUState(h)
 
     def kernel(self) -> Kernel | None:
-        return self._fused if self.reset == "after" else None
+        return self._fused if self.reset_gate == "after" else None
 
     def _fused(self, params: Params, x: Array | OneHot, state: GRUState) -> tuple[Array, GRUState]:
         zero = zeros((2 * self.hidden_size,), state.h)
         outputs, after = run_fused("GRU", params, x, state, concat([zero, params["bias_hn"]], axis=0))
         return outputs, GRUState(*after)
+
+
+CELL = GRU

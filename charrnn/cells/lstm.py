@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, tanh, zeros
-from charrnn.cells.cell import Kernel, uniform_init
+from charrnn.cells.arrays import Array, OneHot, Params, sigmoid, tanh, zeros
+from charrnn.cells.cell import HiddenUnits, Kernel
 from charrnn.cells.fused import run_fused
 
 
@@ -20,7 +20,7 @@ class LSTMState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LSTM:
+class LSTM(HiddenUnits):
     """i, f, g, o = the four parts of b + W h(t−1) + U x(t), then
 
         c(t) = σ(f) c(t−1) + σ(i) tanh(g)
@@ -41,14 +41,8 @@ class LSTM:
     the candidate uses tanh, as in torch.
     """
 
-    input_size: int
-    hidden_size: int
     forget_bias: float = 1.0
     memory_span: int = 0
-
-    @property
-    def output_size(self) -> int:
-        return self.hidden_size
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -57,7 +51,7 @@ class LSTM:
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
         H = self.hidden_size
-        params = uniform_init(rng, self.shapes, H**-0.5)
+        params = super().init(rng)
         if self.memory_span > 1:
             forget = rng.uniform(0.0, math.log(self.memory_span), H)
             params["bias"][:H], params["bias"][H : 2 * H] = -forget, forget
@@ -68,9 +62,6 @@ class LSTM:
     def zero_state(self, batch_size: int, like: Array) -> LSTMState:
         zero = zeros((batch_size, self.hidden_size), like)
         return LSTMState(zero, zero)
-
-    def project(self, params: Params, x: Array | OneHot) -> Array:
-        return linear(x, params["weight_ih"]) + params["bias"]
 
     def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
         H = self.hidden_size
@@ -88,3 +79,6 @@ class LSTM:
     def _fused(self, params: Params, x: Array | OneHot, state: LSTMState) -> tuple[Array, LSTMState]:
         outputs, after = run_fused("LSTM", params, x, state)
         return outputs, LSTMState(*after)
+
+
+CELL = LSTM

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from charrnn.cells.arrays import Array, OneHot, Params, linear, tanh, zeros
-from charrnn.cells.cell import Kernel, uniform_init
+from charrnn.cells.arrays import Array, OneHot, Params, tanh, zeros
+from charrnn.cells.cell import HiddenUnits, Kernel
 from charrnn.cells.fused import run_fused
 
 
@@ -18,7 +15,7 @@ class TanhState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tanh:
+class Tanh(HiddenUnits):
     """h(t) = tanh(b + W h(t−1) + U x(t)).
 
     U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,). The readout o = c + V h and the softmax
@@ -28,26 +25,13 @@ class Tanh:
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, equations 10.8 and 10.9.
     """
 
-    input_size: int
-    hidden_size: int
-
-    @property
-    def output_size(self) -> int:
-        return self.hidden_size
-
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         H, I = self.hidden_size, self.input_size  # noqa: E741
         return {"weight_ih": (H, I), "weight_hh": (H, H), "bias": (H,)}
 
-    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
-
     def zero_state(self, batch_size: int, like: Array) -> TanhState:
         return TanhState(zeros((batch_size, self.hidden_size), like))
-
-    def project(self, params: Params, x: Array | OneHot) -> Array:
-        return linear(x, params["weight_ih"]) + params["bias"]
 
     def step(self, params: Params, projected: Array, state: TanhState) -> tuple[Array, TanhState]:
         h = tanh(projected + state.h @ params["weight_hh"].T)
@@ -59,3 +43,6 @@ class Tanh:
     def _fused(self, params: Params, x: Array | OneHot, state: TanhState) -> tuple[Array, TanhState]:
         outputs, after = run_fused("RNN", params, x, state)
         return outputs, TanhState(*after)
+
+
+CELL = Tanh

@@ -1,7 +1,7 @@
 """The only loop over time."""
 
 from charrnn.cells.arrays import Array, OneHot, Params, is_numpy, stack, where
-from charrnn.cells.cell import Cell, State, map_state, state_arrays
+from charrnn.cells.cell import Cell, State, map_state
 
 
 def unroll(
@@ -21,7 +21,7 @@ def unroll(
 
     Under torch the cell's fused kernel is used where it computes the same: forwards, without padding.
     """
-    kernel = None if is_numpy(state_arrays(state)[0]) else cell.kernel()
+    kernel = None if is_numpy(next(iter(params.values()))) else cell.kernel()
     if kernel is not None and lengths is None and not reverse:
         return kernel(params, inputs, state)
     projected = cell.project(params, inputs)

@@ -19,7 +19,7 @@ from charrnn.errors import UsageError
 
 BUDGETS = ("minutes", "epochs", "steps")
 
-MODEL, STOPPING, TEXT = "Model", "How texts end", "Text"
+MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
 BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
 
 # Field, heading, help. None as a default means that it is chosen to fit the corpus, unless said otherwise.
@@ -27,15 +27,25 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("minutes", BUDGET, "Wall time from the first to the last step."),
     ("epochs", BUDGET, "Passes over the training text; may be a fraction."),
     ("steps", BUDGET, "Optimisation steps."),
-    ("cell", MODEL, "Recurrent cell."),
+    ("cell", MODEL, "Recurrent cell; `charrnn cells` lists them."),
     ("hidden_size", MODEL, "Units of a layer."),
-    ("num_layers", MODEL, "Layers."),
+    ("num_layers", MODEL, "Layers, one above the other."),
+    ("input_depth", MODEL, "Layers between the characters and the units, the units' own included."),
+    ("transition_depth", MODEL, "Layers between a step's units and the next step's."),
+    ("output_depth", MODEL, "Layers between the units and the outputs, the outputs' own included."),
     ("dropout", MODEL, "Share of each layer's outputs that is dropped in training."),
     ("weight_dropout", MODEL, "Share of the recurrent weights that is dropped in training."),
     ("initial_state", MODEL, "State before the first character."),
-    ("forget_bias", MODEL, "Of lstm: the forget gate's first bias."),
-    ("memory_span", MODEL, "Of lstm: steps that first memories last, up to this; 0: one bias."),
-    ("gru_reset", MODEL, "Of gru: reset gate after or before the matrix product."),
+    ("forget_bias", ONE_CELL, "Of LSTMs: the forget gate's first bias."),
+    ("memory_span", ONE_CELL, "Of lstm: steps that first memories last, up to this; 0: one bias."),
+    ("reset_gate", ONE_CELL, "Of gru: it acts after or before the matrix product."),
+    ("leak_alpha", ONE_CELL, "Of leaky, echo_state: the memory's share, such as 0.9, 0:0.9 or learned."),
+    ("spectral_radius", ONE_CELL, "Of echo_state: the largest eigenvalue of its fixed recurrent weights."),
+    ("input_scaling", ONE_CELL, "Of echo_state: bound of its fixed input weights and biases."),
+    ("skip_delay", ONE_CELL, "Of skip: delays of the long connections, such as 5 or 5,20."),
+    ("remove_short", ONE_CELL, "Of skip: no connection of one step."),
+    ("feedback", ONE_CELL, "Of output_recurrent: the true output, or the model's own, is fed back."),
+    ("delay_levels", ONE_CELL, "Of time_delay: it sees 2 to the power of this many characters."),
     ("split", TEXT, "What a sequence is; auto looks at the text and says what it chose."),
     ("order", TEXT, "Are sequences independent, as names are, or ordered, as in a book?"),
     ("encoding", TEXT, "Text encoding of the files."),
@@ -48,6 +58,8 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("weight_decay", OPTIMISATION, "Decoupled weight decay."),
     ("grad_clip", OPTIMISATION, "Largest norm of a gradient."),
     ("eval_every", OPTIMISATION, "Steps between validations."),
+    ("washout", OPTIMISATION, "Characters after an initial state that are read and not fitted."),
+    ("scheduled_sampling", OPTIMISATION, "Share of the characters read that the model draws itself, at the end."),
     ("patience", OPTIMISATION, "Stop after this many validations without a gain."),
     ("save_every", RUN, "Steps between saves beside those at validations."),
     ("keep", RUN, "Checkpoints to keep, beside the best."),
@@ -70,8 +82,25 @@ _WHEN_NONE = {
     "test_fraction": "5 %, at most 500,000 characters",
     "seed": "random",
     "threads": "one a core, at most 4",
+    "forget_bias": "1",
+    "reset_gate": "after",
+    "leak_alpha": "0:0.95; echo_state 0",
+    "spectral_radius": "0.9",
+    "input_scaling": "1",
+    "skip_delay": "5",
+    "remove_short": "no",
+    "feedback": "target",
+    "delay_levels": "5",
 }
-_METAVARS = {"valid": "FILE", "init_from": "RUN", "device": "NAME", "encoding": "NAME"}
+_METAVARS = {
+    "valid": "FILE",
+    "init_from": "RUN",
+    "cell": "NAME",
+    "device": "NAME",
+    "encoding": "NAME",
+    "leak_alpha": "X",
+    "skip_delay": "N,...",
+}
 
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,8 +172,9 @@ def _setting(name: str, heading: str, help: str) -> Callable[..., Any]:
     default = TrainConfig.__dataclass_fields__[name].default
     kind = _click_type(_hints()[name])
     number = isinstance(kind, click.IntRange | click.FloatRange)
+    flag = "--" + name.replace("_", "-")
     return option(
-        "--" + name.replace("_", "-"),
+        f"{flag}/--no-{flag[2:]}" if kind is click.BOOL else flag,
         name,
         type=click.IntRange(0, MAX_SEED) if name == "seed" else kind,
         default=default,
@@ -189,6 +219,8 @@ def _click_type(hint: Any) -> Any:
             "max_open": meta.lt is not None,
         }
     plain = getattr(part, "__origin__", part)
+    if plain is bool:
+        return click.BOOL
     if plain is int:
         return click.IntRange(**bounds)
     return Number(**bounds) if plain is float else click.STRING

@@ -28,7 +28,9 @@ from charrnn.cells.arrays import (
     where,
     zeros,
 )
-from charrnn.cells.cell import Cell, State, map_state, state_arrays
+from charrnn.cells.cell import Cell, State, map_state, state_arrays, uniform_init
+from charrnn.cells.deep_transition import DeepTransition
+from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
 from charrnn.config import ModelConfig, StopName
 from charrnn.corpus.steps import EOS, HALT, Kind, Steps
@@ -70,16 +72,52 @@ class LanguageModel:
 
     V = `readout.weight` (S, H), c = `readout.bias` (S,), S = vocabulary (+ 1 for EOS, the last);
     v = `halt.weight` (H,), d = `halt.bias` (); `length.weight` (3K, H), `length.bias` (3K,);
-    layer l's cell under `layers.l.`, its learned initial state under `initial_state.l.`.
+    layer l's cell under `layers.l.`, its learned initial state under `initial_state.l.`. Layers before the
+    first cell are under `input.`, those between the last one and the readout under `output.`, those between
+    one step and the next in each cell under `layers.l.transition.` (section 10.5). A cell whose outputs are
+    logits has no readout behind it.
     """
 
     config: ModelConfig
 
     @cached_property
     def layers(self) -> tuple[Cell, ...]:
+        """Raises ValueError for a cell that cannot be built so."""
         c = self.config
-        sizes = [self.input_size] + [c.hidden_size] * (c.num_layers - 1)
-        return tuple(build_cell(c.cell, size, c.hidden_size, c.cell_options) for size in sizes)
+        size = self.input_size if c.input_depth == 1 else c.hidden_size
+        layers: list[Cell] = []
+        for _ in range(c.num_layers):
+            cell = build_cell(c.cell, size, c.hidden_size, c.cell_options, num_outputs=self.num_logits)
+            if c.transition_depth > 1:
+                cell = DeepTransition(cell, c.transition_depth)
+            layers.append(cell)
+            size = cell.output_size
+        if c.output_depth > 1 and layers[-1].gives_logits:
+            raise ValueError("its outputs are the logits, which no layer can follow")
+        return tuple(layers)
+
+    @cached_property
+    def input_layers(self) -> Perceptron:
+        """Between the characters and the first cell."""
+        return Perceptron("input", self.input_size, self.config.hidden_size, self.config.input_depth - 1)
+
+    @cached_property
+    def output_layers(self) -> Perceptron:
+        """Between the last cell and the readout."""
+        H = self.layers[-1].output_size
+        return Perceptron("output", H, H, self.config.output_depth - 1)
+
+    @property
+    def input_weight(self) -> str:
+        """The parameter that has a column for each symbol read."""
+        return "input.1.weight" if self.config.input_depth > 1 else "layers.0.weight_ih"
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Parameters that are never trained."""
+        return frozenset(
+            f"layers.{index}.{name}" for index, cell in enumerate(self.layers) for name in cell.frozen
+        )
 
     @property
     def stops(self) -> tuple[StopName, ...]:
@@ -102,12 +140,14 @@ class LanguageModel:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter."""
         H = self.layers[-1].output_size
-        shapes: dict[str, tuple[int, ...]] = {}
+        shapes = dict(self.input_layers.shapes)
         for index, cell in enumerate(self.layers):
             shapes |= {f"layers.{index}.{name}": shape for name, shape in cell.shapes.items()}
             if self.config.initial_state == "learned":
                 shapes |= dict(self._initial_shapes(index, cell))
-        shapes |= {"readout.weight": (self.num_logits, H), "readout.bias": (self.num_logits,)}
+        shapes |= self.output_layers.shapes
+        if not self.layers[-1].gives_logits:
+            shapes |= {"readout.weight": (self.num_logits, H), "readout.bias": (self.num_logits,)}
         if "halt" in self.stops:
             shapes |= {"halt.weight": (H,), "halt.bias": ()}
         if "length" in self.stops:
@@ -116,18 +156,21 @@ class LanguageModel:
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; the training sequences' lengths (S,) place the heads that end a sequence."""
-        params: dict[str, npt.NDArray[np.float32]] = {}
+        params = {**self.input_layers.init(rng)}
         for index, cell in enumerate(self.layers):
             params |= {f"layers.{index}.{name}": value for name, value in cell.init(rng).items()}
+        params |= self.output_layers.init(rng)
         for name, shape in self.shapes.items():
             if name not in params:
                 params[name] = np.zeros(shape, np.float32)
-        params["readout.weight"] = (
-            rng.uniform(-1, 1, self.shapes["readout.weight"]) * self.layers[-1].output_size ** -0.5
-        ).astype(np.float32)
+        logit_bias = f"layers.{len(self.layers) - 1}.bias_ho"
+        if not self.layers[-1].gives_logits:
+            logit_bias = "readout.bias"
+            bound = self.layers[-1].output_size ** -0.5
+            params |= uniform_init(rng, {"readout.weight": self.shapes["readout.weight"]}, bound)
         rate = 1.0 / (float(np.mean(lengths)) + 1.0)
         if "eos" in self.stops:
-            params["readout.bias"][-1] = np.log(rate * self.config.vocab_size)
+            params[logit_bias][-1] = np.log(rate * self.config.vocab_size)
         if "halt" in self.stops:
             params["halt.bias"] = np.array(np.log(rate), np.float32)
         if "length" in self.stops:
@@ -136,7 +179,7 @@ class LanguageModel:
 
     def initial_state(self, params: Params, batch_size: int) -> States:
         """The state of B rows before anything was read."""
-        like = params["readout.bias"]
+        like = next(iter(params.values()))
         states: list[State] = []
         for index, cell in enumerate(self.layers):
             state = cell.zero_state(batch_size, like)
@@ -146,28 +189,35 @@ class LanguageModel:
             states.append(state)
         return tuple(states)
 
-    def inputs(self, steps: Steps, like: Array) -> OneHot:
-        """What the first layer reads."""
-        features = count_features(steps.remaining, like) if "length" in self.stops else None
-        return OneHot(steps.inputs, self.num_input_symbols, features)
+    def inputs(self, params: Params, ids: Array, remaining: Array | None) -> Array | OneHot:
+        """What the first cell reads: symbols (..., ), and what is still to come of each row under `length`.
+
+        Absent counts, None, are a zero input.
+        """
+        features = None
+        if "length" in self.stops and remaining is not None:
+            features = count_features(remaining, next(iter(params.values())))
+        return self.input_layers(params, OneHot(ids, self.num_input_symbols, features))
 
     def read(
         self, params: Params, steps: Steps, state: States, dropout: Dropout | None = None
     ) -> tuple[Array, States]:
-        """Runs the layers over steps: hidden states (T, B, H) of the last one, and the states at the end."""
-        x: Array | OneHot = self.inputs(steps, params["readout.bias"])
+        """Runs the layers over steps: what the readout and the heads read (T, B, H), and the states at the end."""
+        x = self.inputs(params, steps.inputs, steps.remaining)
         final: list[State] = []
         for index, cell in enumerate(self.layers):
             x, end = unroll(cell, self.layer_params(params, index), x, state[index])
             x = x if dropout is None else dropout(x)
             final.append(end)
-        return x, tuple(final)
+        return self.output_layers(params, x), tuple(final)
 
     def layer_params(self, params: Params, index: int) -> Params:
         return {name: params[f"layers.{index}.{name}"] for name in self.layers[index].shapes}
 
     def logits(self, params: Params, hidden: Array) -> Array:
-        """o = c + V h, shape (..., S)."""
+        """o = c + V h, shape (..., S); h itself where the cell gives o."""
+        if self.layers[-1].gives_logits:
+            return hidden
         return hidden @ params["readout.weight"].T + params["readout.bias"]
 
     def halt_logit(self, params: Params, hidden: Array) -> Array:

@@ -2,14 +2,18 @@
 
 import numpy as np
 
+from charrnn.cells import CELLS, START_OPTIONS, option_names
 from charrnn.cells.arrays import Params
+from charrnn.config import DEPTHS
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.saved import SavedModel
 
-INPUT = "layers.0.weight_ih"
 BY_SYMBOL = ("readout.weight", "readout.bias")
+
+SHAPE = ("cell", "hidden_size", "num_layers", *DEPTHS)
+"""What must be equal in two models of which one starts from the other."""
 
 
 def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved: SavedModel) -> Params:
@@ -19,17 +23,13 @@ def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved:
     CheckpointError when the two models differ in more than that.
     """
     ours, theirs = model.config, saved.model.config
-    for flag, asked, there in (
-        ("--cell", ours.cell, theirs.cell),
-        ("--hidden-size", ours.hidden_size, theirs.hidden_size),
-        ("--num-layers", ours.num_layers, theirs.num_layers),
-    ):
-        if asked != there:
-            raise CheckpointError(
-                f"cannot start from a model with {flag} {there}: this one has {asked}; give {flag} {there}"
-            )
-    if ours.cell_options.get("reset") != theirs.cell_options.get("reset"):
-        raise CheckpointError("cannot start from a GRU that resets elsewhere; give the other --gru-reset")
+    for name in SHAPE:
+        _refuse_other(name, getattr(ours, name), getattr(theirs, name))
+    for name in set(option_names(ours.cell)) - set(START_OPTIONS):
+        usual = CELLS[ours.cell].__dataclass_fields__[name].default
+        _refuse_other(name, ours.cell_options.get(name, usual), theirs.cell_options.get(name, usual))
+    if model.layers[-1].gives_logits and (model.shapes, vocabulary) != (saved.model.shapes, saved.vocabulary):
+        raise CheckpointError(f"a model with --cell {ours.cell} can only start from one of the same characters")
     there_ids = saved.vocabulary.table(vocabulary.code_points)
     here = np.flatnonzero(there_ids != saved.vocabulary.unknown)
     there_ids = there_ids[here]
@@ -38,7 +38,7 @@ def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved:
         if name not in result:
             continue
         value = result[name].copy()
-        if name == INPUT:
+        if name == model.input_weight:
             value[:, here] = theirs_value[:, there_ids]
             value[:, vocabulary.bos] = theirs_value[:, saved.vocabulary.bos]
             counts, their_counts = value[:, vocabulary.bos + 1 :], theirs_value[:, saved.vocabulary.bos + 1 :]
@@ -52,3 +52,11 @@ def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved:
             value = theirs_value.copy()
         result[name] = value
     return result
+
+
+def _refuse_other(name: str, asked: object, there: object) -> None:
+    if asked != there:
+        flag = "--" + name.replace("_", "-")
+        raise CheckpointError(
+            f"cannot start from a model with {flag} {there}: this one has {asked}; give {flag} {there}"
+        )

@@ -34,7 +34,7 @@ def read_prefix(stepper: Stepper, stop: StopName, prompt: IntArray, taus: IntArr
     rows = 1 if taus is None else len(taus)
     state = stepper.initial_state(rows)
     if taus is not None:
-        _, state = _announce(stepper, state)
+        _, state = _announce(stepper, state, rows)
     log_prob = np.zeros(rows)
     hidden, state = stepper.step(np.full(rows, model.config.vocab_size), taus, state)
     for t, symbol in enumerate(prompt):
@@ -48,7 +48,7 @@ def read_prefix(stepper: Stepper, stop: StopName, prompt: IntArray, taus: IntArr
 
 def length_distribution(stepper: Stepper) -> LengthDistribution:
     """p(τ) at the initial state, parameters (1, K), in float64."""
-    hidden, _ = _announce(stepper, stepper.initial_state(1))
+    hidden, _ = _announce(stepper, stepper.initial_state(1), 1)
     output = stepper.model.length_distribution(stepper.params, hidden)
     return LengthDistribution(
         output.log_weights.astype(np.float64),
@@ -106,7 +106,6 @@ def symbol_logits(stepper: Stepper, stop: StopName, hidden: FloatArray) -> Float
     return logits if stop == "eos" else logits[..., : stepper.model.config.vocab_size]
 
 
-def _announce(stepper: Stepper, state: States) -> tuple[FloatArray, States]:
+def _announce(stepper: Stepper, state: States, rows: int) -> tuple[FloatArray, States]:
     """Reads BOS without the count."""
-    rows = len(next(iter(state[0])))
     return stepper.step(np.full(rows, stepper.model.config.vocab_size), None, state)

@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import OneHot, Params
+from charrnn.cells.arrays import Params
 from charrnn.cells.cell import map_state
 from charrnn.models.language_model import LanguageModel, States
-from charrnn.models.stopping import count_features
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -18,11 +17,11 @@ class Stepper:
     def __init__(self, model: LanguageModel, params: Params) -> None:
         self.model, self.params = model, params
         self._layers = [(cell, model.layer_params(params, index)) for index, cell in enumerate(model.layers)]
-        cell, layer = self._layers[0]
         self._zero = model.num_input_symbols
-        # A one-hot input's product is a row of this table, and the input id `_zero` is the bias alone.
-        self._table = cell.project(layer, OneHot(np.arange(self._zero + 1), self._zero))
+        # A symbol's product is a row of this table, and the symbol `_zero`, a zero input, has what is left of it.
+        self._table = self._project(np.arange(self._zero + 1), None)
         self._counts = "length" in model.stops
+        self._affine = model.config.input_depth == 1
 
     def initial_state(self, rows: int) -> States:
         return self.model.initial_state(self.params, rows)
@@ -31,20 +30,25 @@ class Stepper:
         """Reads one symbol a row: inputs (B,), remaining (B,) or None for absent -> hidden (B, H), state."""
         x = self._table[inputs]
         if self._counts and remaining is not None:
-            x = x + self._count_effect(remaining)
+            x = x + self._count_effect(remaining) if self._affine else self._project(inputs, remaining)
         new: list[object] = []
         for index, (cell, layer) in enumerate(self._layers):
             x = x if index == 0 else cell.project(layer, x)
             x, after = cell.step(layer, x, state[index])
             new.append(after)
-        return x, tuple(new)
+        hidden: FloatArray = self.model.output_layers(self.params, x)
+        return hidden, tuple(new)
+
+    def _project(self, inputs: IntArray, remaining: IntArray | None) -> FloatArray:
+        """What the first cell makes of its input, (B, G)."""
+        cell, layer = self._layers[0]
+        projected: FloatArray = cell.project(layer, self.model.inputs(self.params, inputs, remaining))
+        return projected
 
     def _count_effect(self, remaining: IntArray) -> FloatArray:
         """What the count input adds to the first projection, (B, G): an affine map less its constant."""
-        cell, layer = self._layers[0]
-        features = count_features(remaining, self._table)
-        zero = np.full(len(remaining), self._zero)
-        effect: FloatArray = cell.project(layer, OneHot(zero, self._zero, features)) - self._table[self._zero]
+        with_counts = self._project(np.full(len(remaining), self._zero), remaining)
+        effect: FloatArray = with_counts - self._table[self._zero]
         return effect
 
 

@@ -32,9 +32,6 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
     small, large = train.num_chars < SMALL_CORPUS, train.num_chars >= LARGE_CORPUS
     chosen: dict[str, Any] = {
         "hidden_size": 128 if small else 384 if large else 256,
-        # Memories that are carried through a whole book and never cleared do better if they are short.
-        "memory_span": MEMORY_SPAN if listed and config.forget_bias is None else 0,
-        "forget_bias": 1.0,
         "dropout": 0.2 if large else 0.3,
         # What is read tens of times in a few minutes is learned by heart unless this hinders it.
         "weight_dropout": 0.1 if large else 0.3,
@@ -43,6 +40,9 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
         "learning_rate": 6e-3 if large else 8e-3,
         "threads": min(available_cores(), 4),
     }
+    if listed and config.cell == "lstm" and config.forget_bias is None:
+        # Memories that are carried through a whole book and never cleared do better if they are short.
+        chosen["memory_span"] = MEMORY_SPAN
     if config.minutes is None and config.epochs is None and config.steps is None:
         chosen["minutes"] = 1.0 if small else USUAL_MINUTES
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}

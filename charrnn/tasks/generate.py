@@ -14,6 +14,7 @@ from charrnn.corpus.passes import independent_pass, ordered_pass
 from charrnn.corpus.steps import Kind, StepReader, Steps, Window
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel, States
+from charrnn.tasks.scheduled_sampling import read_own_draws
 from charrnn.training.dropout import dropout, weight_dropout
 
 VALIDATION_LANES = 16
@@ -32,35 +33,54 @@ class GenerateLearner:
         *,
         dropout: float,
         weight_dropout: float = 0.0,
+        washout: int = 0,
+        scheduled_sampling: float = 0.0,
         seed: int,
         device: torch.device,
     ) -> None:
         self.model, self.source = model, source
         # In an order of the model's own: sums over parameters, such as a gradient's norm, round as they go.
         self.parameters = {
-            name: torch.tensor(params[name], device=device, requires_grad=True) for name in model.shapes
+            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
+            for name in model.shapes
         }
         self.state: States | None = None
         """The state carried to the next window, detached."""
         self._validation = validation
         self._dropout, self._weight_dropout = dropout, weight_dropout
+        self._washout, self._scheduled_sampling = washout, scheduled_sampling
         self._seed, self._device = seed, device
 
     @property
     def epoch(self) -> float:
         return self.source.epoch
 
-    def next_loss(self, step: int) -> tuple[torch.Tensor, float, int]:
+    @property
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The parameters that are not frozen."""
+        return {name: value for name, value in self.parameters.items() if value.requires_grad}
+
+    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
         window = self.source.next_window()
-        steps = self._tensors(window.steps)
+        steps = self._tensors(self._washed_out(window))
         rng = np.random.default_rng([self._seed, step])
         state = self._begin(window, self.state)
         mask = dropout(self._dropout, rng)
-        params = weight_dropout(self.parameters, self._weight_dropout, rng)
-        hidden, state = self.model.read(params, steps, state, mask)
+        params = {**self.parameters, **weight_dropout(self.trained, self._weight_dropout, rng)}
+        own = self._scheduled_sampling * share
+        if self._scheduled_sampling:
+            hidden, state = read_own_draws(self.model, params, steps, state, mask, own, rng)
+        else:
+            hidden, state = self.model.read(params, steps, state, mask)
         self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
         nats = self.model.nll(self.parameters, hidden, steps).sum()
         return nats, self.source.steps_per_window, int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
+
+    def _washed_out(self, window: Window) -> Steps:
+        """The window's steps without the charges of rows that have just begun."""
+        kinds = window.steps.kinds.copy()
+        kinds[: self._washout, window.fresh] = Kind.NOTHING
+        return window.steps._replace(kinds=kinds)
 
     def carried(self) -> dict[str, npt.NDArray[np.floating]]:
         """The carried state as named arrays, for a checkpoint."""

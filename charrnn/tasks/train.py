@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 import charrnn
+from charrnn.cells import CELLS, option_names
 from charrnn.checkpoint import Checkpoint, RunWriter, refuse_taken, resolve_checkpoint
-from charrnn.config import ModelConfig, Option, ResolvedConfig, RunRecord, TrainConfig
+from charrnn.config import DEPTHS, ModelConfig, Option, ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.batching import BatchSource, batch_source
 from charrnn.corpus.dataset import Dataset, keep_standard_input, load_dataset
 from charrnn.corpus.sequences import sample_lengths
@@ -58,6 +59,7 @@ def start_run(
     """Trains a new run under `root`. Raises any CharRNNError; what was saved before it stays."""
     if name is not None and not overwrite:
         refuse_taken(root / name)
+    cell_options(config)  # Before a long corpus is read.
     config = replace(config, corpus=keep_standard_input(config.corpus, root))
     if config.seed is None:
         config = replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0]))
@@ -126,19 +128,49 @@ def resume_run(
         return _Run(writer, record, dataset, model, observer, should_stop, root).train(checkpoint)
 
 
+def cell_options(config: TrainConfig) -> dict[str, Option]:
+    """What was chosen among the cell's own options.
+
+    Raises UsageError for a value that the cell cannot take, and for an option that only other cells have.
+    """
+    owners: dict[str, list[str]] = {}
+    for cell in CELLS:
+        for name in option_names(cell):
+            owners.setdefault(name, []).append(cell)
+    chosen = {name: value for name in owners if (value := getattr(config, name)) is not None}
+    for name in chosen:
+        if config.cell not in owners[name]:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"--cell {config.cell} has no {flag}; it is an option of {', '.join(owners[name])}")
+    tiny = ModelConfig(
+        cell=config.cell,
+        cell_options=chosen,
+        vocab_size=1,
+        hidden_size=1,
+        num_layers=1,
+        **{name: getattr(config, name) for name in DEPTHS},
+        stop=("none",),
+        split="file",
+        order="ordered",
+        training_chars=1,
+    )
+    try:
+        _ = LanguageModel(tiny).shapes
+    except ValueError as error:
+        raise UsageError(f"--cell {config.cell}: {error}") from error
+    return chosen
+
+
 def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
     """The model that a resolved configuration asks for on this text."""
     train = dataset.parts.train
-    options: dict[str, dict[str, Option]] = {
-        "lstm": {"forget_bias": config.forget_bias, "memory_span": config.memory_span},
-        "gru": {"reset": config.gru_reset},
-    }
     return ModelConfig(
         cell=config.cell,
-        cell_options=options.get(config.cell, {}),
+        cell_options=cell_options(config),
         vocab_size=len(dataset.vocabulary.symbols),
         hidden_size=config.hidden_size,
         num_layers=config.num_layers,
+        **{name: getattr(config, name) for name in DEPTHS},
         initial_state=config.initial_state,
         stop=config.stop,
         length_scale=max(1.0, train.num_chars / len(train)),
@@ -179,11 +211,13 @@ class _Run:
             self._validation_reader(),
             dropout=config.dropout,
             weight_dropout=config.weight_dropout,
+            washout=config.washout,
+            scheduled_sampling=config.scheduled_sampling,
             seed=config.seed,
             device=device,
         )
         self._optimizer = torch.optim.AdamW(
-            list(self._learner.parameters.values()),
+            list(self._learner.trained.values()),
             lr=torch.finfo(torch.float32).tiny,
             betas=ADAM_BETAS,
             weight_decay=config.weight_decay,
@@ -261,7 +295,7 @@ class _Run:
         return Progress(schedule=schedule, eval_every=config.eval_every or max(1, steps // 10))
 
     def _restore(self, checkpoint: Checkpoint) -> tuple[Progress, tuple[str, ...]]:
-        state, carried = restore(checkpoint, self._learner.parameters, self._optimizer)
+        state, carried = restore(checkpoint, self._learner.trained, self._optimizer)
         self._learner.restore(carried, state.position)
         if state.progress.best_step in self._writer.steps() and state.progress.best_loss is not None:
             self._writer.write_best(state.progress.best_step, state.progress.best_loss)
@@ -280,7 +314,11 @@ class _Run:
         arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
         files = model_files(self._model, arrays, self._dataset.vocabulary.symbols)
         files |= state_files(
-            parameters, self._optimizer, self._learner.carried(), self._learner.source.position, progress
+            self._learner.trained,
+            self._optimizer,
+            self._learner.carried(),
+            self._learner.source.position,
+            progress,
         )
         self._writer.save_checkpoint(progress.step, files)
         if progress.best_step == progress.step and progress.best_loss is not None:

@@ -44,8 +44,10 @@ class Learner(Protocol):
     @property
     def epoch(self) -> float: ...
 
-    def next_loss(self, step: int) -> tuple[torch.Tensor, float, int]:
+    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
         """Reads the next window: Σ nats, what to divide them by, and the characters read.
+
+        share: how much of the run is done, 0 to 1; 0 while its length is unknown.
 
         The divisor is the usual number of terms, the same for all windows. Were it the window's own, the
         terms of sparse windows would weigh more than others, and as those hold the shortest sequences, a
@@ -172,7 +174,7 @@ class Loop:
         rate = self.progress.schedule.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        nats, terms, chars = self.learner.next_loss(step)
+        nats, terms, chars = self.learner.next_loss(step, self.progress.schedule.share(step))
         self.optimizer.zero_grad(set_to_none=True)
         (nats / max(terms, 1)).backward()  # type: ignore[no-untyped-call]
         parameters = list(self.learner.parameters.values())

@@ -39,6 +39,10 @@ class Schedule:
         """The schedule from `step` on, once the total is known."""
         return replace(self, decay_from=step, steps=max(steps, step))
 
+    def share(self, step: int) -> float:
+        """How much of the run is done before step 0, 1, …; 0 while its length is unknown."""
+        return 0.0 if self.steps is None else min(1.0, step / max(1, self.steps))
+
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, …"""
         rate = self.peak * min(1.0, (step + 1) / self.warm_up)

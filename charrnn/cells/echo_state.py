@@ -1,0 +1,84 @@
+"""An echo state network's reservoir: recurrent weights that are drawn, scaled and never trained."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Array, OneHot, Params, asarray, stack, tanh
+from charrnn.cells.cell import Kernel
+from charrnn.cells.leaky import LEARNED, Leaky, LeakyState
+
+CONNECTIONS = 10
+"""Units that each unit hears; a reservoir does not need more as it grows (Lukoševičius 2012, section 3.2.2)."""
+
+
+@dataclass(frozen=True)
+class EchoState(Leaky):
+    """h(t) = α h(t−1) + (1 − α) tanh(b + W h(t−1) + U x(t)), the equation of `leaky`, with U, W and b fixed.
+
+    W = `weight_hh` (H, H) is sparse, ten connections a unit, and scaled until its spectral radius, the largest
+    |eigenvalue|, is `spectral_radius`: how long what was read echoes. U = `weight_ih` (H, I) and b = `bias` (H,)
+    are uniform within ± `input_scaling`: how far the units are driven into their non-linearity. α is fixed,
+    `leak_alpha`; the reservoir literature's leak rate is 1 − α. Only the readout is trained, and a readout of
+    fixed states is a convex problem: logistic regression for characters. |h| ≤ 1, so with finite weights every
+    logit is bounded and the probability of stopping stays above a positive constant.
+
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.8; Jaeger 2001; Lukoševičius 2012.
+    """
+
+    leak_alpha: str = "0"
+    spectral_radius: float = 0.9
+    input_scaling: float = 1.0
+
+    frozen: ClassVar[frozenset[str]] = frozenset({"weight_ih", "weight_hh", "bias"})
+
+    def __post_init__(self) -> None:
+        if self.leak_alpha == LEARNED:
+            raise ValueError("leak_alpha 'learned': nothing in a reservoir is learned; give a number or a range")
+        super().__post_init__()
+        if not (0.0 <= self.spectral_radius < np.inf and 0.0 <= self.input_scaling < np.inf):
+            raise ValueError("spectral_radius and input_scaling: expected finite numbers from 0 on")
+
+    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        H, I = self.hidden_size, self.input_size  # noqa: E741
+        weight_hh = sparse_reservoir(rng, H, self.spectral_radius)
+        bound = self.input_scaling
+        return {
+            "weight_ih": rng.uniform(-bound, bound, (H, I)).astype(np.float32),
+            "weight_hh": weight_hh.astype(np.float32),
+            "bias": rng.uniform(-bound, bound, H).astype(np.float32),
+        }
+
+    def kernel(self) -> Kernel | None:
+        return self._sparse_loop
+
+    def _sparse_loop(self, params: Params, x: Array | OneHot, state: LeakyState) -> tuple[Array, LeakyState]:
+        """The step loop, in which only the connections that there are are multiplied."""
+        from torch import searchsorted
+        from torch.nn.functional import embedding_bag
+
+        projected, alpha, W = self.project(params, x), self.alpha(params), params["weight_hh"].detach()
+        to, source = W.nonzero(as_tuple=True)
+        weights = W[to, source]
+        begins = searchsorted(to, asarray(np.arange(self.hidden_size), W))
+        h, outputs = state.h, []
+        for t in range(len(projected)):
+            heard = embedding_bag(source, h.T.contiguous(), begins, mode="sum", per_sample_weights=weights)
+            h = alpha * h + (1.0 - alpha) * tanh(projected[t] + heard.T)
+            outputs.append(h)
+        return stack(outputs), LeakyState(h)
+
+
+def sparse_reservoir(rng: np.random.Generator, units: int, spectral_radius: float) -> npt.NDArray[np.float64]:
+    """W (H, H): CONNECTIONS values a row, uniform, at random places, scaled to the spectral radius."""
+    connections = min(CONNECTIONS, units)
+    places = rng.permuted(np.tile(np.arange(units), (units, 1)), axis=1)[:, :connections]
+    W = np.zeros((units, units))
+    np.put_along_axis(W, places, rng.uniform(-1.0, 1.0, places.shape), axis=1)
+    largest = float(np.abs(np.linalg.eigvals(W)).max())
+    return W if largest == 0.0 else W * (spectral_radius / largest)
+
+
+CELL = EchoState

@@ -1,0 +1,49 @@
+"""Scheduled sampling: in training too, the model reads some characters that it drew itself.
+
+A model that is trained on true text alone never sees its own mistakes, which is what it reads when text is
+drawn. The known remedy replaces a growing share of what it reads (Bengio et al. 2015; Goodfellow, Bengio and
+Courville, *Deep Learning*, section 10.2.1). What it is asked to predict stays the true text, so the loss is no
+longer a likelihood, and validation is.
+"""
+
+import numpy as np
+import torch
+
+from charrnn.cells.arrays import Params
+from charrnn.corpus.steps import Kind, Steps
+from charrnn.models.language_model import Dropout, LanguageModel, States
+
+
+def read_own_draws(
+    model: LanguageModel,
+    params: Params,
+    steps: Steps,
+    state: States,
+    dropout: Dropout | None,
+    share: float,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, States]:
+    """As `model.read`, step by step: each character is, with probability `share`, one drawn from the model.
+
+    The first step of a window reads the true text. A draw is from the softmax over characters at temperature 1,
+    without a gradient.
+    """
+    V = model.config.vocab_size
+    length, rows = steps.inputs.shape
+    replaced = torch.from_numpy(rng.random((length, rows)) < share).to(steps.inputs.device)
+    follows = (steps.kinds[:-1] == Kind.CHARACTER) & (steps.inputs[1:] == steps.targets[:-1])
+    replaced[0], replaced[1:] = False, replaced[1:] & follows
+    outputs: list[torch.Tensor] = []
+    for t in range(length):
+        inputs = steps.inputs[t]
+        if t and bool(replaced[t].any()):
+            with torch.no_grad():
+                logits = model.logits(params, outputs[-1][0])[:, :V]
+                noise = torch.from_numpy(rng.gumbel(size=(rows, V))).to(logits)
+                inputs = torch.where(replaced[t], (logits + noise).argmax(-1), inputs)
+        now = steps._replace(
+            **{name: value[t : t + 1] for name, value in steps._asdict().items() if value.dim() == 2}
+        )
+        hidden, state = model.read(params, now._replace(inputs=inputs[None]), state, dropout)
+        outputs.append(hidden)
+    return torch.cat(outputs), state
