@@ -65,7 +65,13 @@ def tanh(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    return 0.5 * tanh(0.5 * x) + 0.5
+    if not isinstance(x, np.ndarray):
+        return 0.5 * (0.5 * x).tanh() + 0.5
+    y = np.multiply(x, 0.5, out=np.empty_like(x))
+    np.tanh(y, out=y)
+    y *= 0.5
+    y += 0.5
+    return y
 
 
 def exp(x: Array) -> Array:
@@ -98,8 +104,8 @@ def logsumexp(x: Array) -> Array:
 def log_softmax(x: Array) -> Array:
     """x − ln Σ eˣ over the last axis, same shape as x."""
     if isinstance(x, np.ndarray):
-        shifted = x - np.max(x, axis=-1, keepdims=True)
-        return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+        shifted = x - x.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return x.log_softmax(-1)
 
 

@@ -17,10 +17,10 @@ from charrnn.models.language_model import States
 from charrnn.models.stopping import log_go_on, log_halt
 from charrnn.sampling.filters import Filters, draw
 from charrnn.sampling.prompt import (
+    character_log_probs,
     length_candidates,
     length_distribution,
     read_prefix,
-    symbol_logits,
 )
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper, join_rows, take_rows
@@ -191,10 +191,10 @@ class Sampler:
         """One step for every row: it ends, and is yielded and dropped, or it grows by a character."""
         request, stepper, V = self._request, self._stepper, self._vocab_size
         stop = request.stop
-        logits = symbol_logits(stepper, stop, rows.hidden)
-        drawable = logits[..., :V] if request.num_chars is not None else logits
+        log_probs = character_log_probs(stepper, stop, rows.hidden)
+        drawable = log_probs[..., :V] if request.num_chars is not None else log_probs
         symbols = draw(request.filters.probabilities(drawable, V), self._streams.uniform())
-        log_p = _log_prob(logits, symbols, rows.index)
+        log_p = log_probs[rows.index, symbols]
 
         ended = self._ends(rows, symbols, log_p)
         full = self._full(rows)
@@ -227,7 +227,7 @@ class Sampler:
             assert rows.remaining is not None
             return np.asarray(rows.remaining == 0)
         ended: npt.NDArray[np.bool_] = symbols == self._vocab_size
-        rows.log_prob += np.where(ended, log_p, 0.0)
+        rows.log_prob[ended] += log_p[ended]
         return ended
 
     def _halts(self, rows: _Rows) -> npt.NDArray[np.bool_]:
@@ -267,11 +267,3 @@ class Sampler:
             # The row's τ was longer than the cut; of the prefix every τ could have been the cause.
             log_prob = length_candidates(self._stepper, symbols).log_evidence
         return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)
-
-
-def _log_prob(logits: FloatArray, symbols: IntArray, index: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """ln of the softmax at the symbols, (B,), for logits (B, S); index is 0 … B − 1."""
-    x = logits.astype(np.float64)
-    x -= x.max(axis=-1, keepdims=True)
-    result: npt.NDArray[np.float64] = x[index, symbols] - np.log(np.exp(x).sum(axis=-1))
-    return result

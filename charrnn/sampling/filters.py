@@ -19,15 +19,16 @@ class Filters:
     top_p: float | None = None
     min_p: float | None = None
 
-    def probabilities(self, logits: FloatArray, num_chars: int) -> npt.NDArray[np.float64]:
-        """What to draw from, (B, S), for logits (B, S) whose entries from num_chars on belong to EOS."""
-        scaled = logits.astype(np.float64)
-        scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    def probabilities(self, log_probs: npt.NDArray[np.float64], num_chars: int) -> npt.NDArray[np.float64]:
+        """What to draw from, (B, S), for log-probabilities (B, S) whose entries from num_chars on are of EOS."""
         if self.temperature == 0.0:
-            best = np.argmax(scaled, axis=-1)
-            return np.asarray(np.arange(scaled.shape[-1]) == best[..., None], np.float64)
-        with np.errstate(over="ignore"):
-            p = np.exp(scaled / self.temperature)
+            best = np.argmax(log_probs, axis=-1)
+            return np.asarray(np.arange(log_probs.shape[-1]) == best[..., None], np.float64)
+        if self.temperature == 1.0:
+            p = np.exp(log_probs)
+        else:
+            with np.errstate(over="ignore"):
+                p = np.exp((log_probs - log_probs.max(axis=-1, keepdims=True)) / self.temperature)
         if self.top_k is not None or self.top_p is not None or self.min_p is not None:
             p[..., :num_chars] *= self._kept(p[..., :num_chars])
         result: npt.NDArray[np.float64] = p / p.sum(axis=-1, keepdims=True)
@@ -53,6 +54,6 @@ class Filters:
 
 def draw(p: npt.NDArray[np.float64], u: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """One symbol a row, (B,), by inversion: probabilities (B, S), uniforms (B,) in [0, 1)."""
-    cumulative = np.cumsum(p, axis=-1)
-    index = np.sum(cumulative <= (u * cumulative[..., -1])[..., None], axis=-1)
+    cumulative = p.cumsum(axis=-1)
+    index = (cumulative <= (u * cumulative[..., -1])[..., None]).sum(axis=-1)
     return np.asarray(np.minimum(index, p.shape[-1] - 1), np.int64)

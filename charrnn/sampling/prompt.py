@@ -93,17 +93,12 @@ def length_candidates(stepper: Stepper, prompt: IntArray) -> Candidates:
     return Candidates(taus, np.exp(log_joint - evidence), prefix, log_prob, evidence)
 
 
-def character_log_probs(stepper: Stepper, stop: StopName, hidden: FloatArray) -> FloatArray:
-    """Log-probabilities of the next symbol at temperature 1, (B, S); S counts EOS under `eos` alone."""
-    logits = symbol_logits(stepper, stop, hidden)
-    result: FloatArray = log_softmax(logits.astype(np.float64))
-    return result
-
-
-def symbol_logits(stepper: Stepper, stop: StopName, hidden: FloatArray) -> FloatArray:
-    """Logits of what can be drawn next, (B, V), or (B, V + 1) under `eos`."""
+def character_log_probs(stepper: Stepper, stop: StopName, hidden: FloatArray) -> npt.NDArray[np.float64]:
+    """Log-probabilities of the next symbol at temperature 1, (B, V), or (B, V + 1) under `eos`."""
     logits: FloatArray = stepper.model.logits(stepper.params, hidden)
-    return logits if stop == "eos" else logits[..., : stepper.model.config.vocab_size]
+    drawable = logits if stop == "eos" else logits[..., : stepper.model.config.vocab_size]
+    result: npt.NDArray[np.float64] = log_softmax(drawable.astype(np.float64))
+    return result
 
 
 def _announce(stepper: Stepper, state: States, rows: int) -> tuple[FloatArray, States]:

@@ -15,6 +15,7 @@ from helpers_models import each_cell
 from torch import nn
 
 from charrnn.cells import build_cell
+from charrnn.cells.arrays import log_softmax
 from charrnn.cells.cell import Cell
 from charrnn.cells.unroll import unroll
 from charrnn.config import ModelConfig
@@ -92,11 +93,10 @@ def stream_by_torch(model: LanguageModel, params: Parameters) -> Callable[[], li
         streams.open(range(1))
         for _ in range(CHARS):
             hidden, state = recurrent(one_hot[symbol].reshape(1, 1, -1), state)
-            logits = readout(hidden[0]).numpy()
-            p = filters.probabilities(logits[:, : ALPHABET.size], ALPHABET.size)
+            log_probs = log_softmax(readout(hidden[0]).numpy().astype(np.float64))
+            p = filters.probabilities(log_probs[:, : ALPHABET.size], ALPHABET.size)
             symbol = int(draw(p, streams.uniform())[0])
-            shifted = logits[0].astype(np.float64) - logits.max()
-            log_prob += shifted[symbol] - np.log(np.exp(shifted).sum())
+            log_prob += log_probs[0, symbol]
             symbols.append(symbol)
         return symbols
 
