@@ -197,7 +197,7 @@ def test_baselines_are_the_definitions(train, valid, held_out, independent, endi
             independent=independent,
             endings=endings,
             separator=separator,
-        )
+        ).figures
     json.dumps(result, allow_nan=False)
 
     naive = NaiveWittenBell(3, endings, independent)
@@ -249,7 +249,7 @@ def names_baselines(train, valid, held_out):
         independent=True,
         endings=True,
         separator="\n",
-    )
+    ).figures
 
 
 def test_order_is_chosen_on_validation_text_alone():
@@ -295,7 +295,7 @@ def test_a_stream_is_read_from_its_end(monkeypatch):
         held_out = make_sequences(["babaab"], open_start=True, open_end=True)
         vocabulary = Vocabulary(("a", "b"))
         options = {"training_chars": 9, "independent": False, "endings": False, "separator": "\n"}
-        return baselines(train, held_out, held_out, vocabulary, **options)
+        return baselines(train, held_out, held_out, vocabulary, **options).figures
 
     expected = stream_baselines(make_sequences(["aababba"], open_start=True, open_end=True))
     monkeypatch.setattr(baselines_module, "TRAINING_BYTES", 7)

@@ -31,9 +31,13 @@ from charrnn.report.evaluation import (
     evaluate,
     simpler_models,
 )
+from charrnn.report.free_running import ROWS, STREAM, free_running
 from charrnn.report.held_out import held_out, run_record
 from charrnn.report.lengths import pit, quantiles
+from charrnn.report.ngram import NGram
+from charrnn.sampling.ancestral import Request, Sampler
 from charrnn.sampling.scoring import score
+from charrnn.sampling.stepper import Stepper
 from charrnn.training.loop import Metrics
 
 VOCABULARY = alphabet_of(3)
@@ -548,7 +552,7 @@ def test_a_corpus_that_changed_or_went(copied, change, tmp_path):
     assert "names.txt" in note
     saved = load_model(checkpoint)
     found = simpler_models(saved, held)
-    assert found["ngram"] is found["xz"] is found["unigram"] is None
+    assert found.figures["ngram"] is found.figures["xz"] is found.figures["unigram"] is None
     report = evaluate(saved, held, stop="eos", run="names", step=1, simpler=found, samples=0)
     assert report.notes == held.notes
 
@@ -584,9 +588,9 @@ def test_baselines_read_what_the_model_read(which, request):
         endings=True,
         separator="\n" if which == "names" else "\n\n",
     )
-    assert found == expected
+    assert found.figures == expected.figures
     report = evaluate(saved, held, stop="eos", run=which, step=40, simpler=found, samples=0)
-    assert report.baselines == expected
+    assert report.baselines == expected.figures
     weights = checkpoint.path / "model.safetensors"
     assert report.model_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
@@ -600,8 +604,39 @@ def test_baselines_pay_for_what_the_model_pays(stop, order):
     chars = sum(map(len, TEXTS)) - 2
     outcomes, symbols = (3, chars) if stop == "none" else (4, chars + len(TEXTS))
     found = simpler_models(saved, held)
-    assert found["num_oov"] == 2
-    assert found["uniform"]["nll"] == pytest.approx(
+    assert found.figures["num_oov"] == 2
+    assert found.figures["uniform"]["nll"] == pytest.approx(
         symbols * math.log(outcomes) + 2 * math.log(TRAINING_CHARS + 1)
     )
-    assert found["ngram"]["order"] == 5
+    assert found.figures["ngram"]["order"] == 5
+
+
+# Samples as the n-gram sees them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", ["eos", "halt", "length", "none"])
+def test_a_model_s_samples_cost_the_n_gram_what_a_loop_by_hand_says(stop):
+    """A fresh model of two letters; the n-gram of order 1 is counted by hand."""
+    texts = ["aab", "ab", "aaab", "b"] * 4
+    model = make_model("gru", stops=(stop,), hidden_size=4, length_scale=2.0)
+    saved = SavedModel(model, random_params(model.shapes, seed=11, scale=0.5), alphabet_of(2), "")
+    ngram = NGram(2, stop != "none", False, unknown_nll=9.0)
+    ids = {"a": 0, "b": 1}
+    marks = [2] * (stop != "none")
+    ngram = ngram.fit(np.array([i for text in texts for i in [*(ids[c] for c in text), *marks]]), 1)
+    found = free_running(saved, stop, ngram, 1, 0.7, seed=3)
+    assert found.ngram_loss_held_out == 0.7
+    assert found.num_chars >= 10_000
+
+    flat = [c for text in texts for c in text] + ["end"] * (len(texts) if marks else 0)
+    outcomes, kinds = len(set(flat)), len(flat)
+    nats = {c: -math.log((flat.count(c) + outcomes / outcomes) / (kinds + outcomes)) for c in set(flat)}
+    endless = stop == "none"
+    request = Request(stop=stop, num_chars=STREAM if endless else None, max_chars=2500, seed=3)
+    total, chars, first = 0.0, 0, 0
+    while chars < 20_000 and first < 20_000:
+        for drawn in Sampler(Stepper(model, saved.params), request).draw(range(first, first + ROWS)):
+            total += sum(nats["ab"[symbol]] for symbol in drawn.symbols) + (0.0 if endless else nats["end"])
+            chars += len(drawn.symbols)
+        first += ROWS
+    assert (found.num_chars, found.ngram_loss_sampled) == (chars, pytest.approx(total / chars, rel=1e-9))

@@ -1,19 +1,46 @@
-"""A linear recurrence for all time steps at once, in as many rounds as the number of steps has bits."""
+"""A linear recurrence, for cells that decide from the input alone what is kept: no product waits for a state."""
 
-from charrnn.cells.arrays import Array, concat
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cells.arrays import Array
+
+if TYPE_CHECKING:
+    from torch.autograd import Function
 
 
 def linear_scan(a: Array, b: Array, h: Array) -> Array:
     """All h(t) = a(t) h(t−1) + b(t), t = 1 … T, shape (T, B, H), for a, b (T, B, H) and h(0) = h (B, H).
 
-    Hillis and Steele's scan: two successive steps are one step of the same form, a₂ (a₁ h + b₁) + b₂; after
-    round k each step stands for the 2ᵏ that end with it. It takes log₂ T times the operations of a loop, but
-    each on all steps. Nothing overflows as long as |a| ≤ 1.
+    One element-wise operation a step, forwards and back. A parallel scan takes log₂ T rounds over all steps
+    instead, which on a CPU costs ten times as much: it is memory that such a recurrence waits for.
     """
-    b = concat([b[:1] + a[:1] * h, b[1:]], axis=0)
-    reach = 1
-    while reach < len(b):
-        b = concat([b[:reach], b[reach:] + a[reach:] * b[:-reach]], axis=0)
-        a = concat([a[:reach], a[reach:] * a[:-reach]], axis=0)
-        reach *= 2
-    return b
+    return _scan().apply(a, b, h)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _scan() -> "type[Function]":
+    """Made at first use, so that no torch is imported before."""
+    import torch
+
+    class Scan(torch.autograd.Function):
+        """g(t) = ∂L/∂h(t) = what comes from outside plus a(t+1) g(t+1); ∂L/∂a(t) = g(t) h(t−1), ∂L/∂b(t) = g(t)."""
+
+        @staticmethod
+        def forward(ctx: Any, a: Array, b: Array, h: Array) -> Array:
+            outputs, start = torch.empty_like(b), h
+            for t in range(len(b)):
+                h = torch.addcmul(b[t], a[t], h, out=outputs[t])
+            ctx.save_for_backward(a, outputs, start)
+            return outputs
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Array) -> tuple[Array, Array, Array]:
+            a, outputs, start = ctx.saved_tensors
+            g = gradients[0].clone()
+            for t in range(len(g) - 1, 0, -1):
+                g[t - 1].addcmul_(a[t], g[t])
+            before = torch.cat([start[None], outputs[:-1]])
+            return g * before, g, a[0] * g[0]
+
+    return Scan

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.terminal import print_facts, print_table
 from charrnn.cli.words import count, size
 from charrnn.report.evaluation import EvalReport
+from charrnn.report.free_running import FreeRunning
 from charrnn.report.lengths import LengthReport
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def print_report(where: "Console", report: EvalReport, *, verbose: bool) -> None
         print_table(where, ("MODEL", "BITS/CHAR", "PERPLEXITY"), _beside(report, report.baselines))
         if report.baselines["note"]:
             print_facts(where, [("Note", report.baselines["note"])])
+    if report.free_running is not None:
+        print_facts(where, [("Samples", _free_running(report.free_running))])
     if report.lengths is not None:
         where.print()
         heads = ("LENGTHS", "MIN", "5 %", "25 %", "MEDIAN", "75 %", "95 %", "MAX", "MEAN")
@@ -90,6 +93,11 @@ def _beside(report: EvalReport, baselines: dict[str, Any]) -> list[tuple[str, st
             name = f"{name} of order {figures['order']}" if "order" in figures else name
             rows.append((name, _figure(figures["bits_per_char"]), _figure(math.exp(min(figures["loss"], 700)))))
     return rows
+
+
+def _free_running(found: FreeRunning) -> str:
+    sampled, held_out = found.ngram_loss_sampled / math.log(2), found.ngram_loss_held_out / math.log(2)
+    return f"cost the n-gram {sampled:.4f} bits/char; the held-out text costs it {held_out:.4f}"
 
 
 def _quantiles(lengths: LengthReport) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ import lzma
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,13 @@ _XZ_WINDOW = (1 << 12, 1 << 25)
 """Least and most bytes of xz's window, which in between is as long as the text."""
 
 
+class Baselines(NamedTuple):
+    figures: dict[str, Any]
+    """Fit for strict JSON."""
+    ngram: NGram | None
+    """Fitted to the training text, where that is still there."""
+
+
 def baselines(
     train: Sequences | None,
     valid: Sequences | None,
@@ -39,14 +46,14 @@ def baselines(
     independent: bool,
     endings: bool,
     separator: str,
-) -> dict[str, Any]:
-    """The cost of `held_out` under each baseline, fit for strict JSON.
+) -> Baselines:
+    """The cost of `held_out` under each baseline.
 
     A character outside `vocabulary` costs ln(training_chars + 1), as it does the network. `endings` says
     that the network is charged for stopping: then the n-grams have one more outcome, and xz reads
     `separator` after each sequence. With `independent` no n-gram looks beyond the beginning of its sequence.
 
-    Returns `uniform`, `unigram`, `ngram` (with its `order`) and `xz`, each with `nll` (total nats), `loss`
+    The figures are `uniform`, `unigram`, `ngram` (with its `order`) and `xz`, each with `nll` (total nats), `loss`
     (nats a character), `loss_per_symbol` (with `endings`, each sequence is a symbol more) and
     `bits_per_char`, the last three None where there is nothing to divide by; `num_oov`; and `note`, None or
     what a reader must be told. Without `train` all but uniform are None. Without `valid` the order is not
@@ -89,14 +96,17 @@ def baselines(
 
     nll = _nll(model, held_out, vocabulary, marks).tolist()
     is_unknown = _symbols(held_out, vocabulary)[:-1] == vocabulary.unknown
-    return {
-        "uniform": figures(nll[0]),
-        "unigram": None if order is None else figures(nll[1]),
-        "ngram": None if order is None else {**figures(nll[order]), "order": order},
-        "xz": None if order is None else figures(8 * math.log(2) * xz_bytes),
-        "num_oov": int(held_out.symbol_counts[is_unknown].sum()),
-        "note": " ".join(notes) or None,
-    }
+    return Baselines(
+        {
+            "uniform": figures(nll[0]),
+            "unigram": None if order is None else figures(nll[1]),
+            "ngram": None if order is None else {**figures(nll[order]), "order": order},
+            "xz": None if order is None else figures(8 * math.log(2) * xz_bytes),
+            "num_oov": int(held_out.symbol_counts[is_unknown].sum()),
+            "note": " ".join(notes) or None,
+        },
+        None if order is None else model,
+    )
 
 
 def _pieces(sequences: Sequences, marks: bool) -> Iterator[NDArray[np.int32]]:

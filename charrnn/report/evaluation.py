@@ -22,7 +22,8 @@ from charrnn.corpus.sequences import Sequences, sample_lengths
 from charrnn.corpus.steps import PADDING, Kind, StepReader, Window
 from charrnn.models.language_model import Assessment
 from charrnn.models.saved import SavedModel
-from charrnn.report.baselines import baselines
+from charrnn.report.baselines import Baselines, baselines
+from charrnn.report.free_running import FreeRunning, free_running
 from charrnn.report.lengths import LengthReport, length_report
 from charrnn.sampling.ancestral import Request, Sampler
 from charrnn.sampling.prompt import length_distribution
@@ -97,6 +98,8 @@ class EvalReport:
     overlap: int | None
     """Held-out sequences that also stand in the training text, where that was asked of a file."""
     baselines: dict[str, Any] | None
+    free_running: FreeRunning | None
+    """What the model's own samples cost the n-gram, beside what the held-out text costs it."""
     notes: tuple[str, ...]
     chars_per_second: float
     peak_memory_bytes: int
@@ -123,7 +126,7 @@ def evaluate(
     stop: StopName,
     run: str,
     step: int | None,
-    simpler: dict[str, Any] | None = None,
+    simpler: Baselines | None = None,
     samples: int | None = None,
     seed: int = 0,
     notify: Notify = lambda _what, _share: None,
@@ -153,6 +156,11 @@ def evaluate(
         drawn = len(sampled)
         training = () if held_out.train is None else sample_lengths(held_out.train)
         lengths = length_report(observed, sampled, *totals.cdf, training=training)
+    free = None
+    if simpler is not None and simpler.ngram is not None and chars and samples != 0:
+        notify("reading samples", 0.0)
+        judge = simpler.figures["ngram"]
+        free = free_running(saved, stop, simpler.ngram, judge["order"], judge["loss"], seed=seed)
     endings = stop != "none"
     known = chars - totals.num_oov
     return EvalReport(
@@ -184,7 +192,8 @@ def evaluate(
         num_cut=cut,
         cut_at=cut_at,
         overlap=held_out.overlap,
-        baselines=simpler,
+        baselines=None if simpler is None else simpler.figures,
+        free_running=free,
         notes=held_out.notes,
         chars_per_second=chars / max(seconds, 1e-9),
         peak_memory_bytes=peak_memory_bytes(),
@@ -193,7 +202,7 @@ def evaluate(
     )
 
 
-def simpler_models(saved: SavedModel, held_out: HeldOut) -> dict[str, Any]:
+def simpler_models(saved: SavedModel, held_out: HeldOut) -> Baselines:
     """The baselines for this text, the same for every mechanism that charges endings."""
     config, valid = saved.model.config, held_out.valid
     return baselines(
