@@ -100,7 +100,7 @@ class TrainConfig:
 
     cell: CellName = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
-    num_layers: Annotated[int, Meta(ge=1, le=64)] = 1
+    num_layers: Annotated[int, Meta(ge=1, le=64)] | None = None
     input_depth: Depth = 1
     transition_depth: Depth = 1
     output_depth: Depth = 1
@@ -153,6 +153,7 @@ class ResolvedConfig(TrainConfig):
     split: SplitName
     order: OrderName
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
+    num_layers: Annotated[int, Meta(ge=1, le=64)]
     dropout: Fraction
     weight_dropout: Fraction
     batch_size: Annotated[int, Meta(ge=1)]

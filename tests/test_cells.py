@@ -162,6 +162,65 @@ def test_numpy_and_torch_take_the_same_step(cell, options, dtype):
         np.testing.assert_allclose(array, tensor.detach().numpy(), atol=tolerance)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_a_leaky_unit_without_memory_is_the_plain_unit_bit_for_bit(library):
+    plain, leaky = CELLS["tanh"](I, H), CELLS["leaky"](I, H, leak_alpha="0")
+    params: Any = random_params(plain.shapes, dtype=np.float32)
+    x: Any = numbers(1, T, B, I).astype(np.float32)
+    state: Any = map_state(lambda array: array.astype(np.float32), random_state(plain, B))
+    if library == "torch":
+        params, x, state = as_torch(params), torch.tensor(x), torch_state(state)
+    for ours, theirs in zip(*(step_loop(cell, params, x, state) for cell in (leaky, plain)), strict=True):
+        for a, b in zip(state_arrays(ours), state_arrays(theirs), strict=True):
+            assert (a == b).all()
+
+
+@pytest.mark.parametrize("alpha", ["1", "-0.1", "0.5:0.2", "x", "", "0.5:", ":", "nan", "0:1"])
+def test_shares_of_memory_that_are_none_are_refused(alpha):
+    with pytest.raises(ValueError, match="leak_alpha"):
+        CELLS["leaky"](I, H, leak_alpha=alpha)
+
+
+def test_a_range_of_shares_has_its_time_constants_at_equal_ratios():
+    alpha = CELLS["leaky"](I, 4, leak_alpha="0:0.999").alpha({"bias": np.zeros(4)})
+    np.testing.assert_allclose(1.0 / (1.0 - alpha), [1.0, 10.0, 100.0, 1000.0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_a_time_delay_network_sees_its_last_inputs_and_nothing_before(levels):
+    """Moving one input moves the output for 2^K steps from then on, and no step before or after."""
+    built = CELLS["time_delay"](I, H, delay_levels=levels)
+    params, steps = random_params(built.shapes, scale=0.3), 40
+    x, state = numbers(1, steps, B, I), built.zero_state(B, np.zeros(1))
+    outputs, _ = step_loop(built, params, x, state)
+    at = 3
+    moved = x.copy()
+    moved[at] += 0.5
+    changed = (step_loop(built, params, moved, state)[0] != outputs).any(axis=(1, 2))
+    assert changed.tolist() == [at <= t < at + 2**levels for t in range(steps)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("skip", {"skip_delay": "1"}),
+        ("skip", {"skip_delay": "5,5"}),
+        ("skip", {"skip_delay": "a"}),
+        ("skip", {"skip_delay": ""}),
+        ("skip", {"skip_delay": "99999"}),
+        ("time_delay", {"delay_levels": 0}),
+        ("time_delay", {"delay_levels": 60}),
+        ("echo_state", {"leak_alpha": "learned"}),
+        ("echo_state", {"spectral_radius": -1.0}),
+        ("echo_state", {"input_scaling": float("nan")}),
+        ("output_recurrent", {"feedback": "none"}),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(cell, options):
+    with pytest.raises(ValueError):
+        make_cell(cell, I, H, options)
+
+
 def gradients_of(run: Any, built: Any, params: Any, x: Any, state: Any) -> tuple[Any, Any, list[Any]]:
     """Outputs, final state and the gradients of a sum of both, under fixed random weights."""
     tensors, inputs, start = as_torch(params), torch.tensor(x, requires_grad=True), torch_state(state)

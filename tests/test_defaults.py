@@ -10,10 +10,12 @@ import pytest
 
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import load_dataset
+from charrnn.errors import UsageError
 from charrnn.tasks.defaults import MEMORY_SPAN, SMALL_CORPUS, available_cores, resolve
 
 CHOSEN = (
     "hidden_size",
+    "num_layers",
     "dropout",
     "weight_dropout",
     "batch_size",
@@ -23,6 +25,7 @@ CHOSEN = (
 )
 ASKED: dict[str, Any] = {
     "hidden_size": 7,
+    "num_layers": 4,
     "dropout": 0.0,
     "weight_dropout": 0.0,
     "batch_size": 3,
@@ -69,6 +72,13 @@ def test_one_choice_leaves_the_others_alone(name):
     assert free[name] != ASKED[name] or name == "threads"
     expected = {**free, name: ASKED[name]}
     assert vars(resolve(config_of(**{name: ASKED[name]}), dataset_of())) == expected
+
+
+def test_a_washout_longer_than_a_window_is_refused():
+    assert resolve(config_of(washout=64), dataset_of()).washout == 64
+    for config in (config_of(washout=65), config_of(washout=5, bptt_steps=4)):
+        with pytest.raises(UsageError, match="--bptt-steps"):
+            resolve(config, dataset_of())
 
 
 @pytest.mark.parametrize("budget", [{"minutes": 0.5}, {"epochs": 2.0}, {"steps": 9}])

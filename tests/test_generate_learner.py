@@ -17,6 +17,7 @@ from helpers_models import (
 )
 
 from charrnn.cells.arrays import Params
+from charrnn.cells.cell import map_state
 from charrnn.config import StopName
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
@@ -37,6 +38,7 @@ def make_learner(
     batch_size: int = 3,
     window: int = 4,
     validation: list[str] | None = None,
+    **settings: Any,
 ) -> GenerateLearner:
     return GenerateLearner(
         model,
@@ -46,6 +48,7 @@ def make_learner(
         ),
         None if validation is None else reader_of(validation, VOCABULARY),
         dropout=0.0,
+        **settings,
         seed=0,
         device=torch.device("cpu"),
     )
@@ -196,3 +199,50 @@ def test_weight_dropout_masks_the_recurrent_weights_alone_and_keeps_their_mean()
     assert set(masked.unique().tolist()) == {0.0, float(torch.tensor(1.0) / 0.75)}
     assert float(masked.mean()) == pytest.approx(1.0, abs=4 * (0.25 / 0.75 / masked.numel()) ** 0.5)
     assert weight_dropout(params, 0.0, rng) is params
+
+
+def test_what_is_washed_out_is_read_but_not_charged():
+    """The first steps behind an initial state, and only those: everything else costs what it did."""
+    model = make_model("echo_state", stops=("eos",), hidden_size=4)
+    params = random_params(model.shapes)
+    text = ["abbab" * 40]
+    plain = make_learner(model, params, "ordered", text)
+    washed = make_learner(model, params, "ordered", text, washout=2)
+    watcher = batch_source(reader_of(text, VOCABULARY), "ordered", ("eos",), batch_size=3, window=4, seed=2)
+    state = model.initial_state(params, 3)
+    seen = 0
+    for step in range(60):
+        window = watcher.next_window()
+        initial = model.initial_state(params, 3)
+        state = tuple(
+            map_state(lambda a, b, fresh=window.fresh: np.where(fresh[:, None], a, b), new, old)
+            for new, old in zip(initial, state, strict=True)
+        )
+        hidden, state = model.read(params, window.steps, state)
+        nll = np.asarray(model.nll(params, hidden, window.steps))
+        full, less = plain.next_loss(step, 0.0)[0].item(), washed.next_loss(step, 0.0)[0].item()
+        assert full == pytest.approx(nll.sum(), abs=1e-9)
+        assert full - less == pytest.approx(nll[:2, window.fresh].sum(), abs=1e-9)
+        seen += int(window.fresh.sum())
+    assert seen > 3
+
+
+def test_what_is_frozen_is_not_trained():
+    model = make_model("echo_state", stops=("eos",), num_layers=2)
+    learner = make_learner(model, random_params(model.shapes), "ordered", TEXTS * 6)
+    learner.next_loss(0, 0.0)[0].backward()
+    assert learner.trained.keys() == {"readout.weight", "readout.bias"}
+    assert all(learner.parameters[name].grad is None for name in model.frozen)
+
+
+def test_scheduled_sampling_grows_with_the_run():
+    """At its beginning the model reads the text; later its own characters change what the text costs."""
+    model = make_model("gru", stops=("eos",), hidden_size=6)
+    params = random_params(model.shapes)
+    plain = make_learner(model, params, "ordered", TEXTS * 6, validation=TEXTS)
+    own = make_learner(model, params, "ordered", TEXTS * 6, validation=TEXTS, scheduled_sampling=0.9)
+    first = [learner.next_loss(0, 0.0)[0].item() for learner in (plain, own)]
+    assert first[0] == pytest.approx(first[1], abs=1e-9)
+    late = [learner.next_loss(1, 1.0)[0].item() for learner in (plain, own)]
+    assert abs(late[0] - late[1]) > 0.1
+    assert plain.validate() == own.validate()

@@ -77,9 +77,9 @@ class Leaky(HiddenUnits):
 
 def leak_range(text: str) -> tuple[float, float]:
     """The least and the largest α of "0.9" or "0:0.99". Raises ValueError."""
-    low, _, high = text.partition(":")
+    low, colon, high = text.partition(":")
     try:
-        ends = float(low), float(high or low)
+        ends = float(low), float(high if colon else low)
     except ValueError:
         ends = (math.nan, math.nan)
     if not 0.0 <= ends[0] <= ends[1] < 1.0:

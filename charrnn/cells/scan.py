@@ -24,7 +24,7 @@ def _scan() -> "type[Function]":
     import torch
 
     class Scan(torch.autograd.Function):
-        """g(t) = ∂L/∂h(t) = what comes from outside plus a(t+1) g(t+1); ∂L/∂a(t) = g(t) h(t−1), ∂L/∂b(t) = g(t)."""
+        """With g(t) = ∂L/∂h(t), a(t+1) g(t+1) included: ∂L/∂a(t) = g(t) h(t−1), ∂L/∂b(t) = g(t)."""
 
         @staticmethod
         def forward(ctx: Any, a: Array, b: Array, h: Array) -> Array:

@@ -16,13 +16,14 @@ class TanhState(NamedTuple):
 
 @dataclass(frozen=True)
 class Tanh(HiddenUnits):
-    """h(t) = tanh(b + W h(t−1) + U x(t)).
+    """a(t) = b + W h(t−1) + U x(t),  h(t) = tanh(a(t)); in the model then o(t) = c + V h(t), ŷ(t) = softmax(o(t)).
 
-    U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,). The readout o = c + V h and the softmax
-    belong to the model. |h| ≤ 1, so with finite weights every logit is bounded and the probability of
-    stopping stays above a positive constant: a model that ends by EOS or halt is proper.
+    U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,), V = `readout.weight` (S, H),
+    c = `readout.bias` (S,). The loss is the sum of −ln ŷ(t) at what follows, over all steps. |h| ≤ 1, so with
+    finite weights every logit is bounded and the probability of stopping stays above a positive constant: a
+    model that ends by EOS or halt is proper.
 
-    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, equations 10.8 and 10.9.
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, equations 10.8 to 10.14.
     """
 
     @property

@@ -103,10 +103,9 @@ def command(
             raise DivergedError(f"{error} ({_kept(display)})") from error
     begun, last = display.begin, display.last_row
     assert begun is not None
-    epoch = None if last is None else last.epoch
     if as_json:
         use_utf8()
-        write_json(result(begun, outcome, epoch, display.train_loss))
+        write_json(result(begun, outcome, last, display.train_loss))
     if not outcome.finished:
         raise InterruptedTrainingError(
             f"interrupted after step {outcome.progress.step:,} and saved; go on with: "
@@ -115,7 +114,7 @@ def command(
         )
     if not quiet:
         print_facts(
-            console(sys.stderr, lambda: None), closing(begun, outcome, epoch, display.train_loss, checkpoints)
+            console(sys.stderr, lambda: None), closing(begun, outcome, last, display.train_loss, checkpoints)
         )
 
 

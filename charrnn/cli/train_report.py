@@ -69,12 +69,12 @@ def validation_line(progress: "Progress", trained: float | None, loss: float, im
     return f"step {progress.step:,}{train}  valid {nats_and_bits(loss)}{' *' if improved else ''}"
 
 
-def closing(begun: "Begun", outcome: "Outcome", epoch: float | None, loss: float | None, root: Path) -> Facts:
+def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None, root: Path) -> Facts:
     """What came of it, and what to type next; `loss` is that of training, nats per character."""
     progress, config = outcome.progress, begun.record.config
     done = f"{count(progress.step, 'step')}, {clock(progress.elapsed_seconds)}"
-    if epoch is not None:
-        done += f", {epoch:.2f} epochs"
+    if last is not None:
+        done += f", {last.epoch:.2f} epochs, last gradient's norm {last.grad_norm:.3g}"
     facts = [
         ("Run", str(outcome.run)),
         ("Model", model_words(config, begun.record.num_parameters)),
@@ -106,7 +106,7 @@ def resume_command(run: Path, root: Path) -> str:
     return shlex.join(["charrnn", "train", "--resume", "--name", run.name, *_where(root)])
 
 
-def result(begun: "Begun", outcome: "Outcome", epoch: float | None, loss: float | None) -> dict[str, Any]:
+def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None) -> dict[str, Any]:
     """The fields of `charrnn train --json`."""
     progress = outcome.progress
     return {
@@ -115,7 +115,8 @@ def result(begun: "Begun", outcome: "Outcome", epoch: float | None, loss: float 
         "finished": outcome.finished,
         "early_stopped": progress.early_stopped,
         "steps": progress.step,
-        "epochs": epoch,
+        "epochs": None if last is None else last.epoch,
+        "grad_norm": None if last is None else last.grad_norm,
         "elapsed_seconds": progress.elapsed_seconds,
         "loss": loss,
         "best_step": progress.best_step,

@@ -4,10 +4,12 @@ The figures were found by training on names and on plays for three minutes on tw
 """
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import Dataset
+from charrnn.errors import UsageError
 
 USUAL_MINUTES = 3.0
 SMALL_CORPUS = 50_000
@@ -20,24 +22,61 @@ MEMORY_SPAN = 200
 """With it models of speeches drawn cold had lengths nearer to those of the text (KS 0.05 instead of 0.14)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """What suits a cell on a large corpus."""
+
+    units: int = 384
+    layers: int = 1
+    dropout: float = 0.2
+    weight_dropout: float = 0.1
+    """It asks for weights from step to step that are learned."""
+    lanes: int = 16
+    """At least so many: where each step is a call from Python, more lanes cost it little."""
+    learning_rate: float = 6e-3
+
+
+_LSTM = _Fit()
+_STEP_LOOP = _Fit(units=256, dropout=0.1, weight_dropout=0.0, lanes=32)
+_FITS: dict[str, _Fit] = {
+    "tanh": _Fit(units=512, dropout=0.1, weight_dropout=0.0, lanes=32, learning_rate=3e-3),
+    "leaky": _Fit(dropout=0.1, weight_dropout=0.0, lanes=32, learning_rate=3e-3),
+    "skip": _Fit(dropout=0.1, weight_dropout=0.0, lanes=32, learning_rate=3e-3),
+    "lstm": _LSTM,
+    "coupled_lstm": _STEP_LOOP,
+    "peephole_lstm": _STEP_LOOP,
+    "layer_norm_lstm": _STEP_LOOP,
+    "gru": _Fit(dropout=0.1, lanes=32, learning_rate=4e-3),
+    "min_gru": _Fit(layers=3, dropout=0.1, weight_dropout=0.0, learning_rate=4e-3),
+    "min_lstm": _Fit(layers=3, dropout=0.1, weight_dropout=0.0, learning_rate=4e-3),
+    "output_recurrent": _Fit(units=256, dropout=0.0, weight_dropout=0.0, learning_rate=4e-3),
+    "time_delay": _Fit(units=256, dropout=0.1, weight_dropout=0.0, learning_rate=3e-3),
+    "echo_state": _Fit(units=2000, dropout=0.0, weight_dropout=0.0, lanes=32, learning_rate=1e-2),
+}
+
+
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
-    """The configuration with every choice made that it leaves open; its seed must be set."""
-    train = dataset.parts.train
+    """The configuration with every choice made that it leaves open; its seed must be set. Raises UsageError."""
+    train, fit = dataset.parts.train, _FITS[config.cell]
     listed = dataset.order == "independent"
     small, large = train.num_chars < SMALL_CORPUS, train.num_chars >= LARGE_CORPUS
+    # What is read tens of times in a few minutes is learned by heart unless dropout hinders it.
+    more_dropout = 0.0 if large or fit.dropout == 0.0 else 0.1
+    more_weight_dropout = 0.0 if large or fit.weight_dropout == 0.0 else 0.2
+    lanes = _lanes(train.num_chars / max(len(train), 1)) if listed else 16
     chosen: dict[str, Any] = {
-        "hidden_size": 128 if small else 384 if large else 256,
-        "dropout": 0.2 if large else 0.3,
-        # What is read tens of times in a few minutes is learned by heart unless this hinders it.
-        "weight_dropout": 0.1 if large else 0.3,
-        "batch_size": _lanes(train.num_chars / max(len(train), 1)) if listed else 16,
+        "hidden_size": fit.units // 3 if small else fit.units if large else 2 * fit.units // 3,
+        "num_layers": fit.layers,
+        "dropout": round(fit.dropout + more_dropout, 3),
+        "weight_dropout": round(fit.weight_dropout + more_weight_dropout, 3),
+        "batch_size": max(lanes, fit.lanes),
         "bptt_steps": 64,
-        "learning_rate": 6e-3 if large else 8e-3,
+        "learning_rate": round(fit.learning_rate * (1.0 if large else 4 / 3), 6),
         "threads": min(available_cores(), 4),
     }
     if listed and config.cell == "lstm" and config.forget_bias is None:
@@ -45,6 +84,9 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
         chosen["memory_span"] = MEMORY_SPAN
     if config.minutes is None and config.epochs is None and config.steps is None:
         chosen["minutes"] = 1.0 if small else USUAL_MINUTES
+    window = config.bptt_steps or chosen["bptt_steps"]
+    if config.washout > window:
+        raise UsageError(f"--washout {config.washout}: more than the {window} characters of --bptt-steps")
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": dataset.order})
 
