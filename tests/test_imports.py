@@ -39,7 +39,7 @@ LAYERS = (
 DEPENDENCIES = {"click", "msgspec", "numpy", "rich", "safetensors", "torch"}
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
-TORCH_ANYWHERE = {"training", "tasks"}
+TORCH_ANYWHERE = {"study", "training", "tasks"}
 TORCH_ON_USE = {"cells", "models"}
 """Only inside functions, so that importing the file imports no torch, or for the type checker."""
 

@@ -18,16 +18,16 @@ class GRUState(NamedTuple):
 class GRU(HiddenUnits):
     """r, z = the first two parts of b + W h(t−1) + U x(t), both through σ, then
 
-        n(t) = tanh(b_n + U_n x(t) + W_n (r h(t−1)))          reset_gate = "before", as the book has it
+        n(t) = tanh(b_n + U_n x(t) + W_n (r h(t−1)))          reset_gate = "before"
         n(t) = tanh(b_n + U_n x(t) + r (W_n h(t−1) + d))      reset_gate = "after"
         h(t) = z h(t−1) + (1 − z) n(t)
 
     U = `weight_ih` (3H, I), W = `weight_hh` (3H, H), b = `bias` (3H,), d = `bias_hn` (H,) which only "after"
-    has; gates in torch's order: reset, update, candidate. z is the book's u, the memory's share. "after" is
-    the default because torch's fused kernel computes it: it trains about 1.6 times faster than a step loop
-    on small batches, and no difference in quality is known. |h| ≤ 1 (a mean of values within ±1; a learned
-    initial state can only widen that to its own bound), so with
-    finite weights every logit is bounded and the probability of stopping stays above a positive constant.
+    has; gates in torch's order: reset, update, candidate. z is the book's u, the memory's share. The book has
+    "before"; "after" is the default because torch's fused kernel computes it: it trains about 1.6 times faster
+    than a step loop on small batches, and no difference in quality is known. |h| ≤ 1 (a mean of values within
+    ±1; a learned initial state can only widen that to its own bound), so with finite weights every logit is
+    bounded and the probability of stopping stays above a positive constant.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.2, equations 10.45 to 10.47;
     the candidate uses tanh, as Cho et al. 2014 and torch do.

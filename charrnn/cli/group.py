@@ -1,4 +1,4 @@
-"""The group of commands. It knows their names and one line about each; a command's file is imported on use."""
+"""Groups of commands. A group knows their names and one line about each; a command's file is imported on use."""
 
 import difflib
 import importlib
@@ -19,39 +19,50 @@ COMMANDS = {
     "eval": "Measure a model on text that it has not seen.",
     "score": "Print the exact log-likelihood of each line.",
     "info": "Show what is in a run, or list all runs.",
+    "cells": "List the recurrent cells, their equations and sizes.",
+    "study": "See what recurrent networks are made of and what they can do.",
 }
 
 
-class CommandLine(click.Group):
-    """Dispatches to `charrnn.cli.NAME.command`, and ends with the exit code of whatever went wrong."""
+class LazyGroup(click.Group):
+    """Dispatches to `command` of the module whose name is `prefix` and the command's name."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(context_settings={"help_option_names": ["-h", "--help"]}, **settings)
-        version = click.version_option(charrnn.__version__, message="charrnn %(version)s")
-        version(self)
+    def __init__(self, lines: dict[str, str], prefix: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.lines, self.prefix = lines, prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.lines:
             return None
-        found: click.Command = importlib.import_module(f"charrnn.cli.{cmd_name}").command
+        found: click.Command = importlib.import_module(f"{self.prefix}{cmd_name}").command
         return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            there = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+        if name not in self.lines and not name.startswith("-") and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(name, self.lines, n=1)
+            there = f"did you mean {close[0]}?" if close else f"there are {', '.join(self.lines)}"
             ctx.fail(f"no command {name!r}; {there}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.lines.items()))
+
+
+class CommandLine(LazyGroup):
+    """All commands; ends with the exit code of whatever went wrong."""
+
+    def __init__(self, **settings: Any) -> None:
+        names = {"help_option_names": ["-h", "--help"]}
+        super().__init__(COMMANDS, "charrnn.cli.", context_settings=names, **settings)
+        version = click.version_option(charrnn.__version__, message="charrnn %(version)s")
+        version(self)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

@@ -1,0 +1,21 @@
+"""`charrnn study`: a group, one file a command."""
+
+from charrnn.cli.group import LazyGroup
+
+COMMANDS = {
+    "unfold": "Draw a recurrent network unfolded in time.",
+    "compare": "Train designs on one text for the same time, and compare them.",
+}
+
+command = LazyGroup(
+    COMMANDS,
+    "charrnn.cli.study_",
+    name="study",
+    help="""See what recurrent networks are made of and what they can do.
+
+    \b
+    Examples:
+      charrnn study unfold --cell lstm
+      charrnn study compare plays.txt --cell tanh --cell lstm
+    """,
+)

@@ -1,0 +1,147 @@
+"""`charrnn study unfold`: the unfolded graph of a recurrent network, drawn."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charrnn.cli.options import option, subcommand
+from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
+from charrnn.cli.words import count
+from charrnn.config import CELL_NAMES
+from charrnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from charrnn.study.drawing import Drawing
+    from charrnn.study.unfold import Shared, Unfolded
+
+CELL = "Options of the cell"
+PASSING = {
+    "gate": "the value itself is passed on, as far as a gate lets it",
+    "share": "a fixed share of the value itself is passed on",
+}
+
+
+@subcommand("unfold")
+@option(
+    "--cell", type=click.Choice(CELL_NAMES), default="tanh", show_default=True, metavar="NAME", help="The cell."
+)
+@option("--steps", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Time steps.")
+@option(
+    "--hidden-size",
+    type=click.IntRange(1, 65_536),
+    default=384,
+    show_default=True,
+    metavar="N",
+    help="Units, for the shapes.",
+)
+@option(
+    "--vocab-size",
+    type=click.IntRange(1, 0x110000),
+    default=65,
+    show_default=True,
+    metavar="N",
+    help="Characters, for the shapes.",
+)
+@option("--skip-delay", group=CELL, metavar="N,...", help="Of skip: delays of the long connections.")
+@option("--remove-short", is_flag=True, default=None, group=CELL, help="Of skip: no connection of one step.")
+@option(
+    "--feedback",
+    type=click.Choice(["target", "output"]),
+    group=CELL,
+    help="Of output_recurrent: the true output, or the model's own, is fed back.",
+)
+@option(
+    "--delay-levels",
+    type=click.IntRange(1, 8),
+    group=CELL,
+    metavar="N",
+    help="Of time_delay: it sees 2 to the power of this many characters.",
+)
+def command(
+    *,
+    cell: Any,
+    steps: int,
+    hidden_size: int,
+    vocab_size: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    checkpoints: Path,
+    **options: Any,
+) -> None:
+    """Draw a recurrent network unfolded in time.
+
+    Time runs to the right: x is read, h are the hidden units, c a memory, o the output, L the loss against the
+    true y. Edges of one label are one parameter, the same at every step. What depends on what is measured from
+    one step of the cell. As many steps are drawn as fit the terminal.
+
+    \b
+    Examples:
+      charrnn study unfold
+      charrnn study unfold --cell lstm
+      charrnn study unfold --cell skip --skip-delay 2 --steps 4
+      charrnn study unfold --cell output_recurrent --feedback output
+      charrnn study unfold --cell gru --json | jq .edges
+    """
+    one_blas_thread()
+    from charrnn.config import ModelConfig
+    from charrnn.models.language_model import LanguageModel
+    from charrnn.study.drawing import draw
+    from charrnn.study.unfold import unfold
+
+    config = ModelConfig(
+        cell=cell,
+        cell_options={name: value for name, value in options.items() if value is not None},
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_layers=1,
+        stop=("eos",),
+        split="line",
+        order="independent",
+        training_chars=1,
+    )
+    try:
+        graph = unfold(LanguageModel(config), steps)
+    except ValueError as error:
+        raise UsageError(f"--cell {cell}: {error}") from error
+    use_utf8()
+    if as_json:
+        write_json(graph)
+        return
+    where = console(sys.stdout)
+    drawing = draw(graph, where.width)
+    for line in drawing.lines:
+        where.print(line, soft_wrap=True)
+    where.print()
+    print_table(where, ("PARAMETER", "SYMBOL", "SHAPE", "USED"), map(_row, graph.parameters))
+    if notes := _notes(graph, drawing):
+        where.print()
+        print_facts(where, notes)
+
+
+def _row(shared: "Shared") -> tuple[str, ...]:
+    shape = " x ".join(map(str, shared.shape))
+    used = f"{shared.times} times" if shared.times != 1 else "once"
+    return (shared.name, " ".join(shared.symbols), shape, used + ("" if shared.trained else ", fixed"))
+
+
+def _notes(graph: "Unfolded", drawing: "Drawing") -> list[tuple[str, str]]:
+    notes = [
+        (word, meaning) for word, meaning in PASSING.items() if any(word == by.passing for by in graph.connections)
+    ]
+    if any(len(by.symbols) > 2 for by in graph.connections):
+        notes.append(("…", "and the parameters of the layers on the way; --json names them"))
+    if drawing.steps < graph.steps:
+        notes.append(("Note", f"{drawing.steps} of {count(graph.steps, 'step')} fit the terminal; all are alike"))
+    reach: dict[tuple[str, str], list[int]] = {}
+    for by in drawing.beyond:
+        reach.setdefault((by.source, by.target), []).append(by.delay)
+    for (source, target), delays in reach.items():
+        far = sorted(delays)
+        through = f" … {source}(t−{far[-1]})" if len(far) > 1 else ""
+        notes.append(
+            ("Note", f"{target}(t) also hears {source}(t−{far[0]}){through}, before the first step drawn")
+        )
+    return notes
