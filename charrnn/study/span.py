@@ -1,0 +1,154 @@
+"""A small network trained on a synthetic problem of a given span until it has solved it or its steps are spent.
+
+One layer, Adam at a constant rate, and clipped gradients (Pascanu, Mikolov and Bengio 2013, section 3.2;
+Goodfellow, Bengio and Courville, *Deep Learning*, section 10.11.1): what differs between two attempts is the cell.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charrnn.cells import build_cell
+from charrnn.cells.arrays import Array, Params, linear
+from charrnn.cells.cell import Cell, uniform_init
+from charrnn.cells.unroll import unroll
+from charrnn.config import Option
+from charrnn.study.problems import Batch, Problem, one_hot
+
+TEST_ROWS = 1000
+"""Fresh rows on which the error is measured."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One layer of a cell and o(t) = c + V h(t), V = `readout.weight` (O, H), c = `readout.bias` (O,).
+
+    A cell whose outputs are logits is its own readout. One under teacher forcing reads y(t−1), the true output
+    of the step before, in front of x(t): one-hot, and 0 where none was asked for. It is given the truth in tests
+    too, so that its errors are those of what it cannot carry, not of what it was led to by its own.
+    """
+
+    problem: Problem
+    cell: Cell
+    forced: bool
+
+    @classmethod
+    def of(
+        cls, problem: Problem, cell: str, hidden_size: int, options: dict[str, Option] | None = None
+    ) -> "Network":
+        """Raises ValueError for an option that the cell does not have or cannot take."""
+
+        def build(input_size: int) -> Cell:
+            return build_cell(cell, input_size, hidden_size, options or {}, num_outputs=problem.output_size)
+
+        built = build(problem.input_size)
+        forced = getattr(built, "feedback", None) == "target"
+        return cls(problem, build(problem.input_size + problem.output_size) if forced else built, forced)
+
+    def init(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """The cell's own start; V and c uniform within ± H^(−1/2)."""
+        params = self.cell.init(rng)
+        if not self.cell.gives_logits:
+            O, H = self.problem.output_size, self.cell.output_size  # noqa: E741
+            params |= uniform_init(rng, {"readout.weight": (O, H), "readout.bias": (O,)}, H**-0.5)
+        return params
+
+    def draw(self, rng: np.random.Generator, rows: int, span: int) -> Batch:
+        """A fresh batch as the cell reads it."""
+        batch = self.problem.draw(rng, rows, span)
+        return (
+            Batch(np.concatenate([_before(batch, self.problem.output_size), batch.inputs], -1), batch.targets)
+            if self.forced
+            else batch
+        )
+
+    def answer(self, params: Params, batch: Batch) -> Array:
+        """The outputs that are asked for, (N, B, O), from tensors."""
+        outputs, _ = unroll(
+            self.cell, params, batch.inputs, self.cell.zero_state(batch.inputs.shape[1], batch.inputs)
+        )
+        asked = outputs[-len(batch.targets) :]
+        return (
+            asked if self.cell.gives_logits else linear(asked, params["readout.weight"]) + params["readout.bias"]
+        )
+
+
+def _before(batch: Batch, output_size: int) -> NDArray[np.float32]:
+    """y(t−1), (T, B, O)."""
+    steps, rows, _ = batch.inputs.shape
+    classes = np.issubdtype(batch.targets.dtype, np.integer)
+    targets = one_hot(batch.targets, output_size) if classes else batch.targets
+    fed = np.zeros((steps + 1, rows, output_size), np.float32)
+    fed[steps + 1 - len(targets) :] = targets
+    return fed[:-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """How training went."""
+
+    losses: NDArray[np.float64]
+    """Of each step that was taken, on its own fresh batch, (n,)."""
+    errors: NDArray[np.float64]
+    """The problem's error on fresh rows, every `check_every` steps and at the end."""
+    solved: bool
+    params: dict[str, NDArray[Any]] = field(repr=False)
+
+
+def train_on(
+    problem: Problem,
+    cell: str,
+    span: int,
+    seed: int,
+    steps: int,
+    *,
+    options: dict[str, Option] | None = None,
+    hidden_size: int = 32,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    grad_clip: float = 1.0,
+    check_every: int = 100,
+) -> Attempt:
+    """At most `steps` steps; fewer if the problem is solved or the loss no longer finite.
+
+    Weights, training rows and test rows come from three streams of the seed, so two cells with inputs of one
+    size are given the same rows.
+    """
+    network = Network.of(problem, cell, hidden_size, options)
+    init_rng, train_rng, test_rng = np.random.default_rng(seed).spawn(3)
+    params = {name: torch.from_numpy(value) for name, value in network.init(init_rng).items()}
+    trained = [value.requires_grad_() for name, value in params.items() if name not in network.cell.frozen]
+    optimizer = torch.optim.Adam(trained, lr=learning_rate, fused=True)
+    losses: list[float] = []
+    errors: list[float] = []
+    while len(losses) < steps:
+        batch = _tensors(network.draw(train_rng, batch_size, span))
+        loss = problem.loss(network.answer(params, batch), batch.targets)
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            errors.append(math.inf)
+            break
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, grad_clip)
+        optimizer.step()
+        if len(losses) % check_every == 0 or len(losses) == steps:
+            with torch.no_grad():
+                test = _tensors(network.draw(test_rng, TEST_ROWS, span))
+                errors.append(float(problem.error(network.answer(params, test), test.targets)))
+            if errors[-1] < problem.solved_below:
+                break
+    return Attempt(
+        losses=np.array(losses),
+        errors=np.array(errors),
+        solved=bool(errors) and errors[-1] < problem.solved_below,
+        params={name: value.detach().numpy() for name, value in params.items()},
+    )
+
+
+def _tensors(batch: Batch) -> Any:
+    return Batch(*(torch.from_numpy(array) for array in batch))  # type: ignore[arg-type]
