@@ -56,6 +56,9 @@ class Cell(Protocol):
     def step(self, params: Params, projected: Array, state: State) -> tuple[Array, State]:
         """Hidden to hidden, one step: projected (B, G), state -> output (B, H), new state."""
 
+    def compact(self, params: Params) -> Params:
+        """NumPy parameters in the form by which many steps multiply fastest."""
+
     def kernel(self) -> Kernel | None:
         """A fused unroll for training that computes what the step loop computes, if there is one."""
 
@@ -94,6 +97,9 @@ class HiddenUnits(ABC):
 
     @abstractmethod
     def step(self, params: Params, projected: Array, state: State) -> tuple[Array, State]: ...
+
+    def compact(self, params: Params) -> Params:
+        return params
 
     def kernel(self) -> Kernel | None:
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, Params, sigmoid, tanh, zeros
+from charrnn.cells.arrays import Array, Params, sigmoid, split, tanh, zeros
 from charrnn.cells.cell import HiddenUnits
 from charrnn.cells.lstm import LSTMState
 
@@ -44,11 +44,10 @@ class CoupledLSTM(HiddenUnits):
 
     def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
         H = self.hidden_size
-        gates = projected + state.h @ params["weight_hh"].T
-        forget = sigmoid(gates[..., :H])
-        candidate = tanh(gates[..., H : 2 * H])
-        c = candidate + forget * (state.c - candidate)
-        h = sigmoid(gates[..., 2 * H :]) * tanh(c)
+        forget, candidate, output = split(projected + state.h @ params["weight_hh"].T, H, H, H)
+        candidate = tanh(candidate)
+        c = candidate + sigmoid(forget) * (state.c - candidate)
+        h = sigmoid(output) * tanh(c)
         return h, LSTMState(h, c)
 
 

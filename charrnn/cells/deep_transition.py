@@ -67,6 +67,9 @@ class DeepTransition:
         deep = self._layers(params, state_arrays(state)[0]) @ params["transition.weight"].T
         return self.cell.step(params, projected + deep, state)
 
+    def compact(self, params: Params) -> Params:
+        return self.cell.compact(params)
+
     def kernel(self) -> Kernel | None:
         return None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, tanh, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, split, standardise, tanh, zeros
 from charrnn.cells.cell import HiddenUnits
 from charrnn.cells.lstm import LSTMState
 
@@ -52,21 +52,16 @@ class LayerNormLSTM(HiddenUnits):
         return linear(x, params["weight_ih"])
 
     def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
-        H, gain, bias = self.hidden_size, params["gain"], params["bias"]
+        H = self.hidden_size
+        gain, memory_gain = split(params["gain"], 4 * H, H)
+        bias, memory_bias = split(params["bias"], 4 * H, H)
         summed = projected + state.h @ params["weight_hh"].T
-        parts = summed.reshape(*summed.shape[:-1], 4, H)
-        gates = normalise(parts).reshape(summed.shape) * gain[: 4 * H] + bias[: 4 * H]
-        admit_forget = sigmoid(gates[..., : 2 * H])
-        candidate = tanh(gates[..., 2 * H : 3 * H])
-        c = admit_forget[..., H:] * state.c + admit_forget[..., :H] * candidate
-        h = sigmoid(gates[..., 3 * H :]) * tanh(normalise(c) * gain[4 * H :] + bias[4 * H :])
+        normed = standardise(summed.reshape(*summed.shape[:-1], 4, H), EPSILON).reshape(summed.shape)
+        gates, candidate, output = split(normed * gain + bias, 2 * H, H, H)
+        admit, forget = split(sigmoid(gates), H, H)
+        c = forget * state.c + admit * tanh(candidate)
+        h = sigmoid(output) * tanh(standardise(c, EPSILON) * memory_gain + memory_bias)
         return h, LSTMState(h, c)
-
-
-def normalise(a: Array) -> Array:
-    """(a − mean) / √(variance + ε) over the last axis, the shape of a."""
-    centred = a - a.mean(-1, keepdims=True)
-    return centred / ((centred * centred).mean(-1, keepdims=True) + EPSILON) ** 0.5
 
 
 CELL = LayerNormLSTM

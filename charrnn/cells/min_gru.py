@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from charrnn.cells.arrays import Array, OneHot, Params, sigmoid, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, sigmoid, split, zeros
 from charrnn.cells.cell import HiddenUnits, Kernel
 from charrnn.cells.gru import GRUState
 from charrnn.cells.scan import linear_scan
@@ -44,8 +44,8 @@ class MinGRU(HiddenUnits):
         return h, GRUState(h[-1])
 
     def _parts(self, projected: Array) -> tuple[Array, Array]:
-        H = self.hidden_size
-        return sigmoid(projected[..., :H]), projected[..., H:]
+        z, n = split(projected, self.hidden_size, self.hidden_size)
+        return sigmoid(z), n
 
 
 CELL = MinGRU

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, sigmoid, softplus, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, sigmoid, softplus, split, zeros
 from charrnn.cells.cell import HiddenUnits, Kernel
 from charrnn.cells.gru import GRUState
 from charrnn.cells.scan import linear_scan
@@ -56,9 +56,8 @@ class MinLSTM(HiddenUnits):
 
     def _parts(self, projected: Array) -> tuple[Array, Array]:
         """f' and n; σ(f) / (σ(f) + σ(i)) = σ(ln σ(f) − ln σ(i)), which no small gate makes 0 / 0."""
-        H = self.hidden_size
-        i, f = projected[..., :H], projected[..., H : 2 * H]
-        return sigmoid(softplus(-i) - softplus(-f)), projected[..., 2 * H :]
+        i, f, n = split(projected, *(self.hidden_size,) * 3)
+        return sigmoid(softplus(-i) - softplus(-f)), n
 
 
 CELL = MinLSTM

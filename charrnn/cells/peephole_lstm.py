@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, Params, sigmoid, tanh, zeros
+from charrnn.cells.arrays import Array, Params, sigmoid, split, tanh, zeros
 from charrnn.cells.cell import HiddenUnits
 from charrnn.cells.lstm import LSTMState
 
@@ -43,12 +43,11 @@ class PeepholeLSTM(HiddenUnits):
         return LSTMState(zero, zero)
 
     def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
-        H, p, c = self.hidden_size, params["peephole"], state.c
-        gates = projected + state.h @ params["weight_hh"].T
-        admit = sigmoid(gates[..., :H] + p[:H] * c)
-        forget = sigmoid(gates[..., H : 2 * H] + p[H : 2 * H] * c)
-        c = forget * c + admit * tanh(gates[..., 2 * H : 3 * H])
-        h = sigmoid(gates[..., 3 * H :] + p[2 * H :] * c) * tanh(c)
+        H, c = self.hidden_size, state.c
+        admit, forget, candidate, output = split(projected + state.h @ params["weight_hh"].T, H, H, H, H)
+        p_admit, p_forget, p_output = split(params["peephole"], H, H, H)
+        c = sigmoid(forget + p_forget * c) * c + sigmoid(admit + p_admit * c) * tanh(candidate)
+        h = sigmoid(output + p_output * c) * tanh(c)
         return h, LSTMState(h, c)
 
 

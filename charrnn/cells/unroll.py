@@ -1,6 +1,6 @@
 """The only loop over time."""
 
-from charrnn.cells.arrays import Array, OneHot, Params, is_numpy, stack, where
+from charrnn.cells.arrays import Array, OneHot, Params, is_numpy, stack, unstack, where
 from charrnn.cells.cell import Cell, State, map_state
 
 
@@ -21,10 +21,11 @@ def unroll(
 
     Under torch the cell's fused kernel is used where it computes the same: forwards, without padding.
     """
-    kernel = None if is_numpy(next(iter(params.values()))) else cell.kernel()
-    if kernel is not None and lengths is None and not reverse:
+    if is_numpy(next(iter(params.values()))):
+        params = cell.compact(params)
+    elif lengths is None and not reverse and (kernel := cell.kernel()) is not None:
         return kernel(params, inputs, state)
-    projected = cell.project(params, inputs)
+    projected = unstack(cell.project(params, inputs))
     times = range(len(projected))
     outputs: list[Array] = []
     for t in reversed(times) if reverse else times:

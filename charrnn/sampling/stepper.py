@@ -16,7 +16,9 @@ class Stepper:
 
     def __init__(self, model: LanguageModel, params: Params) -> None:
         self.model, self.params = model, params
-        self._layers = [(cell, model.layer_params(params, index)) for index, cell in enumerate(model.layers)]
+        self._layers = [
+            (cell, cell.compact(model.layer_params(params, index))) for index, cell in enumerate(model.layers)
+        ]
         self._zero = model.num_input_symbols
         # A symbol's product is a row of this table, and the symbol `_zero`, a zero input, has what is left of it.
         self._table = self._project(np.arange(self._zero + 1), None)
