@@ -3,17 +3,22 @@
 import os
 import signal
 
+import pytest
+from hypothesis import settings
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in a job that a shell put into the background: the commands that the tests interrupt would not notice.
+    # As in a worker, or in a job that a shell put into the background: the commands that the tests interrupt
+    # would not notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Read by torch and NumPy when they are loaded, here, in every worker and in every command that a test starts.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
-
-torch.set_num_threads(1)
-
 settings.register_profile("charrnn", deadline=None, derandomize=True, database=None)
 settings.load_profile("charrnn")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No worker beside this process where speed is measured, else as many as there are cores."""
+    return 0 if config.getoption("benchmark_only") else None

@@ -1,6 +1,6 @@
 """Small models, corpora and steps that several test files share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
@@ -67,18 +67,45 @@ each_stop = pytest.mark.parametrize(
 STANDARD_CELLS = ("tanh", "lstm", "gru")
 
 
-def _model_and_stop(cell: str, options: dict[str, Any], stops: tuple[StopName, ...], stop: StopName) -> Any:
-    name = stop if len(stops) == 1 else f"all-{stop}"
-    standard = cell in STANDARD_CELLS and not options.keys() & set(DEPTH_SETTINGS)
-    marks = () if standard or len(stops) == 1 else (pytest.mark.slow,)
-    return pytest.param(cell, options, stops, stop, id="-".join([*_names([(cell, options)]), name]), marks=marks)
+SETTINGS = {stop if len(stops) == 1 else f"all-{stop}": (stops, stop) for stops in STOP_SETS for stop in stops}
+"""The heads of a model, and the mechanism that is asked of it."""
 
 
-each_model_and_stop = pytest.mark.parametrize(
-    ("cell", "options", "stops", "stop"),
-    [_model_and_stop(*case, stops, stop) for case in MODEL_CASES for stops in STOP_SETS for stop in stops],
-)
+def is_standard(cell: str, options: dict[str, Any]) -> bool:
+    return cell in STANDARD_CELLS and not options.keys() & set(DEPTH_SETTINGS)
+
+
+def each_of(
+    arguments: tuple[str, ...],
+    cases: list[tuple[str, dict[str, Any]]],
+    settings: dict[str, tuple[Any, ...]],
+    usual: Callable[[int], Iterable[str]],
+) -> pytest.MarkDecorator:
+    """Each case with each setting, by name; other than a standard cell's are slow unless `usual` for that case."""
+    chosen = [
+        pytest.param(
+            cell,
+            options,
+            *setting,
+            id=f"{_names([(cell, options)])[0]}-{name}",
+            marks=() if is_standard(cell, options) or name in usual(number) else (pytest.mark.slow,),
+        )
+        for number, (cell, options) in enumerate(cases)
+        for name, setting in settings.items()
+    ]
+    return pytest.mark.parametrize(("cell", "options", *arguments), chosen)
+
+
+each_model_and_stop = each_of(("stops", "stop"), MODEL_CASES, SETTINGS, lambda _number: ENDINGS)
 """Every model with every mechanism; three heads on other than the standard cells are slow tests."""
+
+each_model_and_a_stop = each_of(("stops", "stop"), MODEL_CASES, SETTINGS, lambda number: ENDINGS[number % 3 :][:1])
+"""The same, but one mechanism in turn for other than the standard cells; the others are slow tests too."""
+
+each_model_and_length = each_of(
+    ("stops",), MODEL_CASES, {"length": (("length",),), "all": (ENDINGS,)}, lambda _number: ["length"]
+)
+"""Every model with a drawn length; three heads on other than the standard cells are slow tests."""
 
 
 def make_cell(name: str, input_size: int, hidden_size: int, options: dict[str, Any] | None = None) -> Cell:

@@ -6,7 +6,9 @@ the design as they stand there, and makes no effort to be fast or to survive ext
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import product
+from operator import mul
 from typing import Any
 
 Vector = list[float]
@@ -20,7 +22,9 @@ def sigmoid(x: float) -> float:
 
 
 def dot(a: Vector, b: Vector) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
+    if len(a) != len(b):
+        raise ValueError(f"vectors of {len(a)} and {len(b)} numbers")
+    return sum(map(mul, a, b))
 
 
 def count_bumps(remaining: int) -> Vector:
@@ -325,16 +329,17 @@ class ReferenceModel:
         """The probability of ending at a state."""
         return math.exp(self.log_probs(h, stop)[self.V]) if stop == "eos" else self.halt(h)
 
+    @cached_property
     def length_output(self) -> Vector:
         """What the length head says of the state after BOS without the count."""
         h, _ = self.read(self.V, None, self.start())
         return [b + dot(row, h) for row, b in zip(self.p["length.weight"], self.p["length.bias"], strict=True)]
 
     def cdf(self, k: int) -> float:
-        return length_cdf(self.length_output(), self.kappa, k)
+        return length_cdf(self.length_output, self.kappa, k)
 
     def p_length(self, tau: int) -> float:
-        output = self.length_output()
+        output = self.length_output
         return length_cdf(output, self.kappa, tau) - length_cdf(output, self.kappa, tau - 1)
 
     def path(self, text: Sequence[int], stop: str, tau: int | None = None) -> Iterator[Vector]:

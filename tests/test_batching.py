@@ -90,7 +90,7 @@ def characters(texts: Iterable[str]) -> Counter[int]:
 
 def assert_same_window(a: Window, b: Window) -> None:
     for one, other in zip([*a.steps, a.fresh, a.sequence], [*b.steps, b.fresh, b.sequence], strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert np.array_equal(one, other)
 
 
 # Independent sequences -------------------------------------------------------------------------------------

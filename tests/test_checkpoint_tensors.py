@@ -39,6 +39,13 @@ def entry(shape: list[Any], begin: Any, end: Any, dtype: Any = "F32", **more: An
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end], **more}
 
 
+def empty_tensors(count: int) -> bytes:
+    """The header of so many, written at once: `json` takes a second for the most of them."""
+    return b"{%s}" % b", ".join(
+        b'"%d": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}' % number for number in range(count)
+    )
+
+
 @given(st.dictionaries(NAMES, ARRAYS, max_size=5))
 def test_arrays_come_back_as_they_were(arrays: dict[str, np.ndarray]) -> None:
     data = encode_tensors(arrays)
@@ -165,8 +172,8 @@ HOSTILE = {
     "size is not the shape's": file_of({"a": entry([2], 0, 4)}, b"1234"),
     "bytes after the end": file_of({"a": entry([1], 0, 4)}, b"12345"),
     "cut short": file_of({"a": entry([1], 0, 4)}, b"123"),
-    "many empty tensors": file_of({f"{i}": entry([0], 0, 0) for i in range(300_000)}),
-    "as many as fit": file_of({f"{i}": entry([0], 0, 0) for i in range(15_000)}),
+    "many empty tensors": file_of(empty_tensors(300_000)),
+    "as many as fit": file_of(empty_tensors(15_000)),
 }
 
 

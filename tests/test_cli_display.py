@@ -232,6 +232,7 @@ def test_ctrl_c_in_a_terminal_saves_and_says_how_to_go_on(tmp_path):
     assert f"charrnn train --resume --name names --checkpoints {root}" in text.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
     root, corpus = tmp_path / "checkpoints", write_names(tmp_path)
     with subprocess.Popen([sys.executable, *long_run(root, corpus)], stderr=subprocess.PIPE, text=True) as process:

@@ -9,6 +9,7 @@ from helpers_cli import NAMES, fail, imported_by, invoke, run_code, succeed, tra
 
 from charrnn.checkpoint import resolve_checkpoint
 from charrnn.models.saved import load_model
+from charrnn.report import evaluation, free_running
 from charrnn.report.evaluation import EvalReport
 from charrnn.sampling.scoring import score
 
@@ -34,10 +35,28 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "checkpoints"
 
 
+@pytest.fixture
+def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A twentieth of what a report draws, where nothing is said of how much was drawn."""
+    monkeypatch.setattr(evaluation, "SAMPLES", 100)
+    monkeypatch.setattr(free_running, "CHARS", 1000)
+    monkeypatch.setattr(free_running, "ROWS", 32)
+
+
+few_samples = pytest.mark.usefixtures("_few_samples")
+
+
 def report(root: Path, *arguments: str | Path) -> dict:
     return json.loads(succeed("eval", *arguments, "--json", "--checkpoints", root).stdout)
 
 
+def test_as_many_lengths_are_drawn_as_the_readme_says(root):
+    found = report(root, "names")
+    assert found["num_sampled"] == 2000
+    assert found["free_running"]["num_chars"] >= 20_000
+
+
+@few_samples
 def test_the_report(root):
     found = report(root, "names")
     assert list(found) == list(EvalReport.__dataclass_fields__)
@@ -57,24 +76,28 @@ def test_the_report(root):
     assert found["model_sha256"] in succeed("eval", "names", "-v", "--checkpoints", root).stdout
 
 
+@few_samples
 def test_one_report_for_each_way_to_end(root):
     assert [found["stop"] for found in report(root, "all")] == ["eos", "halt", "length"]
     assert report(root, "all", "--stop", "halt")["stop"] == "halt"
     assert "has eos" in fail(2, "eval", "names", "--stop", "halt", "--checkpoints", root)
 
 
+@few_samples
 def test_a_stream_has_no_lengths(root):
     found = report(root, "stream")
     assert (found["lengths"], found["nll_length"]) == (None, 0.0)
     assert "LENGTHS" not in succeed("eval", "stream", "--checkpoints", root).stdout
 
 
+@few_samples
 def test_a_part_of_the_corpus(root):
     sizes = {part: report(root, "names", "--part", part)["num_sequences"] for part in ("train", "valid", "test")}
     assert sum(sizes.values()) == len(NAMES)
     assert sizes["train"] > sizes["test"] > sizes["valid"]
 
 
+@few_samples
 def test_a_file_is_taken_as_given(root, tmp_path):
     file = tmp_path / "other.txt"
     file.write_text(f"abX\n{NAMES[0]}\n\n", encoding="utf-8")
@@ -89,6 +112,7 @@ def test_a_file_is_taken_as_given(root, tmp_path):
     assert report(root, "names", file, "--split", "file")["num_sequences"] == 1
 
 
+@few_samples
 def test_a_lone_file_is_for_the_newest_run(root, tmp_path):
     file = tmp_path / "other.txt"
     file.write_text("ab\n")
@@ -96,6 +120,7 @@ def test_a_lone_file_is_for_the_newest_run(root, tmp_path):
     assert report(root, "names")["data"] == "test"
 
 
+@few_samples
 def test_a_checkpoint_alone_needs_a_file(root, tmp_path):
     alone = shutil.copytree(resolve_checkpoint("names", root).path, tmp_path / "alone")
     assert "name a FILE" in fail(4, "eval", alone, "--checkpoints", root)
@@ -104,6 +129,7 @@ def test_a_checkpoint_alone_needs_a_file(root, tmp_path):
     assert report(root, alone, file)["run"] == "alone"
 
 
+@few_samples
 def test_the_gate(root):
     bits = report(root, "names")["bits_per_char"]
     succeed("eval", "names", "--max-bits-per-char", str(bits + 0.01), "--checkpoints", root)
@@ -117,6 +143,7 @@ def test_no_torch_is_imported(root):
     assert "torch" not in imported_by(run_code("eval", "names", "--checkpoints", root))
 
 
+@few_samples
 def test_compared_runs_stand_side_by_side_the_best_first(root):
     reports = json.loads(succeed("eval", "--compare", "names", "all", "--json", "--checkpoints", root).stdout)
     assert [(found["run"], found["stop"]) for found in reports] == [
@@ -133,6 +160,7 @@ def test_compared_runs_stand_side_by_side_the_best_first(root):
     assert max(map(len, shown)) <= 80
 
 
+@few_samples
 def test_compared_without_a_run_are_all_and_a_file_is_the_same_text_for_each(root, tmp_path):
     text = tmp_path / "other.txt"
     text.write_text("anna\nbob\n")

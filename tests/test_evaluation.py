@@ -21,6 +21,7 @@ from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.saved import SavedModel, load_model
+from charrnn.report import free_running as free_running_module
 from charrnn.report.baselines import baselines
 from charrnn.report.evaluation import (
     COLD_BLOCK,
@@ -396,8 +397,16 @@ def refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
+@pytest.fixture
+def _few_characters_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for every field of a report to be there, where none of its values is looked at."""
+    monkeypatch.setattr(free_running_module, "CHARS", 200)
+    monkeypatch.setattr(free_running_module, "ROWS", 16)
+
+
 @every_stop
 @every_order
+@pytest.mark.usefixtures("_few_characters_drawn")
 @pytest.mark.parametrize(
     "texts", [TEXTS, [""], ["", ""], [UNSEEN], [UNSEEN, "", "a"]], ids=["usual", "empty", "empties", "oov", "few"]
 )
@@ -614,7 +623,9 @@ def test_baselines_pay_for_what_the_model_pays(stop, order):
 # Samples as the n-gram sees them ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stop", ["eos", "halt", "length", "none"])
+@pytest.mark.parametrize(
+    "stop", ["eos", "none", *(pytest.param(stop, marks=pytest.mark.slow) for stop in ("halt", "length"))]
+)
 def test_a_model_s_samples_cost_the_n_gram_what_a_loop_by_hand_says(stop):
     """A fresh model of two letters; the n-gram of order 1 is counted by hand."""
     texts = ["aab", "ab", "aaab", "b"] * 4

@@ -1,18 +1,20 @@
 """The language model's numbers: shapes, likelihoods of batches, their parts, and gradients."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers_models import (
+    CELL_CASES,
     ENDINGS,
     all_texts,
     alphabet_of,
     as_torch,
-    each_cell,
     each_model,
     each_model_and_stop,
+    each_of,
     each_stop,
     make_model,
     random_params,
@@ -26,7 +28,7 @@ from reference import ReferenceModel
 
 from charrnn.cells.cell import state_arrays
 from charrnn.config import StopName
-from charrnn.corpus.steps import Kind
+from charrnn.corpus.steps import Kind, Steps
 from charrnn.corpus.vocabulary import Vocabulary
 
 TEXTS = ["ab", "", "aaaab", "b", "bbaba", "ba"]
@@ -252,8 +254,7 @@ def test_certainty_of_the_ending_stays_finite():
 # Gradients -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stops", [("eos",), ENDINGS])
-@each_cell
+@each_of(("stops",), CELL_CASES, {"all": (ENDINGS,), "eos": (("eos",),)}, lambda _number: ["all"])
 def test_gradients_of_the_whole_model_are_central_differences(cell, options, stops):
     """Of every parameter: two layers, a learned start, rows of all mechanisms, padding and an unseen character."""
     model = make_model(
@@ -263,9 +264,13 @@ def test_gradients_of_the_whole_model_are_central_differences(cell, options, sto
     texts = ["aba", "", "bx"]
     rows: list[StopName] = list(ENDINGS) if len(stops) > 1 else ["eos"] * 3
     tensors = as_torch(params)
-    steps = steps_to_torch(whole_steps(texts, rows, alphabet_of(2)))
-    hidden, _ = model.read(tensors, steps, model.initial_state(tensors, len(texts)))
-    model.nll(tensors, hidden, steps).sum().backward()
+    steps = whole_steps(texts, rows, alphabet_of(2))
+
+    def nll(of: dict[str, Any], read: Steps) -> Any:
+        hidden, _ = model.read(of, read, model.initial_state(of, len(texts)))
+        return model.nll(of, hidden, read).sum()
+
+    nll(tensors, steps_to_torch(steps)).backward()
     for name in params.keys() - model.frozen:
         value = params[name]
         for index in np.ndindex(value.shape):
@@ -273,7 +278,7 @@ def test_gradients_of_the_whole_model_are_central_differences(cell, options, sto
             for sign in (1, -1):
                 moved = value.copy()
                 moved[index] += sign * 1e-5
-                total[sign] = text_nll(model, {**params, name: moved}, texts, rows).sum()
+                total[sign] = nll({**params, name: moved}, steps)
             difference = (total[1] - total[-1]) / 2e-5
             assert abs(difference - float(tensors[name].grad[index])) < 1e-5, (name, index)
 

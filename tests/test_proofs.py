@@ -12,11 +12,13 @@ import pytest
 from helpers_models import (
     CELL_CASES,
     ENDINGS,
+    MODEL_CASES,
     all_texts,
     alphabet_of,
     each_cell,
     each_model,
     each_model_and_stop,
+    each_of,
     each_stop,
     make_model,
     output_bound,
@@ -178,8 +180,12 @@ def least_stopping(model: LanguageModel, params: Params, stop: StopName) -> floa
     return float(np.exp(-np.logaddexp.reduce([0.0, *others])))
 
 
-@each_model
-@pytest.mark.parametrize(("stop", "stops"), [("eos", ("eos",)), ("halt", ("halt",)), ("halt", ENDINGS)])
+@each_of(
+    ("stop", "stops"),
+    MODEL_CASES,
+    {"eos": ("eos", ("eos",)), "halt": ("halt", ("halt",)), "all-halt": ("halt", ENDINGS)},
+    lambda _number: ["eos", "halt"],
+)
 @each_size
 @pytest.mark.parametrize("scale", [0.3, 1.0, 5.0])
 def test_what_is_alive_falls_geometrically(cell, options, stop, stops, num_layers, initial_state, scale):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_models import each_cell
+from helpers_models import CELL_CASES, each_of
 
 import charrnn
 from charrnn.api import train_config
@@ -150,8 +150,7 @@ def end_of(root: Path) -> dict[str, Any]:
 # Stopped and resumed ---------------------------------------------------------------------------------------
 
 
-@each_mode
-@each_cell
+@each_of(("mode",), CELL_CASES, {mode: (mode,) for mode in MODES}, lambda _number: ["all"])
 def test_a_run_that_was_stopped_ends_the_same(texts, tmp_path, mode, cell, options):
     whole = training(texts, mode, cell, options)
     whole.start(tmp_path / "whole")
@@ -455,7 +454,10 @@ def command_line(training: Training, root: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGKILL)),
+    ],
     ids=lambda number: number.name,
 )
 def test_a_signal_ends_a_process_but_not_the_run(texts, tmp_path, number):

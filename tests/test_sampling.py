@@ -14,6 +14,8 @@ from helpers_models import (
     alphabet_of,
     assert_follows,
     each_model,
+    each_model_and_a_stop,
+    each_model_and_length,
     each_model_and_stop,
     each_stop,
     make_model,
@@ -178,7 +180,7 @@ def assert_texts_follow(
     assert_follows([*observed, len(samples) - sum(observed)], [*expected, 1.0 - sum(expected)])
 
 
-@each_model_and_stop
+@each_model_and_a_stop
 def test_samples_follow_the_model(cell, options, stops, stop):
     model, params = small(stops, cell, options)
     reference = ReferenceModel(model.config, params)
@@ -296,8 +298,7 @@ def test_a_prompt_is_a_prefix_that_is_conditioned_on(stops, stop):
         )
 
 
-@each_model
-@pytest.mark.parametrize("stops", [("length",), ENDINGS])
+@each_model_and_length
 @pytest.mark.parametrize("prompt", ["a", "bab"])
 def test_the_length_behind_a_prompt_is_bayes(cell, options, stops, prompt):
     model, params = small(stops, cell, options)

@@ -2,6 +2,8 @@
 
 import os
 
+import torch
+
 from charrnn.training.threads import SPINS, wait_briefly
 
 
@@ -22,3 +24,8 @@ def test_a_wait_policy_of_ones_own_is_left_alone(monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT")
     wait_briefly()
     assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_a_test_has_one_thread():
+    """In whichever worker it runs: the environment is set before torch is loaded."""
+    assert torch.get_num_threads() == 1
