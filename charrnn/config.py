@@ -103,7 +103,7 @@ class TrainConfig:
     num_layers: Annotated[int, Meta(ge=1, le=64)] | None = None
     input_depth: Depth = 1
     transition_depth: Depth = 1
-    output_depth: Depth = 1
+    output_depth: Depth | None = None
     initial_state: InitialState = "zero"
     # What only some cells have. Fields of the same names are those cells' options; None is the cell's default.
     forget_bias: float | None = None
@@ -154,6 +154,7 @@ class ResolvedConfig(TrainConfig):
     order: OrderName
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
     num_layers: Annotated[int, Meta(ge=1, le=64)]
+    output_depth: Depth
     dropout: Fraction
     weight_dropout: Fraction
     batch_size: Annotated[int, Meta(ge=1)]

@@ -16,6 +16,7 @@ from charrnn.tasks.defaults import MEMORY_SPAN, SMALL_CORPUS, available_cores, r
 CHOSEN = (
     "hidden_size",
     "num_layers",
+    "output_depth",
     "dropout",
     "weight_dropout",
     "batch_size",
@@ -26,6 +27,7 @@ CHOSEN = (
 ASKED: dict[str, Any] = {
     "hidden_size": 7,
     "num_layers": 4,
+    "output_depth": 3,
     "dropout": 0.0,
     "weight_dropout": 0.0,
     "batch_size": 3,

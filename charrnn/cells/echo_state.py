@@ -17,8 +17,7 @@ CONNECTIONS = 10
 SMALL = 250
 """Units up to which all eigenvalues are found as soon as the largest."""
 
-CHECK_EVERY = 40
-LEFT_OVER = 1e-8
+LEFT_OVER = 1e-7
 """Relative; the eigenvalue itself is nearer by orders of magnitude."""
 
 
@@ -106,6 +105,7 @@ def largest_eigenvalue(W: npt.NDArray[np.float64]) -> float:
     basis, projected = np.empty((H + 1, H)), np.zeros((H + 1, H))
     basis[0] = np.random.default_rng(0).normal(size=H)
     basis[0] /= np.linalg.norm(basis[0])
+    check = int(7.0 * H**0.5)  # About as many directions as it takes; looking sooner costs more than it saves.
     for k in range(1, H // 2 if H >= SMALL else 0):
         known, v = basis[:k], (basis[k - 1 : k] @ across)[0]
         for _ in range(2):  # The second time takes away what rounding left of the known directions.
@@ -116,7 +116,8 @@ def largest_eigenvalue(W: npt.NDArray[np.float64]) -> float:
         if projected[k, k - 1] == 0.0:
             break
         basis[k] = v / projected[k, k - 1]
-        if k % CHECK_EVERY == 0:
+        if k == check:
+            check += check // 6
             values, vectors = np.linalg.eig(projected[:k, :k])
             largest = int(np.abs(values).argmax())
             left_over = projected[k, k - 1] * abs(vectors[-1, largest])

@@ -36,7 +36,7 @@ class Leaky(HiddenUnits):
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.9.2; Mozer 1992.
     """
 
-    leak_alpha: str = "0:0.95"
+    leak_alpha: str = "0:0.5"
 
     def __post_init__(self) -> None:
         if self.leak_alpha != LEARNED:

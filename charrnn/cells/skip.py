@@ -57,7 +57,8 @@ class Skip(HiddenUnits):
         return {"weight_ih": (H, I), "weight_hh": (H, len(self.delays) * H), "bias": (H,)}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        return uniform_init(rng, self.shapes, (len(self.delays) * self.hidden_size) ** -0.5)
+        """Each W_d as the plain unit's W, within ± H^(−1/2): the others are added to it, not put in its place."""
+        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
 
     def zero_state(self, batch_size: int, like: Array) -> SkipState:
         zero = zeros((batch_size, self.hidden_size), like)

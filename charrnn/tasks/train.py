@@ -148,7 +148,7 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         vocab_size=1,
         hidden_size=1,
         num_layers=1,
-        **{name: getattr(config, name) for name in DEPTHS},
+        **{name: getattr(config, name) or 1 for name in DEPTHS},
         stop=("none",),
         split="file",
         order="ordered",
