@@ -90,7 +90,7 @@ def gru_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple
 def leaky_step(p: Weights, x: Vector, state: CellState, options: Weights) -> tuple[Vector, CellState]:
     """h = α h + (1 − α) tanh(b + W h + U x); α learned, or with time constants at equal ratios."""
     (h,) = state
-    H, low, high = len(h), 0.0, 0.95
+    H, low, high = len(h), 0.0, 0.5
     new, _ = tanh_step(p, x, state, options)
     for i in range(H):
         steps = 1.0 / (1.0 - low) * ((1.0 - low) / (1.0 - high)) ** (i / (H - 1))

@@ -62,11 +62,12 @@ def test_learned_shares_find_the_time_constants_that_made_the_signal(seed, plant
     np.testing.assert_allclose(found, planted, rtol=0.1)
 
 
-SPAN = 100
+SPAN, STEPS = 85, 7000
 REMEMBERING: list[tuple[str, dict[str, Any], float]] = [
     ("leaky", {"leak_alpha": "0:0.99"}, 1e-2),
-    ("skip", {"skip_delay": "10"}, 1e-3),
+    ("skip", {"skip_delay": "9"}, 2e-3),
 ]
+"""Cells that solve the adding problem over SPAN steps, and the rate at which they learn it."""
 
 
 def first_gradients(cell: str, options: dict[str, Any], seed: int = 0) -> np.ndarray:
@@ -81,9 +82,26 @@ def first_gradients(cell: str, options: dict[str, Any], seed: int = 0) -> np.nda
 def test_leaks_and_skips_let_gradients_reach_back(cell, options, _rate):
     """Sections 10.9.1 and 10.9.2: in a plain network they have vanished long before."""
     plain, remembering = first_gradients("tanh", {}), first_gradients(cell, options)
-    assert plain[SPAN - 1] < 1e-15
-    assert remembering[SPAN - 1] > 1e-4
-    assert remembering[SPAN // 2] > 1e6 * plain[SPAN // 2]
+    assert plain[SPAN - 1] < 1e-12
+    assert remembering[SPAN - 1] > 1e9 * plain[SPAN - 1]
+    assert remembering[SPAN // 2] > 1e4 * plain[SPAN // 2]
+
+
+@pytest.mark.slow
+@each_seed
+@pytest.mark.parametrize(("cell", "options", "rate"), REMEMBERING)
+def test_leaks_and_skips_add_over_a_span(cell, options, rate, seed):
+    assert train_on(ADDING, cell, SPAN, seed, STEPS, options=options, learning_rate=rate, batch_size=128).solved
+
+
+@pytest.mark.slow
+@each_seed
+@pytest.mark.parametrize("rate", sorted({rate for _, _, rate in REMEMBERING}))
+def test_over_which_a_plain_network_does_not_add(rate, seed):
+    """At either rate, on the same rows; a constant has an error of 0.167."""
+    plain = train_on(ADDING, "tanh", SPAN, seed, STEPS, learning_rate=rate, batch_size=128)
+    assert not plain.solved
+    assert plain.errors.min() > 0.05
 
 
 def test_a_skip_of_d_steps_makes_gradients_take_a_d_th_of_the_way():

@@ -57,8 +57,12 @@ class Skip(HiddenUnits):
         return {"weight_ih": (H, I), "weight_hh": (H, len(self.delays) * H), "bias": (H,)}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """Each W_d as the plain unit's W, within ± H^(−1/2): the others are added to it, not put in its place."""
-        return uniform_init(rng, self.shapes, self.hidden_size**-0.5)
+        """Each W_d as the plain unit's W, within ± H^(−1/2): the others are added to it, not put in its place.
+
+        More than three are drawn smaller, so that together they keep the variance of h and make no chaos.
+        """
+        most = max(1.0, len(self.delays) / 3.0)
+        return uniform_init(rng, self.shapes, (most * self.hidden_size) ** -0.5)
 
     def zero_state(self, batch_size: int, like: Array) -> SkipState:
         zero = zeros((batch_size, self.hidden_size), like)

@@ -5,12 +5,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
 
-from charrnn.cli.options import option, subcommand
+from charrnn.cli.options import size_options, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, use_utf8, write_json
-from charrnn.config import CELL_NAMES, CellName, ModelConfig
+from charrnn.config import CELL_NAMES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +18,7 @@ INDENT = 4
 
 
 class Row(msgspec.Struct):
-    name: CellName
+    name: str
     num_parameters: int
     num_trained: int
     section: str | None
@@ -31,22 +30,7 @@ class Row(msgspec.Struct):
 
 
 @subcommand("cells")
-@option(
-    "--hidden-size",
-    type=click.IntRange(1, 65_536),
-    default=384,
-    show_default=True,
-    metavar="N",
-    help="Units of the one layer that is counted.",
-)
-@option(
-    "--vocab-size",
-    type=click.IntRange(1, 0x110000),
-    default=65,
-    show_default=True,
-    metavar="N",
-    help="Characters of the text; EOS comes to them.",
-)
+@size_options
 def command(
     *, hidden_size: int, vocab_size: int, as_json: bool, quiet: bool, verbose: bool, checkpoints: Path
 ) -> None:
@@ -78,22 +62,12 @@ def command(
 
 def _row(name: str, hidden_size: int, vocab_size: int) -> Row:
     from charrnn.cells.catalogue import describe
-    from charrnn.models.language_model import LanguageModel
+    from charrnn.models.language_model import one_layer
 
-    config = ModelConfig(
-        cell=name,  # type: ignore[arg-type]
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        num_layers=1,
-        stop=("eos",),
-        split="line",
-        order="independent",
-        training_chars=1,
-    )
-    model, about = LanguageModel(config), describe(name)
+    model, about = one_layer(name, vocab_size, hidden_size), describe(name)
     sizes = {parameter: prod(shape) for parameter, shape in model.shapes.items()}
     return Row(
-        name=config.cell,
+        name=name,
         num_parameters=sum(sizes.values()),
         num_trained=sum(size for parameter, size in sizes.items() if parameter not in model.frozen),
         section=about.section,

@@ -157,6 +157,17 @@ def runs_and_file(targets: tuple[str, ...], root: Path) -> tuple[list[str | None
     return runs or [str(run.path) for run in list_runs(root) if run.steps()] or [None], file
 
 
+def size_options(function: Function) -> Function:
+    """The sizes of a model of one layer that is only looked at."""
+    for name, largest, default, help in (
+        ("--vocab-size", 0x110000, 65, "Characters of the text; EOS comes to them."),
+        ("--hidden-size", 65_536, 384, "Units of the one layer."),
+    ):
+        size = click.IntRange(1, largest)
+        function = option(name, type=size, default=default, show_default=True, metavar="N", help=help)(function)
+    return function
+
+
 def checkpoint_option(group: str) -> Decorator:
     return option(
         "--checkpoint",

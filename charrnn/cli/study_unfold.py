@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.cli.options import option, subcommand
+from charrnn.cli.options import option, size_options, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
 from charrnn.cli.words import count
 from charrnn.config import CELL_NAMES
@@ -28,22 +28,7 @@ PASSING = {
     "--cell", type=click.Choice(CELL_NAMES), default="tanh", show_default=True, metavar="NAME", help="The cell."
 )
 @option("--steps", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Time steps.")
-@option(
-    "--hidden-size",
-    type=click.IntRange(1, 65_536),
-    default=384,
-    show_default=True,
-    metavar="N",
-    help="Units, for the shapes.",
-)
-@option(
-    "--vocab-size",
-    type=click.IntRange(1, 0x110000),
-    default=65,
-    show_default=True,
-    metavar="N",
-    help="Characters, for the shapes.",
-)
+@size_options
 @option("--skip-delay", group=CELL, metavar="N,...", help="Of skip: delays of the long connections.")
 @option("--remove-short", is_flag=True, default=None, group=CELL, help="Of skip: no connection of one step.")
 @option(
@@ -61,7 +46,7 @@ PASSING = {
 )
 def command(
     *,
-    cell: Any,
+    cell: str,
     steps: int,
     hidden_size: int,
     vocab_size: int,
@@ -86,24 +71,13 @@ def command(
       charrnn study unfold --cell gru --json | jq .edges
     """
     one_blas_thread()
-    from charrnn.config import ModelConfig
-    from charrnn.models.language_model import LanguageModel
+    from charrnn.models.language_model import one_layer
     from charrnn.study.drawing import draw
     from charrnn.study.unfold import unfold
 
-    config = ModelConfig(
-        cell=cell,
-        cell_options={name: value for name, value in options.items() if value is not None},
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        num_layers=1,
-        stop=("eos",),
-        split="line",
-        order="independent",
-        training_chars=1,
-    )
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        graph = unfold(LanguageModel(config), steps)
+        graph = unfold(one_layer(cell, vocab_size, hidden_size, given), steps)
     except ValueError as error:
         raise UsageError(f"--cell {cell}: {error}") from error
     use_utf8()

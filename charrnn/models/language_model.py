@@ -32,7 +32,7 @@ from charrnn.cells.cell import Cell, State, map_state, state_arrays, uniform_ini
 from charrnn.cells.deep_transition import DeepTransition
 from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
-from charrnn.config import ModelConfig, StopName
+from charrnn.config import ModelConfig, Option, StopName
 from charrnn.corpus.steps import EOS, HALT, Kind, Steps
 from charrnn.models.stopping import (
     COMPONENTS,
@@ -292,3 +292,22 @@ class LanguageModel:
     def _initial_shapes(self, index: int, cell: Cell) -> list[tuple[str, tuple[int, ...]]]:
         arrays = state_arrays(cell.zero_state(1, np.zeros((), np.float32)))
         return [(f"initial_state.{index}.{i}", tuple(a.shape[1:])) for i, a in enumerate(arrays)]
+
+
+def one_layer(
+    cell: str, vocab_size: int, hidden_size: int, options: dict[str, Option] | None = None
+) -> LanguageModel:
+    """A model of one layer whose texts end by EOS, to look at: it belongs to no text."""
+    return LanguageModel(
+        ModelConfig(
+            cell=cell,  # type: ignore[arg-type]
+            cell_options=options or {},
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_layers=1,
+            stop=("eos",),
+            split="line",
+            order="independent",
+            training_chars=1,
+        )
+    )

@@ -142,13 +142,14 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         if config.cell not in owners[name]:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"--cell {config.cell} has no {flag}; it is an option of {', '.join(owners[name])}")
+    depths: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
     tiny = ModelConfig(
         cell=config.cell,
         cell_options=chosen,
         vocab_size=1,
         hidden_size=1,
         num_layers=1,
-        **{name: getattr(config, name) or 1 for name in DEPTHS},
+        **depths,
         stop=("none",),
         split="file",
         order="ordered",
