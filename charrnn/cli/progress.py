@@ -5,6 +5,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import click
+
 from charrnn.cli.terminal import console, is_animated
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Progress:
     """Called with what is being done and the share of it that is done, it draws that on stderr."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._shown_at = -math.inf
+        self._quiet, self._shown_at = quiet, -math.inf
         self._live = None
         if not quiet and is_animated(sys.stderr):
             from rich.live import Live
@@ -47,6 +49,13 @@ class Progress:
     def __exit__(self, *_error: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        if self._live is not None:
+            self._live.console.print(line, soft_wrap=True)
+        elif not self._quiet:
+            click.echo(line, err=True)
 
     def __call__(self, what: str, share: float) -> None:
         now = time.monotonic()

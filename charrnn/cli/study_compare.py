@@ -118,12 +118,11 @@ def command(
         try:
             for found in comparison.results():
                 results.append(found)
-                if not quiet:
-                    loss = "diverged" if found.loss is None else f"{found.loss:.4f} nats/char"
-                    click.echo(f"{found.label}, seed {found.seed}: {loss}", err=True)
+                loss = "diverged" if found.loss is None else f"{found.loss:.4f} nats/char"
+                progress.say(f"{found.label}, seed {found.seed}: {loss}")
         except SystemExit:
             if signals.number is not None:
-                click.echo("interrupted: the runs are kept, and the same command goes on with them", err=True)
+                progress.say("interrupted: the runs are kept, and the same command goes on with them")
             raise
     use_utf8()
     if as_json:

@@ -143,7 +143,8 @@ class Comparison:
         now = time.monotonic()
         part = sum(min(1.0, (now - self._begun[name]) / each) for name in self._running)
         left = each * (total - done - part) / min(self.jobs, total - done)
-        self.notify(f"{what}, {left / 60.0:.0f} min left", (done + part) / total)
+        minutes, seconds = divmod(round(left), 60)
+        self.notify(f"{what}, {minutes}:{seconds:02} left", (done + part) / total)
 
     def _name(self, variant: Variant, seed: int) -> str:
         words = f"{Path(self.corpus).stem} {variant.label} {seed}"
