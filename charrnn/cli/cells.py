@@ -65,11 +65,10 @@ def _row(name: str, hidden_size: int, vocab_size: int) -> Row:
     from charrnn.models.language_model import one_layer
 
     model, about = one_layer(name, vocab_size, hidden_size), describe(name)
-    sizes = {parameter: prod(shape) for parameter, shape in model.shapes.items()}
     return Row(
         name=name,
-        num_parameters=sum(sizes.values()),
-        num_trained=sum(size for parameter, size in sizes.items() if parameter not in model.frozen),
+        num_parameters=model.num_parameters,
+        num_trained=model.num_parameters - sum(prod(model.shapes[frozen]) for frozen in model.frozen),
         section=about.section,
         paper=about.paper,
         purpose=about.purpose,

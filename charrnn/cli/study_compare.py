@@ -155,13 +155,13 @@ def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], ro
 
     from charrnn.corpus.dataset import load_dataset
     from charrnn.models.language_model import LanguageModel
-    from charrnn.study.compare import count_parameters, equal_hidden_size
+    from charrnn.study.compare import equal_hidden_size
     from charrnn.tasks.defaults import resolve
     from charrnn.tasks.train import model_config
 
     configs = [_config(corpus, [*common, *variant.options]) for variant in variants]
     dataset = load_dataset(configs[0], root)
-    target = count_parameters(LanguageModel(model_config(resolve(configs[0], dataset), dataset)))
+    target = LanguageModel(model_config(resolve(configs[0], dataset), dataset)).num_parameters
     return [
         replace(
             variant, options=(*variant.options, "--hidden-size", str(equal_hidden_size(config, dataset, target)))

@@ -4,6 +4,7 @@ The same methods serve NumPy arrays and torch tensors. The model is a frozen des
 a flat dict that every method is handed. It knows nothing of files, optimisers or how text is drawn.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,6 +154,11 @@ class LanguageModel:
         if "length" in self.stops:
             shapes |= {"length.weight": (3 * COMPONENTS, H), "length.bias": (3 * COMPONENTS,)}
         return shapes
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in all parameters, those that are never trained included."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; the training sequences' lengths (S,) place the heads that end a sequence."""

@@ -60,22 +60,12 @@ class Compared:
     """Nats per character of the held-out text."""
 
 
-def count_parameters(model: LanguageModel) -> int:
-    total = 0
-    for shape in model.shapes.values():
-        size = 1
-        for length in shape:
-            size *= length
-        total += size
-    return total
-
-
 def equal_hidden_size(config: TrainConfig, dataset: Dataset, target: int) -> int:
     """The units with which this model has the parameters nearest to the target. Raises UsageError beyond ± 5 %."""
 
     def parameters(units: int) -> int:
         resolved = resolve(replace(config, hidden_size=units, seed=config.seed or 0), dataset)
-        return count_parameters(LanguageModel(model_config(resolved, dataset)))
+        return LanguageModel(model_config(resolved, dataset)).num_parameters
 
     low, high = 1, 2
     while parameters(high) < target:
@@ -184,7 +174,7 @@ class Comparison:
         return replace(
             result,
             model=report.model,
-            parameters=count_parameters(saved.model),
+            parameters=saved.model.num_parameters,
             steps=rows[-1].step,
             epochs=rows[-1].epoch,
             chars_per_second=median(row.chars_per_second for row in rows),

@@ -86,7 +86,7 @@ def start_run(
             corpus_files=dataset.corpus.files,
             corpus_sha256=dataset.corpus.sha256,
             corpus_bytes=dataset.corpus.num_bytes,
-            num_parameters=sum(int(np.prod(shape)) for shape in model.shapes.values()),
+            num_parameters=model.num_parameters,
         )
         writer.write_run(record)
         return _Run(writer, record, dataset, model, observer, should_stop, root).train(None)
