@@ -27,10 +27,14 @@ CellName = Literal[
 ]
 """The registry of recurrent cells: `charrnn/cells/NAME.py` defines `CELL`."""
 
+TaskName = Literal["generate"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
 InitialState = Literal["zero", "learned"]
+ContextMode = Literal["add", "init", "both"]
+"""How a vector acts on a recurrence: at every step, as its initial state, or both."""
+AttentionName = Literal["additive", "dot"]
 
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
@@ -53,36 +57,90 @@ DEPTHS = ("input_depth", "transition_depth", "output_depth")
 
 Option = bool | int | float | str
 
+VocabSize = Annotated[int, Meta(ge=1, le=0x110000)]
+Width = Annotated[int, Meta(ge=1, le=65_536)]
+VectorSize = Annotated[int, Meta(ge=0, le=0x110000)]
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A language model's shape, and what is needed to read text as it was trained to.
+class Column:
+    """A column of a table as a part of the vector that a model is conditioned on: a category or a number."""
 
-    The bounds hold for anything read from disk; they stop a hostile file before memory is asked for.
+    name: Annotated[str, Meta(max_length=1000)]
+    values: Annotated[tuple[Annotated[str, Meta(max_length=100_000)], ...], Meta(max_length=0x110000)] = ()
+    """The categories, sorted; none for a number."""
+    counts: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=0x110000)] = ()
+    """How often each category stands in the training rows."""
+    mean: float = 0.0
+    scale: Positive = 1.0
+    """Standard deviation of a number over the training rows, 1 where it does not vary."""
+
+    @property
+    def size(self) -> int:
+        """Entries of the vector."""
+        return len(self.values) or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersConfig:
+    """Layers of one cell, whatever they read and whatever is read off them.
+
+    The bounds, here and below, hold for anything read from disk; they stop a hostile file before memory is
+    asked for.
     """
 
-    model_type: Literal["charrnn"] = "charrnn"
-    format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
-    task: Literal["generate"] = "generate"
     cell: CellName
     cell_options: dict[str, Option] = field(default_factory=dict)
     """Keyword arguments of the cell beyond its sizes, such as `{"reset_gate": "before"}` for a GRU."""
-    vocab_size: Annotated[int, Meta(ge=1, le=0x110000)]
-    hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
+    vocab_size: VocabSize
+    """Symbols that are read."""
+    hidden_size: Width
     num_layers: Annotated[int, Meta(ge=1, le=64)]
     input_depth: Depth = 1
     transition_depth: Depth = 1
     output_depth: Depth = 1
     initial_state: InitialState = "zero"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(LayersConfig):
+    """What generates a sequence of symbols, perhaps given a vector and perhaps attending to a memory."""
+
+    context_size: VectorSize = 0
+    """Of the vector; 0 for none."""
+    context_mode: ContextMode = "both"
+    attention: AttentionName | None = None
+    memory_size: VectorSize = 0
+    """Of each vector of the memory."""
     stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=4)]
     length_scale: Positive = 1.0
     """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
+    training_chars: Annotated[int, Meta(ge=1)]
+    """Characters in the training split; an unseen character costs ln(training_chars + 1) nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """What a checkpoint of any task says first of itself."""
+
+    model_type: Literal["charrnn"] = "charrnn"
+    format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
+    task: TaskName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(CheckpointConfig, GeneratorConfig):
+    """A language model's shape, and what is needed to read text as it was trained to."""
+
+    task: Literal["generate"] = "generate"
+    columns: tuple[Column, ...] = ()
+    """What the text is conditioned on; `context_size` is their size."""
+    text_column: Annotated[str, Meta(max_length=1000)] | None = None
+    """Where the text stands in a table; None where the corpus is plain text."""
     split: SplitName
     order: OrderName
     separator: Annotated[str, Meta(max_length=8)] = "\n"
     """What stood between the sequences of the corpus, and stands between samples."""
-    training_chars: Annotated[int, Meta(ge=1)]
-    """Characters in the training split; an unseen character costs ln(training_chars + 1) nats."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader, Steps
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.models.language_model import LanguageModel
+from charrnn.tasks.generate import map_arrays
 
 CELL_CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in CELLS),
@@ -156,7 +157,7 @@ def as_torch(params: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 
 def steps_to_torch(steps: Steps) -> Steps:
-    return Steps(*(torch.from_numpy(np.asarray(array)) for array in steps))  # type: ignore[arg-type]
+    return map_arrays(lambda array: torch.from_numpy(np.asarray(array)), steps)
 
 
 def alphabet_of(size: int) -> Vocabulary:

@@ -61,7 +61,7 @@ def saved_model(order: str = "independent", *, cell: str = "lstm", seed: int = 5
     small = make_model(cell, **settings)
     model = LanguageModel(replace(small.config, order=order))
     params = random_params(model.shapes, seed, dtype=np.float32)
-    return SavedModel(model, params, alphabet_of(model.config.vocab_size), "0" * 64)
+    return SavedModel(model.config, model, params, alphabet_of(model.config.vocab_size), "0" * 64)
 
 
 def report_on(
@@ -630,7 +630,7 @@ def test_a_model_s_samples_cost_the_n_gram_what_a_loop_by_hand_says(stop):
     """A fresh model of two letters; the n-gram of order 1 is counted by hand."""
     texts = ["aab", "ab", "aaab", "b"] * 4
     model = make_model("gru", stops=(stop,), hidden_size=4, length_scale=2.0)
-    saved = SavedModel(model, random_params(model.shapes, seed=11, scale=0.5), alphabet_of(2), "")
+    saved = SavedModel(model.config, model, random_params(model.shapes, seed=11, scale=0.5), alphabet_of(2), "")
     ngram = NGram(2, stop != "none", False, unknown_nll=9.0)
     ids = {"a": 0, "b": 1}
     marks = [2] * (stop != "none")

@@ -47,6 +47,7 @@ def make_learner(
             reader_of(texts, VOCABULARY), order, model.stops, batch_size=batch_size, window=window, seed=2
         ),
         None if validation is None else reader_of(validation, VOCABULARY),
+        order=order,
         dropout=0.0,
         **settings,
         seed=0,

@@ -64,7 +64,7 @@ def test_draws_are_the_model_s_and_as_many_as_asked_for():
     params["readout.bias"] = np.log([0.25, 0.75])
     rows = 20_000
     steps = steps_to_torch(whole_steps(["aa"], "none", alphabet_of(V)))
-    steps = type(steps)(*(a.expand(-1, rows) if a.dim() == 2 else a.expand(rows) for a in steps))
+    steps = type(steps)(*(a.expand(-1, rows) if a.dim() == 2 else a.expand(rows) for a in steps[:5]))
     tensors = as_torch(params)
     start = model.initial_state(tensors, rows)
     hidden, _ = read_own_draws(model, tensors, steps, start, None, 0.4, np.random.default_rng(5))

@@ -36,7 +36,7 @@ every_stop = pytest.mark.parametrize(
 def saved_model(cell: str = "lstm", options: dict | None = None, **settings) -> SavedModel:
     settings = {"vocab_size": 3, "training_chars": TRAINING_CHARS, "hidden_size": 4} | settings
     model = make_model(cell, options, **settings)
-    return SavedModel(model, random_params(model.shapes, seed=5, dtype=np.float32), VOCABULARY, "")
+    return SavedModel(model.config, model, random_params(model.shapes, seed=5, dtype=np.float32), VOCABULARY, "")
 
 
 def reference_of(saved: SavedModel) -> ReferenceModel:

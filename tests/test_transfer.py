@@ -25,7 +25,7 @@ STOP_SETS: list[tuple[StopName, ...]] = [("eos",), ("halt",), ("length",), ENDIN
 
 def saved_model(vocabulary: Vocabulary = THEIRS, seed: int = 1, **settings: Any) -> SavedModel:
     model = make_model(**settings, vocab_size=vocabulary.size)
-    return SavedModel(model, random_params(model.shapes, seed, dtype=np.float32), vocabulary, "")
+    return SavedModel(model.config, model, random_params(model.shapes, seed, dtype=np.float32), vocabulary, "")
 
 
 def fresh_model(vocabulary: Vocabulary = OURS, **settings: Any) -> tuple[LanguageModel, dict[str, np.ndarray]]:

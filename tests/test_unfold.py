@@ -37,7 +37,7 @@ def text_steps() -> Steps:
 
 
 def some_steps(steps: Steps, begin: int, end: int) -> Steps:
-    return Steps(*(array[begin:end] for array in steps[:-1]), steps.stops)
+    return Steps(*(array[begin:end] for array in steps[:4]), steps.stops)
 
 
 def shared_gradients(model: Any, params: Any) -> dict[str, torch.Tensor]:
@@ -57,7 +57,7 @@ def test_gradients_of_a_copy_for_each_step_add_up_to_those_of_the_shared_paramet
     (state,) = model.initial_state(copies[0], 1)
     nll = torch.zeros((), dtype=torch.float64)
     for t, copy in enumerate(copies):
-        x = model.inputs(copy, steps.inputs[t], None)
+        x = model.inputs(copy, steps.inputs[t], None, None)
         layer = model.layer_params(copy, 0)
         output, state = model.layers[0].step(layer, model.layers[0].project(layer, x), state)
         nll = nll + model.nll(copy, output[None], some_steps(steps, t, t + 1)).sum()
@@ -74,7 +74,9 @@ def truncated_gradients(model: Any, params: Any, window: int) -> tuple[float, di
     source = batch_source(
         reader_of([TEXT], VOCABULARY), "independent", ("eos",), batch_size=1, window=window, seed=0
     )
-    learner = GenerateLearner(model, params, source, None, dropout=0.0, seed=0, device=torch.device("cpu"))
+    learner = GenerateLearner(
+        model, params, source, None, order="ordered", dropout=0.0, seed=0, device=torch.device("cpu")
+    )
     total = 0.0
     for step in range(STEPS // window):
         nats, _, _ = learner.next_loss(step, 0.0)

@@ -185,6 +185,11 @@ def stack(arrays: Sequence[Array]) -> Array:
     return torch.stack(list(arrays))
 
 
+def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
+    """x repeated along leading axes and those of size one, without a copy."""
+    return np.broadcast_to(x, shape) if isinstance(x, np.ndarray) else x.expand(shape)
+
+
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
     """Zeros of the library, number type and device of `like`."""
     return np.zeros(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_zeros(shape)

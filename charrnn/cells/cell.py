@@ -6,7 +6,7 @@ handed, its state a NamedTuple of arrays (or of tuples of arrays). Because it is
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -119,6 +119,12 @@ def state_arrays(state: State) -> list[Array]:
     if hasattr(state, "dtype"):
         return [state]
     return [array for part in state for array in state_arrays(part)]
+
+
+def refilled(state: State, arrays: Iterable[Array]) -> State:
+    """A state of the same structure that holds other arrays, in the order of `state_arrays`."""
+    given = iter(arrays)
+    return map_state(lambda _: next(given), state)
 
 
 def uniform_init(

@@ -145,7 +145,7 @@ def _show_checkpoint(checkpoint: "Checkpoint", as_json: bool) -> None:
     from charrnn.models.saved import load_model
 
     saved = load_model(checkpoint)
-    config = saved.model.config
+    config = saved.config
     num_parameters = sum(array.size for array in saved.params.values())
     if as_json:
         write_json(

@@ -147,7 +147,7 @@ def command(
     if verbose and not quiet:
         click.echo(f"{model.path}, seed {options['seed']}", err=True)
     use_utf8()
-    writer = Writer("\0" if print0 else model.saved.model.config.separator, as_json=as_json)
+    writer = Writer("\0" if print0 else model.saved.config.separator, as_json=as_json)
     if num_samples == 1 and not (unique or novel or as_json):
         writer.stream(options["prompt"], model.stream(**options))
     elif not (unique or novel):

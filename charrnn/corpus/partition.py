@@ -159,13 +159,22 @@ def _changed(array: NDArray[np.int64], at: int, value: int, scratch: Path | None
 # Independent: by distinct value
 
 
-def _by_value(sequences: Sequences, valid: float, test: float, seed: int, scratch: Path | None) -> Parts:
+def sides_by_value(
+    sequences: Sequences, valid: float, test: float, seed: int, scratch: Path | None = None
+) -> NDArray[np.uint8]:
+    """(S,) 0 for training, 1 for validation, 2 for test: a share of the distinct sequences each, by the seed."""
     ranks = _ranks(sequences, seed, scratch)
     thresholds = _thresholds(ranks, valid, test)
     sides = allocate(len(sequences), np.uint8, scratch)
-    sizes = np.zeros(3, np.int64)
     for rows in row_slices(len(sequences)):
         sides[rows] = np.searchsorted(thresholds, ranks[rows], side="right")
+    return sides
+
+
+def _by_value(sequences: Sequences, valid: float, test: float, seed: int, scratch: Path | None) -> Parts:
+    sides = sides_by_value(sequences, valid, test, seed, scratch)
+    sizes = np.zeros(3, np.int64)
+    for rows in row_slices(len(sequences)):
         sizes += np.bincount(sides[rows], minlength=3)
     return (
         _on_side(sequences, sides, 0, int(sizes[0]), scratch),
@@ -217,6 +226,7 @@ def _distinct(values: NDArray[np.uint64], limit: int) -> NDArray[np.uint64] | No
 
 def _on_side(sequences: Sequences, sides: NDArray[Any], side: int, size: int, scratch: Path | None) -> Sequences:
     starts, ends = allocate(size, np.int64, scratch), allocate(size, np.int64, scratch)
+    contexts = None if sequences.contexts is None else sequences.contexts[sides == side]
     at = 0
     for rows in row_slices(len(sequences)):
         chosen = sides[rows] == side
@@ -224,4 +234,4 @@ def _on_side(sequences: Sequences, sides: NDArray[Any], side: int, size: int, sc
         starts[at : at + count] = sequences.starts[rows][chosen]
         ends[at : at + count] = sequences.ends[rows][chosen]
         at += count
-    return replace(sequences, starts=starts, ends=ends)
+    return replace(sequences, starts=starts, ends=ends, contexts=contexts)

@@ -43,6 +43,7 @@ class Sequences:
         starts, ends: (S,) int64, often mapped: sequence s is `text[starts[s]:ends[s]]` and may be empty.
         open_start: the first sequence was cut, its beginning lies before (so no BOS there).
         open_end: the last sequence was cut, so no ending is charged.
+        contexts: (S, X) float32, the vector that each sequence is conditioned on; None for plain text.
     """
 
     text: NDArray[Any]
@@ -51,6 +52,7 @@ class Sequences:
     ends: NDArray[np.int64]
     open_start: bool = False
     open_end: bool = False
+    contexts: NDArray[np.float32] | None = None
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "Sequences":

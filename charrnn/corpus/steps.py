@@ -43,7 +43,7 @@ class Kind(IntEnum):
 
 
 class Steps(NamedTuple):
-    """T steps of B rows; all integers (T, B) but stops (B,). NumPy arrays, or torch tensors in training."""
+    """T steps of B rows; all integers (T, B) but stops (B,) and context. NumPy arrays, or torch's in training."""
 
     inputs: IntArray
     """Input ids: characters 0 … V−1, BOS = V, V+1 the zero vector (unknown, or padding)."""
@@ -54,6 +54,8 @@ class Steps(NamedTuple):
     kinds: IntArray
     stops: IntArray
     """Index into STOP_NAMES of the mechanism that each row is read by."""
+    context: npt.NDArray[np.floating] | None = None
+    """(B, X) the vector that each row is conditioned on, zero in a row of padding; None without."""
 
 
 class Window(NamedTuple):
@@ -114,7 +116,16 @@ class StepReader:
             targets=targets,
             kinds=kinds.astype(np.int64),
             stops=stops,
+            context=self._contexts(sequence),
         )
+
+    def _contexts(self, sequence: IntArray) -> npt.NDArray[np.floating] | None:
+        """(B, X) of the sequences in a window, of which each row of a conditioned text reads one."""
+        contexts = self.sequences.contexts
+        if contexts is None:
+            return None
+        rows = sequence.max(axis=0)
+        return np.where(rows[:, None] == PADDING, np.float32(0.0), contexts[rows])
 
     def _characters(self, at: IntArray, valid: BoolArray) -> IntArray:
         """Ids of the characters at offsets of the text; any id where not valid."""

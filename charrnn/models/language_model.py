@@ -5,6 +5,7 @@ a flat dict that every method is handed. It knows nothing of files, optimisers o
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,13 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells import build_cell
 from charrnn.cells.arrays import (
     Array,
     OneHot,
     Params,
     asarray,
+    broadcast,
+    concat,
     exp,
     integers,
     log1p,
@@ -26,15 +28,17 @@ from charrnn.cells.arrays import (
     logsumexp,
     spread,
     take_last,
+    tanh,
     where,
     zeros,
 )
-from charrnn.cells.cell import Cell, State, map_state, state_arrays, uniform_init
-from charrnn.cells.deep_transition import DeepTransition
+from charrnn.cells.cell import Cell, State, refilled, state_arrays, uniform_init
 from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
-from charrnn.config import ModelConfig, Option, StopName
+from charrnn.config import GeneratorConfig, Option, StopName
 from charrnn.corpus.steps import EOS, HALT, Kind, Steps
+from charrnn.models.attention import MASKED, Attention, Memory
+from charrnn.models.layers import build_layer, initial_shapes
 from charrnn.models.stopping import (
     COMPONENTS,
     COUNT_FEATURES,
@@ -50,8 +54,8 @@ States: TypeAlias = tuple[State, ...]
 
 Dropout: TypeAlias = Callable[[Array], Array]
 
-MASKED = -1e30
-"""A logit that stands for probability zero, without the NaN that −∞ brings to gradients."""
+CONTEXT = "context.weight"
+_STARTS = re.compile(r"context\.\d+\.\d+\.weight")
 
 
 class Assessment(NamedTuple):
@@ -77,9 +81,14 @@ class LanguageModel:
     first cell are under `input.`, those between the last one and the readout under `output.`, those between
     one step and the next in each cell under `layers.l.transition.` (section 10.5). A cell whose outputs are
     logits has no readout behind it.
+
+    Given a vector x (X,) it is p(y | x): R = `context.weight` (G, X) adds R x to what the first layer makes of
+    every input (`--context-mode add`), and layer l's states begin at tanh(q + Q x) with Q under `context.l.` and
+    q under `initial_state.l.` (`init`), or both. Source: section 10.2.4, figure 10.9. Given a memory, the first
+    layer's outputs ask for what the layers above and the readout see beside them (`charrnn.models.attention`).
     """
 
-    config: ModelConfig
+    config: GeneratorConfig
 
     @cached_property
     def layers(self) -> tuple[Cell, ...]:
@@ -88,14 +97,28 @@ class LanguageModel:
         size = self.input_size if c.input_depth == 1 else c.hidden_size
         layers: list[Cell] = []
         for _ in range(c.num_layers):
-            cell = build_cell(c.cell, size, c.hidden_size, c.cell_options, num_outputs=self.num_logits)
-            if c.transition_depth > 1:
-                cell = DeepTransition(cell, c.transition_depth)
-            layers.append(cell)
-            size = cell.output_size
-        if c.output_depth > 1 and layers[-1].gives_logits:
-            raise ValueError("its outputs are the logits, which no layer can follow")
+            layers.append(build_layer(c, size, self.num_logits))
+            size = layers[-1].output_size + c.memory_size
+        if layers[-1].gives_logits and (c.output_depth > 1 or c.attention):
+            raise ValueError("its outputs are the logits, which nothing can follow")
+        if self.starts_from_context and not any(initial_shapes(cell) for cell in layers):
+            raise ValueError("it has no state that a context could begin; give --context-mode add")
         return tuple(layers)
+
+    @cached_property
+    def attention(self) -> Attention | None:
+        c = self.config
+        if c.attention is None:
+            return None
+        return Attention(c.attention, self.layers[0].output_size, c.memory_size, self.layers[-1].output_size)
+
+    @property
+    def adds_context(self) -> bool:
+        return self.config.context_size > 0 and self.config.context_mode != "init"
+
+    @property
+    def starts_from_context(self) -> bool:
+        return self.config.context_size > 0 and self.config.context_mode != "add"
 
     @cached_property
     def input_layers(self) -> Perceptron:
@@ -116,9 +139,9 @@ class LanguageModel:
     @property
     def frozen(self) -> frozenset[str]:
         """Parameters that are never trained."""
-        return frozenset(
-            f"layers.{index}.{name}" for index, cell in enumerate(self.layers) for name in cell.frozen
-        )
+        names = {f"layers.{index}.{name}" for index, cell in enumerate(self.layers) for name in cell.frozen}
+        # R belongs to U: where the one is not trained, the other is not.
+        return frozenset(names | {CONTEXT} if self.adds_context and self.input_weight in names else names)
 
     @property
     def stops(self) -> tuple[StopName, ...]:
@@ -131,7 +154,9 @@ class LanguageModel:
 
     @property
     def input_size(self) -> int:
-        return self.num_input_symbols + (COUNT_FEATURES if "length" in self.stops else 0)
+        """Symbols, the count, and the context that is added."""
+        count = COUNT_FEATURES if "length" in self.stops else 0
+        return self.num_input_symbols + count + (self.config.context_size if self.adds_context else 0)
 
     @property
     def num_logits(self) -> int:
@@ -140,12 +165,20 @@ class LanguageModel:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter."""
-        H = self.layers[-1].output_size
+        H, X = self.layers[-1].output_size, self.config.context_size
         shapes = dict(self.input_layers.shapes)
         for index, cell in enumerate(self.layers):
             shapes |= {f"layers.{index}.{name}": shape for name, shape in cell.shapes.items()}
-            if self.config.initial_state == "learned":
-                shapes |= dict(self._initial_shapes(index, cell))
+            for i, shape in enumerate(initial_shapes(cell)):
+                if self.config.initial_state == "learned" or self.starts_from_context:
+                    shapes[f"initial_state.{index}.{i}"] = shape
+                if self.starts_from_context:
+                    shapes[f"context.{index}.{i}.weight"] = (*shape, X)
+        if self.adds_context:
+            outputs, inputs = shapes[self.input_weight]
+            shapes |= {self.input_weight: (outputs, inputs - X), CONTEXT: (outputs, X)}
+        if self.attention is not None:
+            shapes |= self.attention.shapes
         shapes |= self.output_layers.shapes
         if not self.layers[-1].gives_logits:
             shapes |= {"readout.weight": (self.num_logits, H), "readout.bias": (self.num_logits,)}
@@ -158,7 +191,7 @@ class LanguageModel:
     @property
     def num_parameters(self) -> int:
         """Numbers in all parameters, those that are never trained included."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        return sum(map(math.prod, self.shapes.values()))
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; the training sequences' lengths (S,) place the heads that end a sequence."""
@@ -166,6 +199,15 @@ class LanguageModel:
         for index, cell in enumerate(self.layers):
             params |= {f"layers.{index}.{name}": value for name, value in cell.init(rng).items()}
         params |= self.output_layers.init(rng)
+        if self.adds_context:
+            known = self.shapes[self.input_weight][1]
+            whole = params[self.input_weight]
+            params |= {self.input_weight: whole[:, :known].copy(), CONTEXT: whole[:, known:].copy()}
+        if self.starts_from_context:
+            from_context = {name: shape for name, shape in self.shapes.items() if _STARTS.fullmatch(name)}
+            params |= uniform_init(rng, from_context, self.config.context_size**-0.5)
+        if self.attention is not None:
+            params |= self.attention.init(rng)
         for name, shape in self.shapes.items():
             if name not in params:
                 params[name] = np.zeros(shape, np.float32)
@@ -183,39 +225,77 @@ class LanguageModel:
             params["length.bias"] = initial_length_bias(lengths, self.config.length_scale)
         return params
 
-    def initial_state(self, params: Params, batch_size: int) -> States:
-        """The state of B rows before anything was read."""
+    def initial_state(self, params: Params, batch_size: int, context: Array | None = None) -> States:
+        """The state of B rows before anything was read, given their contexts (B, X) where the model has one."""
         like = next(iter(params.values()))
         states: list[State] = []
         for index, cell in enumerate(self.layers):
-            state = cell.zero_state(batch_size, like)
-            if self.config.initial_state == "learned":
-                names = iter([name for name, _ in self._initial_shapes(index, cell)])
-                state = map_state(lambda zero, names=names: zero + params[next(names)], state)
-            states.append(state)
+            arrays = []
+            for i, zero in enumerate(state_arrays(cell.zero_state(batch_size, like))):
+                learned = params.get(f"initial_state.{index}.{i}")
+                if self.starts_from_context:
+                    arrays.append(tanh(learned + context @ params[f"context.{index}.{i}.weight"].T))
+                else:
+                    arrays.append(zero if learned is None else zero + learned)
+            states.append(refilled(cell.zero_state(batch_size, like), arrays))
         return tuple(states)
 
-    def inputs(self, params: Params, ids: Array, remaining: Array | None) -> Array | OneHot:
-        """What the first cell reads: symbols (..., ), and what is still to come of each row under `length`.
+    def inputs(
+        self, params: Params, ids: Array, remaining: Array | None, context: Array | None = None
+    ) -> Array | OneHot:
+        """What the first cell reads: symbols (..., ), what is still to come of each row under `length`, contexts.
 
-        Absent counts, None, are a zero input.
+        Absent counts and contexts, None, are a zero input. To be read with the parameters `joined`.
         """
-        features = None
+        like = next(iter(params.values()))
+        features = []
         if "length" in self.stops and remaining is not None:
-            features = count_features(remaining, next(iter(params.values())))
-        return self.input_layers(params, OneHot(ids, self.num_input_symbols, features))
+            features.append(count_features(remaining, like))
+        if self.adds_context:
+            X = self.config.context_size
+            nothing = zeros((1, X), like)
+            shape = (*ids.shape, X)
+            features.append(broadcast(nothing if context is None else context, shape))
+            if "length" in self.stops and remaining is None:
+                features.insert(0, zeros((*ids.shape, COUNT_FEATURES), like))
+        joined = concat(features, axis=-1) if features else None
+        return self.input_layers(params, OneHot(ids, self.num_input_symbols, joined))
+
+    def joined(self, params: Params) -> Params:
+        """The parameters with R beside U, as `inputs` and `layer_params` need them."""
+        if not self.adds_context:
+            return params
+        return {**params, self.input_weight: concat([params[self.input_weight], params[CONTEXT]], axis=1)}
 
     def read(
-        self, params: Params, steps: Steps, state: States, dropout: Dropout | None = None
+        self,
+        params: Params,
+        steps: Steps,
+        state: States,
+        dropout: Dropout | None = None,
+        memory: Memory | None = None,
     ) -> tuple[Array, States]:
         """Runs the layers over steps: what the readout and the heads read (T, B, H), and the states at the end."""
-        x = self.inputs(params, steps.inputs, steps.remaining)
+        params = self.joined(params)
+        x = self.inputs(params, steps.inputs, steps.remaining, steps.context)
         final: list[State] = []
+        attended = None
         for index, cell in enumerate(self.layers):
             x, end = unroll(cell, self.layer_params(params, index), x, state[index])
             x = x if dropout is None else dropout(x)
             final.append(end)
-        return self.output_layers(params, x), tuple(final)
+            if self.attention is not None and memory is not None:
+                if attended is None:
+                    attended, _ = self.attention.attend(params, x, memory)
+                if index < len(self.layers) - 1:
+                    x = concat([x, attended], axis=-1)
+        return self.output(params, x, attended), tuple(final)
+
+    def output(self, params: Params, top: Array, attended: Array | None) -> Array:
+        """What the readout and the heads read, (..., H), of the last layer's outputs and what was attended to."""
+        if self.attention is not None:
+            top = self.attention.combine(params, top, attended)
+        return self.output_layers(params, top)
 
     def layer_params(self, params: Params, index: int) -> Params:
         return {name: params[f"layers.{index}.{name}"] for name in self.layers[index].shapes}
@@ -295,25 +375,19 @@ class LanguageModel:
             nll = nll + spread(announced, -distribution.log_prob(steps.targets[announced]))
         return nll
 
-    def _initial_shapes(self, index: int, cell: Cell) -> list[tuple[str, tuple[int, ...]]]:
-        arrays = state_arrays(cell.zero_state(1, np.zeros((), np.float32)))
-        return [(f"initial_state.{index}.{i}", tuple(a.shape[1:])) for i, a in enumerate(arrays)]
-
 
 def one_layer(
     cell: str, vocab_size: int, hidden_size: int, options: dict[str, Option] | None = None
 ) -> LanguageModel:
     """A model of one layer whose texts end by EOS, to look at: it belongs to no text."""
     return LanguageModel(
-        ModelConfig(
+        GeneratorConfig(
             cell=cell,  # type: ignore[arg-type]
             cell_options=options or {},
             vocab_size=vocab_size,
             hidden_size=hidden_size,
             num_layers=1,
             stop=("eos",),
-            split="line",
-            order="independent",
             training_chars=1,
         )
     )

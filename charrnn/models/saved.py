@@ -19,6 +19,7 @@ from charrnn.models.language_model import LanguageModel
 class SavedModel:
     """A model with its NumPy parameters and the characters that it knows."""
 
+    config: ModelConfig
     model: LanguageModel
     params: Params
     vocabulary: Vocabulary
@@ -26,12 +27,10 @@ class SavedModel:
     """Of model.safetensors."""
 
 
-def model_files(
-    model: LanguageModel, params: Mapping[str, np.ndarray], symbols: Sequence[str]
-) -> dict[str, bytes]:
+def model_files(config: ModelConfig, params: Mapping[str, np.ndarray], symbols: Sequence[str]) -> dict[str, bytes]:
     """What a checkpoint holds of a model; the weights' bytes depend on the weights alone."""
     return {
-        CONFIG: encode_json(model.config),
+        CONFIG: encode_json(config),
         VOCAB: encode_vocab(symbols),
         MODEL: encode_tensors(params),
     }
@@ -53,4 +52,4 @@ def load_model(checkpoint: Checkpoint) -> SavedModel:
     params = checkpoint.tensors(shapes)
     if not all(np.isfinite(array).all() for array in params.values()):
         raise CheckpointError(f"{checkpoint.path / MODEL}: has weights that are not finite")
-    return SavedModel(model, params, Vocabulary(tuple(symbols)), checkpoint.model_sha256)
+    return SavedModel(config, model, params, Vocabulary(tuple(symbols)), checkpoint.model_sha256)

@@ -135,7 +135,7 @@ def evaluate(
 
     simpler: what `simpler_models` returned for this text; samples: lengths to draw, 0 for none.
     """
-    config, sequences = saved.model.config, held_out.sequences
+    config, sequences = saved.config, held_out.sequences
     reader = StepReader.of(sequences, saved.vocabulary)
     begin = time.perf_counter()
     totals = _Totals(saved, sequences, stop)
@@ -204,7 +204,7 @@ def evaluate(
 
 def simpler_models(saved: SavedModel, held_out: HeldOut) -> Baselines:
     """The baselines for this text, the same for every mechanism that charges endings."""
-    config, valid = saved.model.config, held_out.valid
+    config, valid = saved.config, held_out.valid
     return baselines(
         held_out.train,
         valid if valid is not None and len(valid) else None,

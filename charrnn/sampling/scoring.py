@@ -76,7 +76,7 @@ def assess_windows(
     for window in windows:
         rows = len(window.fresh)
         if state is None or window.fresh.all():
-            state = model.initial_state(params, rows)
+            state = model.initial_state(params, rows, window.steps.context)
         hidden, state = model.read(params, window.steps, state)
         yield window, hidden, model.assess(params, hidden, window.steps)
 

@@ -1,14 +1,38 @@
 """A model one step at a time, for drawing text: the cells' own equations, with the first product as a table."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Params
+from charrnn.cells.arrays import Params, concat
 from charrnn.cells.cell import map_state
-from charrnn.models.language_model import LanguageModel, States
+from charrnn.models.attention import Memory
+from charrnn.models.language_model import CONTEXT, LanguageModel, States
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
+
+
+class Given(NamedTuple):
+    """What B rows are conditioned on, as their steps need it."""
+
+    context: FloatArray | None
+    """(B, X)"""
+    effect: FloatArray | None
+    """(B, G) what the context adds to the first layer's projection; None where it adds nothing."""
+    memory: Memory | None
+
+    def take(self, rows: npt.NDArray[np.intp]) -> "Given":
+        """Some of the rows, in another order, or several times."""
+        return Given(
+            None if self.context is None else self.context[rows],
+            None if self.effect is None else self.effect[rows],
+            None if self.memory is None else Memory(*(array[rows] for array in self.memory)),
+        )
+
+
+NOTHING = Given(None, None, None)
 
 
 class Stepper:
@@ -16,40 +40,68 @@ class Stepper:
 
     def __init__(self, model: LanguageModel, params: Params) -> None:
         self.model, self.params = model, params
+        self._joined = model.joined(params)
         self._layers = [
-            (cell, cell.compact(model.layer_params(params, index))) for index, cell in enumerate(model.layers)
+            (cell, cell.compact(model.layer_params(self._joined, index)))
+            for index, cell in enumerate(model.layers)
         ]
         self._zero = model.num_input_symbols
         # A symbol's product is a row of this table, and the symbol `_zero`, a zero input, has what is left of it.
-        self._table = self._project(np.arange(self._zero + 1), None)
+        self._table = self._project(np.arange(self._zero + 1), None, None)
         self._counts = "length" in model.stops
         self._affine = model.config.input_depth == 1
 
-    def initial_state(self, rows: int) -> States:
-        return self.model.initial_state(self.params, rows)
+    def initial_state(self, rows: int, given: Given = NOTHING) -> States:
+        return self.model.initial_state(self.params, rows, given.context)
 
-    def step(self, inputs: IntArray, remaining: IntArray | None, state: States) -> tuple[FloatArray, States]:
+    def given(self, context: FloatArray | None, memory: Memory | None = None) -> Given:
+        """Contexts (B, X) and a memory of B rows, made ready."""
+        effect = None
+        if context is not None and self.model.adds_context and self._affine:
+            effect = context @ self.params[CONTEXT].T
+        return Given(context, effect, memory)
+
+    def step(
+        self, inputs: IntArray, remaining: IntArray | None, state: States, given: Given = NOTHING
+    ) -> tuple[FloatArray, States]:
         """Reads one symbol a row: inputs (B,), remaining (B,) or None for absent -> hidden (B, H), state."""
-        x = self._table[inputs]
-        if self._counts and remaining is not None:
-            x = x + self._count_effect(remaining) if self._affine else self._project(inputs, remaining)
+        hidden, state, _ = self.attentive_step(inputs, remaining, state, given)
+        return hidden, state
+
+    def attentive_step(
+        self, inputs: IntArray, remaining: IntArray | None, state: States, given: Given
+    ) -> tuple[FloatArray, States, FloatArray | None]:
+        """The same, and where each row looked, (B, S), if it has a memory."""
+        x, weights, attended = self._first(inputs, remaining, given), None, None
         new: list[object] = []
         for index, (cell, layer) in enumerate(self._layers):
-            x = x if index == 0 else cell.project(layer, x)
+            if index > 0:
+                x = cell.project(layer, x if attended is None else concat([x, attended], axis=-1))
             x, after = cell.step(layer, x, state[index])
             new.append(after)
-        hidden: FloatArray = self.model.output_layers(self.params, x)
-        return hidden, tuple(new)
+            if index == 0 and self.model.attention is not None and given.memory is not None:
+                seen, looked = self.model.attention.attend(self.params, x[None], given.memory)
+                attended, weights = seen[0], looked[0]
+        hidden: FloatArray = self.model.output(self.params, x, attended)
+        return hidden, tuple(new), weights
 
-    def _project(self, inputs: IntArray, remaining: IntArray | None) -> FloatArray:
-        """What the first cell makes of its input, (B, G)."""
+    def _first(self, inputs: IntArray, remaining: IntArray | None, given: Given) -> FloatArray:
+        """What the first cell makes of symbols, counts and contexts, (B, G)."""
+        if not self._affine and (given.context is not None or (self._counts and remaining is not None)):
+            return self._project(inputs, remaining, given.context)
+        x: FloatArray = self._table[inputs]
+        if self._counts and remaining is not None:
+            x = x + self._count_effect(remaining)
+        return x if given.effect is None else x + given.effect
+
+    def _project(self, inputs: IntArray, remaining: IntArray | None, context: FloatArray | None) -> FloatArray:
         cell, layer = self._layers[0]
-        projected: FloatArray = cell.project(layer, self.model.inputs(self.params, inputs, remaining))
+        projected: FloatArray = cell.project(layer, self.model.inputs(self._joined, inputs, remaining, context))
         return projected
 
     def _count_effect(self, remaining: IntArray) -> FloatArray:
         """What the count input adds to the first projection, (B, G): an affine map less its constant."""
-        with_counts = self._project(np.full(len(remaining), self._zero), remaining)
+        with_counts = self._project(np.full(len(remaining), self._zero), remaining, None)
         effect: FloatArray = with_counts - self._table[self._zero]
         return effect
 

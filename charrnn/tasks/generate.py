@@ -1,6 +1,7 @@
 """The task `generate`: a language model on sequences, its loss, and its validation figure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,7 @@ import torch
 
 from charrnn.cells.arrays import where
 from charrnn.cells.cell import State, map_state, state_arrays
-from charrnn.config import StopName
+from charrnn.config import OrderName, StopName
 from charrnn.corpus.batching import BatchSource, Position
 from charrnn.corpus.passes import independent_pass, ordered_pass
 from charrnn.corpus.steps import Kind, StepReader, Steps, Window
@@ -31,6 +32,7 @@ class GenerateLearner:
         source: BatchSource,
         validation: StepReader | None,
         *,
+        order: OrderName,
         dropout: float,
         weight_dropout: float = 0.0,
         washout: int = 0,
@@ -46,7 +48,7 @@ class GenerateLearner:
         }
         self.state: States | None = None
         """The state carried to the next window, detached."""
-        self._validation = validation
+        self._validation, self._order = validation, order
         self._dropout, self._weight_dropout = dropout, weight_dropout
         self._washout, self._scheduled_sampling = washout, scheduled_sampling
         self._seed, self._device = seed, device
@@ -64,7 +66,7 @@ class GenerateLearner:
         window = self.source.next_window()
         steps = self._tensors(self._washed_out(window))
         rng = np.random.default_rng([self._seed, step])
-        state = self._begin(window, self.state)
+        state = self._begin(window, steps, self.state)
         mask = dropout(self._dropout, rng)
         params = {**self.parameters, **weight_dropout(self.trained, self._weight_dropout, rng)}
         own = self._scheduled_sampling * share
@@ -97,10 +99,10 @@ class GenerateLearner:
         if not carried:
             return
         rows = len(next(iter(carried.values())))
-        zero = self.model.initial_state(self.parameters, rows)
+        like = next(iter(self.parameters.values()))
         self.state = tuple(
             _replaced(state, [carried.get(f"{layer}.{i}") for i in range(len(state_arrays(state)))])
-            for layer, state in enumerate(zero)
+            for layer, state in enumerate(cell.zero_state(rows, like) for cell in self.model.layers)
         )
 
     def validate(self) -> float | None:
@@ -115,20 +117,20 @@ class GenerateLearner:
         assert self._validation is not None
         state: States | None = None
         nats, chars = 0.0, 0
-        for window in validation_windows(self._validation, self.model.config.order, stop):
+        for window in validation_windows(self._validation, self._order, stop):
             steps = self._tensors(window.steps)
-            hidden, state = self.model.read(self.parameters, steps, self._begin(window, state))
+            hidden, state = self.model.read(self.parameters, steps, self._begin(window, steps, state))
             nats += float(self.model.nll(self.parameters, hidden, steps).sum(dtype=torch.float64))
             chars += int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
         return nats / max(chars, 1)
 
-    def _begin(self, window: Window, carried: States | None) -> States:
+    def _begin(self, window: Window, steps: Steps, carried: States | None) -> States:
         """The state before a window: initial in fresh rows, carried in the others.
 
         A learned initial state takes part in every window, so that its gradient is zero and never missing:
         the optimiser counts the same steps for all parameters.
         """
-        initial = self.model.initial_state(self.parameters, len(window.fresh))
+        initial = self.model.initial_state(self.parameters, len(window.fresh), steps.context)
         if carried is None or window.fresh.all():
             return initial
         fresh = torch.from_numpy(window.fresh).to(self._device)[:, None]
@@ -137,7 +139,12 @@ class GenerateLearner:
         )
 
     def _tensors(self, steps: Steps) -> Steps:
-        return Steps(*(torch.from_numpy(array).to(self._device) for array in steps))  # type: ignore[arg-type]
+        return map_arrays(lambda array: torch.from_numpy(array).to(self._device), steps)
+
+
+def map_arrays(function: Callable[[Any], Any], steps: Steps) -> Steps:
+    """The function applied to every array that is there."""
+    return Steps(*(None if array is None else function(array) for array in steps))  # type: ignore[arg-type]
 
 
 def _replaced(state: State, arrays: list[npt.NDArray[np.floating] | None]) -> State:

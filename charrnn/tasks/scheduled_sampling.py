@@ -13,6 +13,8 @@ from charrnn.cells.arrays import Params
 from charrnn.corpus.steps import Kind, Steps
 from charrnn.models.language_model import Dropout, LanguageModel, States
 
+PER_STEP = ("inputs", "remaining", "targets", "kinds")
+
 
 def read_own_draws(
     model: LanguageModel,
@@ -42,7 +44,7 @@ def read_own_draws(
                 noise = torch.from_numpy(rng.gumbel(size=(rows, V))).to(logits)
                 inputs = torch.where(replaced[t], (logits + noise).argmax(-1), inputs)
         now = steps._replace(
-            **{name: value[t : t + 1] for name, value in steps._asdict().items() if value.dim() == 2}
+            **{name: value[t : t + 1] for name, value in steps._asdict().items() if name in PER_STEP}
         )
         hidden, state = model.read(params, now._replace(inputs=inputs[None]), state, dropout)
         outputs.append(hidden)

@@ -198,6 +198,7 @@ class _Run:
         self._writer, self._record, self._dataset, self._model = writer, record, dataset, model
         self._observer, self._should_stop, self._root = observer, should_stop, root
         self._config = record.config
+        self._model_config = model_config(record.config, dataset)
 
     def train(self, checkpoint: Checkpoint | None) -> Outcome:
         config = self._config
@@ -210,6 +211,7 @@ class _Run:
             self._initial_params() if checkpoint is None else self._saved_params(checkpoint),
             source,
             self._validation_reader(),
+            order=self._dataset.order,
             dropout=config.dropout,
             weight_dropout=config.weight_dropout,
             washout=config.washout,
@@ -280,7 +282,7 @@ class _Run:
 
     def _saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
         saved = load_model(checkpoint)
-        if saved.model.config != self._model.config or saved.vocabulary != self._dataset.vocabulary:
+        if saved.config != self._model_config or saved.vocabulary != self._dataset.vocabulary:
             raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
         return saved.params
 
@@ -313,7 +315,7 @@ class _Run:
     def _save(self, progress: Progress) -> None:
         parameters = self._learner.parameters
         arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
-        files = model_files(self._model, arrays, self._dataset.vocabulary.symbols)
+        files = model_files(self._model_config, arrays, self._dataset.vocabulary.symbols)
         files |= state_files(
             self._learner.trained,
             self._optimizer,

@@ -146,7 +146,9 @@ def train_by_charrnn() -> Callable[[], object]:
     texts = ["".join(rng.choice(ALPHABET.symbols, size=40)) for _ in range(2000)]
     reader = StepReader.of(Sequences.from_texts(texts), ALPHABET)
     source = batch_source(reader, "ordered", ("eos",), batch_size=BATCH, window=WINDOW, seed=0)
-    learner = GenerateLearner(model, params, source, None, dropout=0.0, seed=0, device=torch.device("cpu"))
+    learner = GenerateLearner(
+        model, params, source, None, order="ordered", dropout=0.0, seed=0, device=torch.device("cpu")
+    )
     optimizer = torch.optim.AdamW(list(learner.parameters.values()), fused=True)
 
     def run() -> None:

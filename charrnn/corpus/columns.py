@@ -1,0 +1,185 @@
+"""Columns of a table as the vector that a model is conditioned on: one-hot categories and standardised numbers."""
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import Column
+from charrnn.errors import CorpusError, UsageError
+
+Kind = Literal["category", "number"]
+
+MOST_WHOLE_NUMBERS = 20
+"""More different whole numbers than this are numbers; fewer are categories."""
+
+MOST_CATEGORIES, MOST_CATEGORY_CHARS = 10_000, 1000
+"""Each is an entry of every row's vector, and stands in the checkpoint."""
+
+MOST_NAMED = 20
+
+MOST_SHOWN_CHARS = 60
+
+
+def parse_spec(spec: str) -> tuple[str, Kind | None]:
+    """A column's name, and its kind where the name is followed by `:number` or `:category`."""
+    name, colon, kind = spec.rpartition(":")
+    if colon and kind in ("number", "category"):
+        return name, "number" if kind == "number" else "category"
+    return spec, None
+
+
+def fit_column(
+    name: str,
+    kind: Kind | None,
+    values: Sequence[str],
+    train: NDArray[np.bool_],
+    where: Callable[[int], str],
+) -> Column:
+    """The column of R values, of which `train` (R,) are trained on.
+
+    Without a kind it holds numbers if all are, and they are not just a few whole ones. Categories are those of all
+    rows, so that no row of the table is unknown; their counts, and a number's mean and standard deviation, are
+    those of the training rows. Raises CorpusError for what should be a number and is none, or is too large.
+    """
+    numbers = [_number(value) for value in values]
+    if kind is None:
+        whole = all(number is not None and number.is_integer() for number in numbers)
+        few = len(set(values)) <= MOST_WHOLE_NUMBERS
+        kind = "category" if None in numbers or (whole and few) else "number"
+    if kind == "category":
+        counts = Counter(value for value, trained in zip(values, train, strict=True) if trained)
+        categories = tuple(sorted(set(values)))
+        if len(categories) > MOST_CATEGORIES:
+            raise CorpusError(
+                f"{where(0)}: {name} has {len(categories):,} different values, more than the "
+                f"{MOST_CATEGORIES:,} that a category can have; choose another column, or {name}:number"
+            )
+        if len(longest := max(categories, key=len, default="")) > MOST_CATEGORY_CHARS:
+            raise CorpusError(
+                f"{where(list(values).index(longest))}: {name} {shown(longest)} is longer than the "
+                f"{MOST_CATEGORY_CHARS:,} characters of a category; choose another column"
+            )
+        return Column(name=name, values=categories, counts=tuple(counts[value] for value in categories))
+    all_rows = _numbers(name, values, where)
+    x = all_rows[train]
+    if not len(x):
+        return Column(name=name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = float(x.mean()), float(x.std())
+    if not (math.isfinite(mean) and math.isfinite(scale)):
+        row = int(np.abs(all_rows).argmax())
+        raise CorpusError(
+            f"{where(row)}: {name} {shown(values[row])} is too large to be standardised; scale it down"
+        )
+    # Of equal numbers the rounded mean may differ from each, and the rounded deviation from zero.
+    varies = scale > 0 and x.min() < x.max()
+    return Column(name=name, mean=mean, scale=scale if varies else 1.0)
+
+
+def encode_columns(
+    columns: Sequence[Column], values: Sequence[Sequence[str]], where: Callable[[int], str]
+) -> NDArray[np.float32]:
+    """(R, X) for the strings of each column, in the order of the columns.
+
+    Raises CorpusError, by `where`, for an unknown category, with those there are, and for what is no number,
+    or too large a one.
+    """
+    blocks = [_encode(column, strings, where) for column, strings in zip(columns, values, strict=True)]
+    return np.concatenate(blocks, axis=1, dtype=np.float32)
+
+
+def _encode(column: Column, strings: Sequence[str], where: Callable[[int], str]) -> NDArray[np.float32]:
+    if not column.values:
+        with np.errstate(over="ignore"):
+            x = (_numbers(column.name, strings, where) - column.mean) / column.scale
+            encoded = x[:, None].astype(np.float32)
+        if not np.isfinite(encoded).all():
+            row = int(np.isfinite(encoded).argmin())
+            raise CorpusError(f"{where(row)}: {column.name} {shown(strings[row])} is too large; {known(column)}")
+        return encoded
+    index = {value: i for i, value in enumerate(column.values)}
+    block = np.zeros((len(strings), len(index)), np.float32)
+    for row, value in enumerate(strings):
+        if value not in index:
+            raise CorpusError(
+                f"{where(row)}: {column.name} {shown(value)} is unknown to the model; {known(column, value)}"
+            )
+        block[row, index[value]] = 1.0
+    return block
+
+
+def known(column: Column, value: str = "") -> str:
+    """What values a column can take, in words; of very many, those that are like `value`."""
+    if not column.values:
+        return f"{column.name} is a number (mean {column.mean:.4g}, standard deviation {column.scale:.4g})"
+    if len(column.values) <= MOST_NAMED:
+        return f"it knows {_listed(column.values)}"
+    close = difflib.get_close_matches(value, column.values, n=5, cutoff=0.4)
+    such = f", such as {_listed(close or column.values[:5])}"
+    return f"it knows {len(column.values):,} values{such}"
+
+
+def shown(value: str) -> str:
+    """Quoted, on one line, and cut short."""
+    return repr(value if len(value) <= MOST_SHOWN_CHARS else value[:MOST_SHOWN_CHARS] + "…")
+
+
+def _listed(values: Sequence[str]) -> str:
+    """Quoted only where it takes quotes to tell a value from its neighbours."""
+    return ", ".join(
+        value if value.strip() and "," not in value and shown(value)[1:-1] == value else shown(value)
+        for value in values
+    )
+
+
+def parse_given(columns: Sequence[Column], given: Sequence[str]) -> tuple[str, ...]:
+    """The values of `--given VALUE` or `--given NAME=VALUE`, in the order of the columns. Raises UsageError."""
+    names = [column.name for column in columns]
+    found: dict[str, str] = {}
+    if given and not columns:
+        raise UsageError(f"--given {shown(given[0])}: the model is not conditioned on anything; leave it out")
+    for item in given:
+        named = [name for name in names if item.startswith(f"{name}=")]
+        if not named and len(columns) > 1:
+            raise UsageError(f"--given {shown(item)}: expected NAME=VALUE, NAME one of {', '.join(names)}")
+        name = max(named, key=len, default=names[0])  # a name may itself hold "="
+        if name in found:
+            raise UsageError(f"--given {name} is there twice")
+        found[name] = item.removeprefix(f"{name}=")
+    for column in columns:
+        if column.name not in found:
+            form = "VALUE" if len(columns) == 1 else f"{column.name}=VALUE"
+            raise UsageError(
+                f"--given {form} is missing: the model is conditioned on {column.name}; {known(column)}"
+            )
+    return tuple(found[name] for name in names)
+
+
+def log_prior(column: Column) -> NDArray[np.float64]:
+    """ln p(value), (K,), by the training rows, each counted half a time more (Krichevsky and Trofimov 1981)."""
+    counts = np.array(column.counts, np.float64) + 0.5
+    result: NDArray[np.float64] = np.log(counts / counts.sum())
+    return result
+
+
+def _numbers(name: str, values: Sequence[str], where: Callable[[int], str]) -> NDArray[np.float64]:
+    result = np.empty(len(values))
+    for row, value in enumerate(values):
+        number = _number(value)
+        if number is None:
+            raise CorpusError(f"{where(row)}: {name} {shown(value)} is not a number; write it as 2.5 or -1e3")
+        result[row] = number
+    return result
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in value else None

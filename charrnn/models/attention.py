@@ -1,0 +1,87 @@
+"""Attention: a decoder looks back at a sequence of vectors, and learns where to look at each step."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Array, Params, concat, exp, log_softmax, tanh, where
+from charrnn.cells.cell import uniform_init
+from charrnn.config import AttentionName
+
+MASKED = -1e30
+"""A logit that stands for probability zero, without the NaN that −∞ brings to gradients."""
+
+
+class Memory(NamedTuple):
+    """What is looked at, of B rows with up to S vectors each."""
+
+    values: Array
+    """(B, S, E)"""
+    keys: Array
+    """(B, S, A) what queries are compared with, computed once for all steps."""
+    real: Array
+    """(B, S) booleans: the others are padding, which is never looked at."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The weights with which a query q looks at vectors m_s, and what it sees:
+
+        e_s = v · tanh(A q + K m_s + b)        (`additive`; Bahdanau, Cho and Bengio 2015, appendix A.1.2)
+        e_s = (A q) · m_s / √E                 (`dot`; Luong, Pham and Manning 2015, "general", scaled)
+        α = softmax(e),  c = Σ_s α_s m_s,  h = tanh(C [top, c] + d)
+
+    A = `attention.query.weight` (A, Q), K = `attention.key.weight` (A, E), b = `attention.key.bias` (A,),
+    v = `attention.energy.weight` (A,); for `dot` A is (E, Q) and the others are not there. C =
+    `attention.output.weight` (H, H + E) and d = `attention.output.bias` (H,) make of the last layer's output
+    and c what the readout reads. The query is an output of the first layer, so all steps of a sequence are
+    attended at once in training; layers above read c beside it, which is how what was seen is remembered.
+
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, sections 10.4 and 12.4.5.1.
+    """
+
+    kind: AttentionName
+    query_size: int
+    memory_size: int
+    output_size: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        E, H = self.memory_size, self.output_size
+        A = E if self.kind == "dot" else self.query_size
+        shapes: dict[str, tuple[int, ...]] = {"attention.query.weight": (A, self.query_size)}
+        if self.kind == "additive":
+            shapes |= {"attention.key.weight": (A, E), "attention.key.bias": (A,), "attention.energy.weight": (A,)}
+        return {**shapes, "attention.output.weight": (H, H + E), "attention.output.bias": (H,)}
+
+    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        """Every parameter uniform within ± (its inputs)^(−1/2)."""
+        params: dict[str, npt.NDArray[np.float32]] = {}
+        for name, shape in self.shapes.items():
+            params |= uniform_init(rng, {name: shape}, shape[-1] ** -0.5)
+        return params
+
+    def memory(self, params: Params, values: Array, real: Array) -> Memory:
+        """Vectors (B, S, E), of which those are real (B, S), made ready to be looked at."""
+        if self.kind == "dot":
+            return Memory(values, values, real)
+        return Memory(values, values @ params["attention.key.weight"].T + params["attention.key.bias"], real)
+
+    def attend(self, params: Params, query: Array, memory: Memory) -> tuple[Array, Array]:
+        """Queries (T, B, Q) -> what is seen (T, B, E) and the weights (T, B, S); nothing of an empty memory."""
+        q = (query @ params["attention.query.weight"].T).swapaxes(0, 1)
+        if self.kind == "dot":
+            energy = (q @ memory.keys.swapaxes(1, 2)) * self.memory_size**-0.5
+        else:
+            energy = tanh(q[:, :, None] + memory.keys[:, None]) @ params["attention.energy.weight"]
+        real = memory.real[:, None]
+        weights = exp(log_softmax(where(real, energy, MASKED)))
+        weights = where(real, weights, 0.0 * weights)
+        return (weights @ memory.values).swapaxes(0, 1), weights.swapaxes(0, 1)
+
+    def combine(self, params: Params, top: Array, attended: Array) -> Array:
+        """h = tanh(C [top, c] + d), (..., H)."""
+        both = concat([top, attended], axis=-1)
+        return tanh(both @ params["attention.output.weight"].T + params["attention.output.bias"])

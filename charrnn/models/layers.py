@@ -1,0 +1,23 @@
+"""What every model builds its layers from: a cell, deep from step to step where that is asked for."""
+
+import numpy as np
+
+from charrnn.cells import build_cell
+from charrnn.cells.cell import Cell, state_arrays
+from charrnn.cells.deep_transition import DeepTransition
+from charrnn.config import LayersConfig
+
+
+def build_layer(config: LayersConfig, input_size: int, num_outputs: int) -> Cell:
+    """One layer of the configuration's cell that reads vectors (..., input_size).
+
+    num_outputs: of the whole model, for cells that feed them back. Raises ValueError for a cell that cannot be
+    built so.
+    """
+    cell = build_cell(config.cell, input_size, config.hidden_size, config.cell_options, num_outputs=num_outputs)
+    return cell if config.transition_depth == 1 else DeepTransition(cell, config.transition_depth)
+
+
+def initial_shapes(cell: Cell) -> list[tuple[int, ...]]:
+    """The shapes of one row of a cell's state, array by array."""
+    return [tuple(a.shape[1:]) for a in state_arrays(cell.zero_state(1, np.zeros((), np.float32)))]
