@@ -2,19 +2,23 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from charrnn.checkpoint import Which, resolve_checkpoint
 from charrnn.config import STOP_NAMES, StopName, TrainConfig
+from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.errors import CorpusError, UsageError
+from charrnn.models.given import given as fix_context
 from charrnn.models.saved import SavedModel, load_model
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
+from charrnn.sampling.bayes import Prediction, classify
 from charrnn.sampling.filters import Filters
 from charrnn.sampling.scoring import Score, choose_stop, score
 from charrnn.sampling.stepper import Stepper
@@ -45,7 +49,7 @@ class Model:
 
     def __init__(self, saved: SavedModel, path: Path) -> None:
         self.saved, self.path = saved, path
-        self._stepper = Stepper(saved.model, saved.params)
+        self._last: tuple[bytes | None, Stepper] | None = None
 
     @property
     def stops(self) -> tuple[StopName, ...]:
@@ -63,8 +67,9 @@ class Model:
         """Texts with their numbers, in the order in which they end. Options:
 
         stop: "eos", "halt", "length" or "none", the model's first by default; prompt: what every text begins
-        with; temperature, top_k, top_p, min_p; num_chars: exactly so many; max_chars: a cut, reported as
-        finish_reason; seed: drawn when None. Raises UsageError, CorpusError.
+        with; given: the values that a model is conditioned on, as `--given` takes them; temperature, top_k,
+        top_p, min_p; num_chars: exactly so many; max_chars: a cut, reported as finish_reason; seed: drawn when
+        None. Raises UsageError, CorpusError.
         """
         sampler, request, prompt = self._sampler(**options)
         for drawn in sampler.draw(samples):
@@ -79,9 +84,36 @@ class Model:
             else:
                 yield self.saved.vocabulary.symbols[item]
 
-    def score(self, texts: Iterable[str], stop: StopName | None = None) -> list[Score]:
-        """The exact log-likelihood of each text, its ending included, given the initial state."""
-        return list(score(self.saved, texts, stop))
+    def score(
+        self, texts: Iterable[str], stop: StopName | None = None, given: str | Sequence[str] = ()
+    ) -> list[Score]:
+        """The exact log-likelihood of each text, its ending included, given the initial state and the context."""
+        return list(score(self.saved, texts, stop, self.context(given)))
+
+    def predict(
+        self, texts: Iterable[str], *, given: Sequence[str] = (), stop: StopName | None = None, n: int = 5
+    ) -> Iterator[Prediction]:
+        """What each text most probably was given, by Bayes' rule: the n likeliest values of a column."""
+        return classify(self.saved, texts, given=given, stop=stop, n=n)
+
+    def context(self, given: str | Sequence[str] = ()) -> "npt.NDArray[np.float32] | None":
+        """(X,) the vector of `--given` values; None for a model without one. Raises UsageError, CorpusError."""
+        values = parse_given(self.saved.config.columns, [given] if isinstance(given, str) else given)
+        if not self.saved.config.columns:
+            return None
+        rows = encode_columns(self.saved.config.columns, [[value] for value in values], lambda _: "--given")
+        vector: npt.NDArray[np.float32] = rows[0]
+        return vector
+
+    def _stepper(self, context: npt.NDArray[np.float32] | None) -> Stepper:
+        """The model as it is stepped given a context; the last one is kept."""
+        key = None if context is None else context.tobytes()
+        if self._last is None or self._last[0] != key:
+            model, params = self.saved.model, self.saved.params
+            if context is not None:
+                model, params = fix_context(model, params, context)
+            self._last = key, Stepper(model, params)
+        return self._last[1]
 
     def _sampler(
         self,
@@ -95,8 +127,9 @@ class Model:
         num_chars: int | None = None,
         max_chars: int | None = MAX_CHARS,
         seed: int | None = None,
+        given: str | Sequence[str] = (),
     ) -> tuple[Sampler, Request, str]:
-        chosen = choose_stop(self.saved.model, stop)
+        context, chosen = self.context(given), choose_stop(self.saved.model, stop)
         if chosen == "none" and num_chars is None:
             raise UsageError(
                 "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
@@ -126,7 +159,7 @@ class Model:
             max_chars=max_chars,
             seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
         )
-        return Sampler(self._stepper, request), request, prompt
+        return Sampler(self._stepper(context), request), request, prompt
 
     def _sample(self, drawn: Drawn, prompt: str, seed: int) -> Sample:
         text = self.saved.vocabulary.decode(drawn.symbols)
@@ -179,6 +212,8 @@ def train_config(**values: Any) -> TrainConfig:
     values["corpus"] = [str(path) for path in values.get("corpus", ())]
     stop = values.get("stop", "eos")
     values["stop"] = [stop] if isinstance(stop, str) else list(stop)
+    context = values.get("context", ())
+    values["context"] = [context] if isinstance(context, str) else list(context)
     unknown = values.keys() - TrainConfig.__dataclass_fields__.keys()
     if unknown:
         raise UsageError(f"there is no option {min(unknown)!r}")

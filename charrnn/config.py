@@ -39,6 +39,7 @@ AttentionName = Literal["additive", "dot"]
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
+CONTEXT_MODES: tuple[str, ...] = get_args(ContextMode)
 ORDER_NAMES: tuple[str, ...] = get_args(OrderName)
 INITIAL_STATES: tuple[str, ...] = get_args(InitialState)
 
@@ -155,6 +156,12 @@ class TrainConfig:
     order: OrderName | Literal["auto"] = "auto"
     valid_fraction: Fraction | None = None
     test_fraction: Fraction | None = None
+
+    text_column: str | None = None
+    """Column of a table that holds the text: its name, or its number where the table has no header."""
+    context: tuple[str, ...] = ()
+    """Columns of a table that the model is conditioned on, each perhaps with `:number` or `:category`."""
+    context_mode: ContextMode = "both"
 
     cell: CellName = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None

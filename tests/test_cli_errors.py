@@ -73,7 +73,7 @@ def test_an_unexpected_error_points_to_debug():
     ("arguments", "words"),
     [
         (["trian"], "did you mean train?"),
-        (["zzz"], "there are train, sample, eval, score, info"),
+        (["zzz"], "there are train, sample, eval, predict, score, info"),
         (["train"], "no CORPUS"),
         (["train", "x", "--hidden-sise", "3"], "--hidden-size"),
         (["train", "x", "--minutes", "0"], "--minutes"),

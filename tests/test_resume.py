@@ -32,6 +32,7 @@ MODES: dict[str, dict[str, Any]] = {
     "independent": {"corpus": "names.txt", "stop": ("eos",), "bptt_steps": 6, "valid_fraction": 0.1},
     "ordered": {"corpus": "plays.txt", "stop": ("halt",), "bptt_steps": 8, "num_layers": 2},
     "all": {"corpus": "plays.txt", "stop": ("eos", "halt", "length"), "bptt_steps": 8, "initial_state": "learned"},
+    "given": {"corpus": "sizes.tsv", "context": ("size", "first"), "text_column": "name", "bptt_steps": 6},
     "stream": {"corpus": "plays.txt", "stop": ("none",), "bptt_steps": 8},
 }
 """Names longer than a window are read in several, so that their state is carried too."""
@@ -50,6 +51,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("texts")
     names = (ROOT / "data" / "names.txt").read_text(encoding="utf-8").split("\n")
     (folder / "names.txt").write_text("\n".join(names[:200]) + "\n", encoding="utf-8")
+    rows = [f"{len(name)}\t{name[:1]}\t{name}\n" for name in names[:200]]
+    (folder / "sizes.tsv").write_text("".join(["size\tfirst\tname\n", *rows]), encoding="utf-8")
     plays = (ROOT / "data" / "tinyshakespeare.txt").read_text(encoding="utf-8")
     (folder / "plays.txt").write_text(plays[:6000], encoding="utf-8")
     return folder

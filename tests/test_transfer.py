@@ -41,9 +41,9 @@ def test_rows_follow_their_characters(cell, options, initial_state):
     model, fresh = fresh_model(**settings)
     if model.layers[-1].gives_logits:
         with pytest.raises(CheckpointError, match="same characters"):
-            transfer(fresh, model, OURS, saved)
+            transfer(fresh, model.config, OURS, saved)
         return
-    found = transfer(fresh, model, OURS, saved)
+    found = transfer(fresh, model.config, OURS, saved)
     assert {name: value.shape for name, value in found.items()} == model.shapes
 
     table, new, old = (p[model.input_weight] for p in (found, fresh, saved.params))
@@ -60,7 +60,7 @@ def test_rows_follow_their_characters(cell, options, initial_state):
 def test_a_head_comes_along_where_both_have_it(ours: tuple[StopName, ...], theirs: tuple[StopName, ...]):
     saved = saved_model(stops=theirs)
     model, fresh = fresh_model(stops=ours)
-    found = transfer(fresh, model, OURS, saved)
+    found = transfer(fresh, model.config, OURS, saved)
     assert {name: value.shape for name, value in found.items()} == model.shapes
     shared = set(ours) & set(theirs)
     for name in model.shapes:
@@ -82,7 +82,7 @@ def test_a_model_of_the_same_alphabet_is_the_same_model():
     for stops in (("eos",), ("halt",), ("length",), ENDINGS):
         saved = saved_model(OURS, stops=stops)
         model, fresh = fresh_model(stops=stops)
-        found = transfer(fresh, model, OURS, saved)
+        found = transfer(fresh, model.config, OURS, saved)
         for name, value in saved.params.items():
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
@@ -91,7 +91,7 @@ def test_a_text_of_shared_characters_is_read_as_before():
     """The recurrence knows nothing of alphabets: only the shares of new symbols in the softmax are new."""
     saved = saved_model(Vocabulary(tuple("bc")), stops=("halt",))
     model, fresh = fresh_model(stops=("halt",))
-    found = transfer(fresh, model, OURS, saved)
+    found = transfer(fresh, model.config, OURS, saved)
     found["readout.bias"][[0, 3]] = -1e9
     texts = ["", "b", "cbbc", "ccccccb"]
     np.testing.assert_allclose(
@@ -105,7 +105,7 @@ def test_neither_model_is_changed():
     saved = saved_model()
     model, fresh = fresh_model()
     before = {name: (fresh[name].copy(), saved.params[name].copy()) for name in fresh}
-    for value in transfer(fresh, model, OURS, saved).values():
+    for value in transfer(fresh, model.config, OURS, saved).values():
         value += 1.0
     for name, (ours, theirs) in before.items():
         np.testing.assert_array_equal(saved.params[name], theirs, err_msg=name)
@@ -128,7 +128,7 @@ def test_neither_model_is_changed():
 def test_models_that_differ_in_more_are_refused(ours, theirs, words):
     model, fresh = fresh_model(**ours)
     with pytest.raises(CheckpointError, match=words):
-        transfer(fresh, model, OURS, saved_model(**theirs))
+        transfer(fresh, model.config, OURS, saved_model(**theirs))
 
 
 # As a run asks for it --------------------------------------------------------------------------------------

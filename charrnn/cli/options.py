@@ -193,6 +193,16 @@ def _complete_checkpoint(ctx: click.Context, param: click.Parameter, incomplete:
     return [CompletionItem(name) for name in ("best", "last") if name.startswith(incomplete)]
 
 
+def given_option(group: str) -> Decorator:
+    return option(
+        "--given",
+        multiple=True,
+        metavar="[NAME=]VALUE",
+        group=group,
+        help="What a conditioned model is given; repeat it for several columns.",
+    )
+
+
 def stop_option(group: str, help: str) -> Decorator:
     return option("--stop", type=click.Choice(STOP_NAMES), group=group, help=help)
 

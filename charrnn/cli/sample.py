@@ -14,6 +14,7 @@ from charrnn.cli.options import (
     MAX_SEED,
     Number,
     checkpoint_option,
+    given_option,
     option,
     run_argument,
     stop_option,
@@ -70,6 +71,7 @@ FLUSH_SECONDS = 0.02
     group=WHAT,
     help="The same seed draws the same samples.",
 )
+@given_option(WHAT)
 @option("--print0", is_flag=True, group=WHAT, help="End each sample with NUL, as xargs -0 reads it.")
 @option(
     "--temperature",
@@ -128,6 +130,7 @@ def command(
       charrnn sample
       charrnn sample names -n 10 --temperature 0.8
       charrnn sample names -n 1000 --unique --novel > new-names.txt
+      charrnn sample surnames --given Russian -n 10
       charrnn sample plays --prompt "ROMEO:" --num-chars 500
       charrnn sample plays --prompt @opening.txt --seed 7
       charrnn sample molecules -n 100 --json | jq -r .text

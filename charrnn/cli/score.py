@@ -14,6 +14,7 @@ import msgspec
 
 from charrnn.cli.options import (
     checkpoint_option,
+    given_option,
     option,
     run_and_file,
     run_and_file_arguments,
@@ -41,12 +42,14 @@ class _Line(msgspec.Struct):
 @stop_option(
     "Options", "How a text ends, of a model with several ways; by default its first of eos, halt, length."
 )
+@given_option("Options")
 @checkpoint_option("Options")
 def command(
     *,
     targets: tuple[str, ...],
     jsonl: bool,
     stop: Any,
+    given: tuple[str, ...],
     checkpoint: Any,
     as_json: bool,
     quiet: bool,
@@ -56,8 +59,9 @@ def command(
     """Print the exact log-likelihood of each line.
 
     Reads FILE or standard input. Every line, also an empty one, is a whole text for the model, read from its
-    initial state. Prints for each the natural logarithm of its probability, ending included, its bits per
-    character, and the line. A single argument that names a run or checkpoint is RUN, otherwise FILE.
+    initial state, and given what --given says if the model is conditioned. Prints for each the natural logarithm
+    of its probability, ending included, its bits per character, and the line. A single argument that names a run
+    or checkpoint is RUN, otherwise FILE.
 
     \b
     Examples:
@@ -77,10 +81,10 @@ def command(
     marked = is_animated(sys.stdout) and "NO_COLOR" not in os.environ
     write = sys.stdout.write if marked else result_writer()
     unknown = 0
-    with nullcontext(sys.stdin.buffer) if file in (None, "-") else _open(str(file)) as stream:
+    with nullcontext(sys.stdin.buffer) if file in (None, "-") else open_text(str(file)) as stream:
         name = STANDARD_INPUT if file in (None, "-") else str(file)
         for texts in read_texts(cast(BufferedReader, stream), name, jsonl=jsonl):
-            for score in model.score(texts, stop):
+            for score in model.score(texts, stop, given):
                 unknown += score.num_oov
                 if as_json:
                     write_json(score)
@@ -146,7 +150,8 @@ def _one_line(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
-def _open(path: str) -> BufferedReader:
+def open_text(path: str) -> BufferedReader:
+    """Raises CorpusError."""
     try:
         return open(path, "rb")
     except OSError as error:

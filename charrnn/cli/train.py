@@ -53,12 +53,14 @@ def command(
 
     CORPUS is one or more text files, a directory of them, or - for standard input. What is not asked for is
     chosen to fit it, and said. The run is saved to a directory under ./checkpoints as it goes: Ctrl-C saves and
-    stops, and --resume goes on from there to the same weights as if it had never stopped.
+    stops, and --resume goes on from there to the same weights as if it had never stopped. With --context, CORPUS
+    is a table whose first line names its columns, or a directory of one file a class.
 
     \b
     Examples:
       charrnn train names.txt
       charrnn train names.txt --minutes 10 --hidden-size 256 --num-layers 2
+      charrnn train names.tsv --context language
       charrnn train shakespeare.txt --epochs 20 --cell gru --name plays
       charrnn train --resume --name plays
       charrnn train names.txt --stop all --steps 5000 --seed 1

@@ -20,6 +20,7 @@ from charrnn.errors import UsageError
 BUDGETS = ("minutes", "epochs", "steps")
 
 MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
+GIVEN = "Text in a table (.tsv, .csv), given its other columns"
 BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
 
 # Field, heading, help. None as a default means that it is chosen to fit the corpus, unless said otherwise.
@@ -52,6 +53,8 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("valid", TEXT, "Validation text, instead of a part of the corpus."),
     ("valid_fraction", TEXT, "Share of the corpus for validation."),
     ("test_fraction", TEXT, "Share of the corpus for `charrnn eval`."),
+    ("text_column", GIVEN, "Column of the text, by name, or by number without a header."),
+    ("context_mode", GIVEN, "It acts at every step, as the initial state, or both."),
     ("batch_size", OPTIMISATION, "Sequences, or lanes of a text, side by side."),
     ("bptt_steps", OPTIMISATION, "Characters between truncations of the gradient."),
     ("learning_rate", OPTIMISATION, "Peak rate; it falls over the budget."),
@@ -81,6 +84,7 @@ _WHEN_NONE = {
     "valid_fraction": "5 %, at most 500,000 characters",
     "test_fraction": "5 %, at most 500,000 characters",
     "output_depth": "1; min_gru, min_lstm 2",
+    "text_column": "the only other",
     "seed": "random",
     "threads": "one a core, at most 4",
     "forget_bias": "1",
@@ -95,6 +99,7 @@ _WHEN_NONE = {
 }
 _METAVARS = {
     "valid": "FILE",
+    "text_column": "NAME",
     "init_from": "RUN",
     "cell": "NAME",
     "device": "NAME",
@@ -110,6 +115,8 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
         function = _setting(name, heading, help)(function)
         if name == "split":
             function = _stop(function)
+        elif name == "context_mode":
+            function = _context(function)
     return function
 
 
@@ -151,7 +158,7 @@ def read_config_file(path: str) -> dict[str, Any]:
             close = difflib.get_close_matches(key, hints, n=1)
             meant = f"did you mean {close[0]}?" if close else "`charrnn train -h` lists the options"
             raise UsageError(f"{where}: no setting is called {key!r}; {meant}")
-        if key in ("corpus", "stop") and isinstance(value, str):
+        if key in ("corpus", "stop", "context") and isinstance(value, str):
             value = [value]
         if key == "stop" and value == ["all"]:
             value = ENDING_STOPS
@@ -196,6 +203,16 @@ _stop = option(
     group=STOPPING,
     help="A symbol that ends the text (eos), an output that may halt it, or its length drawn first; repeat it, or "
     "say all, for a model with several; none for an endless stream.",
+)
+
+
+_context = option(
+    "--context",
+    multiple=True,
+    metavar="NAME",
+    group=GIVEN,
+    help="A column that the text is conditioned on, a category or a number (NAME:category, NAME:number decide); "
+    "repeat it for several.",
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import list_runs
 from charrnn.cli.words import bits, budget_words, clock, count, model_words, nats_and_bits, quality
-from charrnn.config import ResolvedConfig
+from charrnn.config import Column, ResolvedConfig
 
 if TYPE_CHECKING:
     from charrnn.tasks.observer import Begun
@@ -84,11 +84,11 @@ def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: fl
         facts.append(("Training", quality(loss)))
     if progress.best_loss is not None:
         facts.append(("Validation", f"{quality(progress.best_loss)} (step {progress.best_step:,})"))
-    first, *others = next_commands(outcome.run, config, root)
+    first, *others = next_commands(outcome.run, config, begun.dataset.columns, root)
     return [*facts, ("Next", first), *(("", other) for other in others)]
 
 
-def next_commands(run: Path, config: ResolvedConfig, root: Path) -> list[str]:
+def next_commands(run: Path, config: ResolvedConfig, columns: tuple[Column, ...], root: Path) -> list[str]:
     """Commands that use the run; they name it only where another one is newer."""
     newest = list_runs(root)[:1]
     name = [] if newest and newest[0].path == run else [run.name]
@@ -96,10 +96,16 @@ def next_commands(run: Path, config: ResolvedConfig, root: Path) -> list[str]:
     if config.order == "independent" and not extra:
         extra = ["-n", "10"]
     where = _where(root)
+    given = [item for column in columns for item in ("--given", f"{column.name}={_usual(column)}")]
     return [
-        shlex.join(["charrnn", "sample", *name, *extra, *where]),
+        shlex.join(["charrnn", "sample", *name, *given, *extra, *where]),
         shlex.join(["charrnn", "eval", *name, *where]),
     ]
+
+
+def _usual(column: Column) -> str:
+    """A value that is often given."""
+    return column.values[column.counts.index(max(column.counts))] if column.values else f"{column.mean:.4g}"
 
 
 def resume_command(run: Path, root: Path) -> str:

@@ -55,7 +55,10 @@ def endings(stops: tuple[StopName, ...]) -> str:
 
 def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
     what = shape(config.cell, config.num_layers, config.hidden_size)
-    return f"{what}, {count(num_parameters, 'parameter')}; {endings(config.stop)} (--stop {' '.join(config.stop)})"
+    names = config.context if isinstance(config, TrainConfig) else [column.name for column in config.columns]
+    given = f", given {', '.join(names)}" if names else ""
+    ends = f"{endings(config.stop)} (--stop {' '.join(config.stop)})"
+    return f"{what}{given}, {count(num_parameters, 'parameter')}; {ends}"
 
 
 def budget_words(config: TrainConfig) -> str:

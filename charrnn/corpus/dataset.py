@@ -1,4 +1,7 @@
-"""A training run's text: read, split into sequences, and divided into training, validation and test."""
+"""A training run's text: read, split into sequences, and divided into training, validation and test.
+
+The text is plain, or a column of a table whose other columns may be what it is conditioned on.
+"""
 
 import hashlib
 import os
@@ -6,14 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from charrnn.config import OrderName, SplitName, TrainConfig
+import numpy as np
+
+from charrnn.config import Column, OrderName, SplitName, TrainConfig
+from charrnn.corpus.columns import fit_column, parse_spec
+from charrnn.corpus.conditioned import read_texts
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
-from charrnn.corpus.partition import Partition, overlap, partition
+from charrnn.corpus.partition import Partition, fractions, overlap, partition, sides_by_value
 from charrnn.corpus.readers import expand, read_bytes
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.splitting import choose_order
 from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.errors import CorpusError, UsageError
 
 CACHE = ".corpus"
 
@@ -27,6 +35,10 @@ class Dataset:
     vocabulary: Vocabulary
     """Of the training split alone."""
     notes: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+    """What the text is conditioned on."""
+    text_column: str | None = None
+    """Of a table; None for plain text."""
 
     def part(self, name: str) -> Sequences:
         """The split `train`, `valid` or `test`."""
@@ -44,28 +56,90 @@ def load_dataset(
     """
     cache = root / CACHE
     config = _seen_from_here(config, directory)
+    if config.context or config.text_column is not None:
+        return _load_table(config)
     corpus, order, notes = _read(config, config.split, cache, progress)
     if config.stop == ("none",) and config.split == "auto" and order == "ordered" and corpus.split != "file":
         # Without a model of endings an ordered corpus is one stream, separators and all.
         corpus, _, _ = _read(config, "file", cache, progress)
         notes[0] = "each file is one stream, line ends and all: --stop none learns no endings (--split)"
+    valid_fraction, test_fraction = _held_out_fractions(config)
     parts = partition(
         corpus.sequences,
         order=order,
         seed=config.seed or 0,
-        valid_fraction=0.0
-        if config.valid is not None and config.valid_fraction is None
-        else config.valid_fraction,
-        test_fraction=0.0 if config.valid is not None and config.test_fraction is None else config.test_fraction,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
         scratch=cache,
     )
     notes += [*corpus.notes, *parts.notes]
     if config.valid is not None:
         valid = encode([config.valid], split=corpus.split, encoding=config.encoding, cache=cache).sequences
-        parts = replace(parts, valid=valid)
-        if shared := overlap(parts.train, valid):
-            notes.append(f"{shared:,} of {len(valid):,} validation sequences also stand in the training text")
+        parts = _validated_on(parts, valid, notes)
     return Dataset(corpus, corpus.split, order, parts, Vocabulary.from_sequences(parts.train), tuple(notes))
+
+
+def _held_out_fractions(config: TrainConfig) -> tuple[float | None, float | None]:
+    """With a validation file the corpus is divided only where that was asked for."""
+    usual = None if config.valid is None else 0.0
+    return (
+        usual if config.valid_fraction is None else config.valid_fraction,
+        usual if config.test_fraction is None else config.test_fraction,
+    )
+
+
+def _validated_on(parts: Partition, valid: Sequences, notes: list[str]) -> Partition:
+    if shared := overlap(parts.train, valid):
+        notes.append(f"{shared:,} of {len(valid):,} validation sequences also stand in the training text")
+    return replace(parts, valid=valid)
+
+
+def _load_table(config: TrainConfig) -> Dataset:
+    """A column of texts, each an independent sequence, and the columns that it is conditioned on."""
+    if config.split not in ("auto", "line") or config.order == "ordered":
+        raise UsageError("the rows of a table are independent sequences; leave --split and --order out")
+    specs = [parse_spec(spec) for spec in config.context]
+    names = [name for name, _ in specs]
+    texts = read_texts(config.corpus, names, config.text_column, encoding=config.encoding)
+    table, text_column = texts.table, texts.column
+    sequences = texts.sequences(())
+    if not sequences.num_chars:
+        raise CorpusError(f"{table.files[0]}: the column {text_column} is empty; name another --text-column")
+    valid_fraction, test_fraction = _held_out_fractions(config)
+    seed = config.seed or 0
+    shares = fractions(sequences, valid_fraction, test_fraction)
+    train = sides_by_value(sequences, *shares, seed) == 0
+    columns = tuple(fit_column(name, kind, table.column(name), train, table.where) for name, kind in specs)
+    sequences = replace(sequences, contexts=texts.contexts(columns))
+    parts = partition(
+        sequences, order="independent", seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction
+    )
+    notes = [*table.notes, *parts.notes]
+    notes += [f"the texts are the column {text_column}, each by itself (--text-column)"]
+    notes += [f"{column.name} is {_kind_words(column)}" for column in columns]
+    if config.valid is not None:
+        valid = read_texts([config.valid], names, text_column, encoding=config.encoding)
+        parts = _validated_on(parts, valid.sequences(columns), notes)
+    corpus = EncodedCorpus(
+        sequences=sequences,
+        files=table.files,
+        file_offsets=np.array([0, len(sequences)]),
+        sha256=table.sha256,
+        num_bytes=table.num_bytes,
+        split="line",
+        split_reason="",
+        separator="\n",
+        notes=(),
+    )
+    vocabulary = Vocabulary.from_sequences(parts.train)
+    return Dataset(corpus, "line", "independent", parts, vocabulary, tuple(notes), columns, text_column)
+
+
+def _kind_words(column: Column) -> str:
+    if column.values:
+        return f"one of {len(column.values):,} categories"
+    spread = f"mean {column.mean:.4g}, standard deviation {column.scale:.4g}"
+    return f"a number, {spread} ({column.name}:category reads it as a category)"
 
 
 def keep_standard_input(corpus: tuple[str, ...], root: Path) -> tuple[str, ...]:

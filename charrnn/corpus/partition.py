@@ -51,15 +51,8 @@ def partition(
     on. Large arrays go to nameless files in the folder `scratch`.
     Raises CorpusError when nothing is left to train on, UsageError when the fractions leave nothing.
     """
-    num_chars = sequences.num_chars
-    usual = min(DEFAULT_FRACTION, DEFAULT_MAX_CHARS / max(num_chars, 1))
-    valid = usual if valid_fraction is None else valid_fraction
-    test = usual if test_fraction is None else test_fraction
-    if valid < 0 or test < 0 or valid + test >= 1:
-        raise UsageError(
-            f"a valid fraction of {valid} and a test fraction of {test} leave no training text; "
-            "together they must stay below 1"
-        )
+    usual = _usual_fraction(sequences)
+    valid, test = fractions(sequences, valid_fraction, test_fraction)
     notes: list[str] = []
     if order == "ordered":
         parts = _contiguous(sequences, valid, test, scratch)
@@ -80,6 +73,22 @@ def partition(
         if fraction and not len(part)
     ]
     return Partition(*parts, tuple(notes))
+
+
+def fractions(sequences: Sequences, valid: float | None, test: float | None) -> tuple[float, float]:
+    """The shares of validation and test; None means the usual one. Raises UsageError when they leave nothing."""
+    usual = _usual_fraction(sequences)
+    valid, test = usual if valid is None else valid, usual if test is None else test
+    if valid < 0 or test < 0 or valid + test >= 1:
+        raise UsageError(
+            f"a valid fraction of {valid} and a test fraction of {test} leave no training text; "
+            "together they must stay below 1"
+        )
+    return valid, test
+
+
+def _usual_fraction(sequences: Sequences) -> float:
+    return min(DEFAULT_FRACTION, DEFAULT_MAX_CHARS / max(sequences.num_chars, 1))
 
 
 def overlap(a: Sequences, b: Sequences, scratch: Path | None = None) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from charrnn.cells import CELLS, START_OPTIONS, option_names
 from charrnn.cells.arrays import Params
-from charrnn.config import DEPTHS
+from charrnn.config import DEPTHS, ModelConfig
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
@@ -16,13 +16,15 @@ SHAPE = ("cell", "hidden_size", "num_layers", *DEPTHS)
 """What must be equal in two models of which one starts from the other."""
 
 
-def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved: SavedModel) -> Params:
+def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: SavedModel) -> Params:
     """Fresh parameters with the saved ones in their place, matched by character where they belong to one.
 
-    What the saved model lacks (a character, a head that ends sequences) stays as it was drawn. Raises
-    CheckpointError when the two models differ in more than that.
+    What the saved model lacks (a character, a head that ends sequences, a context of the same columns) stays as
+    it was drawn. Raises CheckpointError when the two models differ in more than that.
     """
-    ours, theirs = model.config, saved.model.config
+    model = LanguageModel(config)
+    ours, theirs = config, saved.config
+    same_context = [(c.name, c.values) for c in ours.columns] == [(c.name, c.values) for c in theirs.columns]
     for name in SHAPE:
         _refuse_other(name, getattr(ours, name), getattr(theirs, name))
     for name in set(option_names(ours.cell)) - set(START_OPTIONS):
@@ -35,7 +37,7 @@ def transfer(fresh: Params, model: LanguageModel, vocabulary: Vocabulary, saved:
     there_ids = there_ids[here]
     result = dict(fresh)
     for name, theirs_value in saved.params.items():
-        if name not in result:
+        if name not in result or (name.startswith("context.") and not same_context):
             continue
         value = result[name].copy()
         if name == model.input_weight:

@@ -25,10 +25,10 @@ from charrnn.models.saved import SavedModel
 from charrnn.report.baselines import Baselines, baselines
 from charrnn.report.free_running import FreeRunning, free_running
 from charrnn.report.lengths import LengthReport, length_report
-from charrnn.sampling.ancestral import Request, Sampler
+from charrnn.sampling.ancestral import Request
+from charrnn.sampling.mixture import Mixture, steppers
 from charrnn.sampling.prompt import length_distribution
 from charrnn.sampling.scoring import assess_windows
-from charrnn.sampling.stepper import Stepper
 
 SAMPLES = 2000
 SAMPLED_CHARS = 400_000
@@ -152,7 +152,7 @@ def evaluate(
     if stop != "none":
         observed = totals.lengths
         cut_at = LONGEST * max(int(observed.max(initial=0)), 100)
-        sampled, cut = _sampled_lengths(saved, stop, samples, cut_at, seed, notify)
+        sampled, cut = _sampled_lengths(saved, sequences.contexts, stop, samples, cut_at, seed, notify)
         drawn = len(sampled)
         training = () if held_out.train is None else sample_lengths(held_out.train)
         lengths = length_report(observed, sampled, *totals.cdf, training=training)
@@ -160,7 +160,9 @@ def evaluate(
     if simpler is not None and simpler.ngram is not None and chars and samples != 0:
         notify("reading samples", 0.0)
         judge = simpler.figures["ngram"]
-        free = free_running(saved, stop, simpler.ngram, judge["order"], judge["loss"], seed=seed)
+        free = free_running(
+            saved, stop, simpler.ngram, judge["order"], judge["loss"], sequences.contexts, seed=seed
+        )
     endings = stop != "none"
     known = chars - totals.num_oov
     return EvalReport(
@@ -313,19 +315,26 @@ def _cold(saved: SavedModel, reader: StepReader, stop: StopName, notify: Notify)
 
 
 def _sampled_lengths(
-    saved: SavedModel, stop: StopName, samples: int | None, cut_at: int, seed: int, notify: Notify
+    saved: SavedModel,
+    contexts: npt.NDArray[np.float32] | None,
+    stop: StopName,
+    samples: int | None,
+    cut_at: int,
+    seed: int,
+    notify: Notify,
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Lengths (M,) of texts drawn cold at temperature 1, and how many of them were cut.
+    """Lengths (M,) of texts drawn cold at temperature 1 given contexts as those (S, X), and how many were cut.
 
     Where `samples` is None, the first PILOT lengths say how many a cost of SAMPLED_CHARS allows.
     """
-    stepper = Stepper(saved.model, saved.params)
+    models = steppers(saved, contexts, seed)
     wanted = SAMPLES if samples is None else samples
     if stop == "length":
         # τ is drawn first and from nothing but the initial state: the text itself need not be drawn.
-        u = np.random.default_rng(seed).random(wanted)
-        return length_distribution(stepper).inverse_survival(np.log1p(-u)), 0
-    sampler = Sampler(stepper, Request(stop=stop, max_chars=cut_at, seed=seed))
+        u = np.random.default_rng(seed).random((len(models), -(-wanted // len(models))))
+        drawn = [length_distribution(m).inverse_survival(np.log1p(-row)) for m, row in zip(models, u, strict=True)]
+        return np.concatenate(drawn), 0
+    sampler = Mixture(models, Request(stop=stop, max_chars=cut_at, seed=seed))
     lengths: list[int] = []
     cut = 0
 

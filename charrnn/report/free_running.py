@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from charrnn.config import StopName
 from charrnn.models.saved import SavedModel
 from charrnn.report.ngram import NGram
-from charrnn.sampling.ancestral import Request, Sampler
-from charrnn.sampling.stepper import Stepper
+from charrnn.sampling.ancestral import Request
+from charrnn.sampling.mixture import Mixture, steppers
 
 CHARS = 20_000
 """Characters to draw, roughly."""
@@ -36,12 +37,19 @@ class FreeRunning:
 
 
 def free_running(
-    saved: SavedModel, stop: StopName, ngram: NGram, order: int, held_out_loss: float, *, seed: int
+    saved: SavedModel,
+    stop: StopName,
+    ngram: NGram,
+    order: int,
+    held_out_loss: float,
+    contexts: npt.NDArray[np.float32] | None = None,
+    *,
+    seed: int,
 ) -> FreeRunning | None:
     """Samples drawn cold at temperature 1, as the n-gram sees them; None where there is no character in them."""
     endless = stop == "none"
     request = Request(stop=stop, num_chars=STREAM if endless else None, max_chars=CHARS // 8, seed=seed)
-    sampler = Sampler(Stepper(saved.model, saved.params), request)
+    sampler = Mixture(steppers(saved, contexts, seed), request)
     nats, chars, first = 0.0, 0, 0
     while chars < CHARS and first < CHARS:
         for drawn in sampler.draw(range(first, first + ROWS)):

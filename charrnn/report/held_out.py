@@ -6,10 +6,11 @@ from typing import Literal
 
 from charrnn.checkpoint import Checkpoint, RunDirectory
 from charrnn.config import ModelConfig, RunRecord, SplitName
+from charrnn.corpus.conditioned import read_texts
 from charrnn.corpus.dataset import Dataset, load_dataset
 from charrnn.corpus.encoded import encode
 from charrnn.corpus.partition import overlap
-from charrnn.errors import CharRNNError, CheckpointError, CorpusError
+from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
 from charrnn.report.evaluation import HeldOut
 
 PartName = Literal["train", "valid", "test"]
@@ -72,7 +73,13 @@ def _from_file(
 ) -> HeldOut:
     config = checkpoint.config(ModelConfig)
     encoding = "utf-8" if record is None else record.config.encoding
-    sequences = encode([file], split=split or config.split, encoding=encoding).sequences
+    if config.text_column is None:
+        sequences = encode([file], split=split or config.split, encoding=encoding).sequences
+    else:
+        if split is not None:
+            raise UsageError("the model was trained on a table, whose rows are its texts; leave --split out")
+        names = [column.name for column in config.columns]
+        sequences = read_texts([file], names, config.text_column, encoding=encoding).sequences(config.columns)
     if dataset is None:
         return HeldOut(name=file, sequences=sequences)
     train = dataset.parts.train

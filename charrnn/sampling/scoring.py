@@ -6,7 +6,7 @@ A text is scored cold, given the initial state, in windows, so that its length c
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,17 +81,26 @@ def assess_windows(
         yield window, hidden, model.assess(params, hidden, window.steps)
 
 
-def score(saved: SavedModel, texts: Iterable[str], stop: StopName | None = None) -> Iterator[Score]:
-    """A score for every text, in order; reads a few texts ahead and keeps no more than that."""
+def score(
+    saved: SavedModel,
+    texts: Iterable[str],
+    stop: StopName | None = None,
+    context: npt.NDArray[np.float32] | None = None,
+) -> Iterator[Score]:
+    """A score for every text given one context (X,), in order; reads a few texts ahead and keeps no more."""
     chosen = choose_stop(saved.model, stop)
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
-        yield from score_batch(saved, batch, chosen)
+        contexts = None if context is None else np.tile(context, (len(batch), 1))
+        yield from score_batch(saved, batch, chosen, contexts)
 
 
-def score_batch(saved: SavedModel, texts: list[str], stop: StopName) -> list[Score]:
-    """The scores of a few texts, read side by side."""
-    reader = StepReader.of(Sequences.from_texts(texts), saved.vocabulary)
+def score_batch(
+    saved: SavedModel, texts: list[str], stop: StopName, contexts: npt.NDArray[np.float32] | None = None
+) -> list[Score]:
+    """The scores of a few texts given their contexts (R, X), read side by side."""
+    sequences = replace(Sequences.from_texts(texts), contexts=contexts)
+    reader = StepReader.of(sequences, saved.vocabulary)
     nll, stopping = np.zeros(len(texts)), np.zeros(len(texts))
     oov = np.zeros(len(texts), np.int64)
     worst = [_Worst() for _ in texts]

@@ -20,6 +20,7 @@ from charrnn.corpus.dataset import Dataset, keep_standard_input, load_dataset
 from charrnn.corpus.sequences import sample_lengths
 from charrnn.corpus.steps import StepReader
 from charrnn.errors import CheckpointError, CorpusError, UsageError
+from charrnn.models.given import given
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.saved import load_model, model_files
 from charrnn.models.transfer import transfer
@@ -150,6 +151,8 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         hidden_size=1,
         num_layers=1,
         **depths,
+        context_size=min(1, len(config.context)),
+        context_mode=config.context_mode,
         stop=("none",),
         split="file",
         order="ordered",
@@ -173,6 +176,10 @@ def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
         num_layers=config.num_layers,
         **{name: getattr(config, name) for name in DEPTHS},
         initial_state=config.initial_state,
+        columns=dataset.columns,
+        text_column=dataset.text_column,
+        context_size=sum(column.size for column in dataset.columns),
+        context_mode=config.context_mode,
         stop=config.stop,
         length_scale=max(1.0, train.num_chars / len(train)),
         split=dataset.split,
@@ -278,7 +285,7 @@ class _Run:
         if config.init_from is None:
             return params
         saved = load_model(resolve_checkpoint(config.init_from, self._root))
-        return transfer(params, self._model, self._dataset.vocabulary, saved)
+        return transfer(params, self._model_config, self._dataset.vocabulary, saved)
 
     def _saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
         saved = load_model(checkpoint)
@@ -331,9 +338,12 @@ class _Run:
     def _preview(self, step: int) -> str:
         """A short sample of the weights as they are."""
         params = {name: value.detach().cpu().numpy() for name, value in self._learner.parameters.items()}
-        stop = self._model.stops[0]
+        model, contexts = self._model, self._dataset.parts.train.contexts
+        if contexts is not None:
+            model, params = given(model, params, contexts[step % len(contexts)])
+        stop = model.stops[0]
         request = Request(stop=stop, num_chars=PREVIEW_CHARS if stop == "none" else None, seed=step)
-        symbols = Sampler(Stepper(self._model, params), request).stream(0)
+        symbols = Sampler(Stepper(model, params), request).stream(0)
         shown = [item for item in itertools.islice(symbols, PREVIEW_CHARS) if not isinstance(item, Drawn)]
         return self._dataset.vocabulary.decode(np.array(shown, np.int64))
 

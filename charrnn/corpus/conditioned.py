@@ -1,0 +1,65 @@
+"""Texts in a table, with the columns that they are conditioned on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import Column
+from charrnn.corpus.columns import encode_columns
+from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.table import Table, is_number, read_table
+from charrnn.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class ConditionedTexts:
+    """A table and the name of its column of texts."""
+
+    table: Table
+    column: str
+
+    def contexts(self, columns: Sequence[Column]) -> NDArray[np.float32] | None:
+        """(R, X) the vectors that the texts are conditioned on. Raises CorpusError for an unknown value."""
+        if not columns:
+            return None
+        values = [self.table.column(column.name) for column in columns]
+        return encode_columns(columns, values, self.table.where)
+
+    def sequences(self, columns: Sequence[Column]) -> Sequences:
+        """The texts, each with its context."""
+        texts = Sequences.from_texts(self.table.column(self.column))
+        return replace(texts, contexts=self.contexts(columns))
+
+
+def read_texts(
+    paths: Sequence[str | Path], context: Sequence[str], column: str | None, *, encoding: str
+) -> ConditionedTexts:
+    """Reads a table whose columns `context` are what its texts are conditioned on.
+
+    The text is the column named, or the only other one. Columns named by number are those of a table without a
+    header. A folder of one file a class has the columns text and whatever the context is called. Raises
+    CorpusError with the columns that there are.
+    """
+    named = [*context, *([] if column is None else [column])]
+    header = not all(map(is_number, named))
+    class_name = context[0] if len(context) == 1 else None
+    with workspace(None) as spool:
+        table = read_table(paths, spool=spool, header=header, encoding=encoding, class_name=class_name)
+    for name in named:
+        table.column(name)
+    if column is None:
+        others = [name for name in table.names if name not in context]
+        if len(others) != 1:
+            there = f"columns {', '.join(others)}" if others else "no column"
+            raise CorpusError(
+                f"{table.files[0]}: beside {', '.join(context)} there is {there}; "
+                "name the one that holds the text, --text-column NAME"
+            )
+        column = others[0]
+    if column in context:
+        raise CorpusError(f"{table.files[0]}: {column} cannot be both the text and what it is conditioned on")
+    return ConditionedTexts(table, column)

@@ -1,0 +1,33 @@
+"""A model of p(y | x) at one x is a model of p(y): everything that draws plain text serves it."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Params, tanh
+from charrnn.config import GeneratorConfig
+from charrnn.models.language_model import CONTEXT, LanguageModel
+
+
+def given(model: LanguageModel, params: Params, x: npt.NDArray[np.floating]) -> tuple[LanguageModel, Params]:
+    """The model without a context, and NumPy parameters with which it is the model given x (X,).
+
+    Exactly one symbol is read at every step, so R x goes into each symbol's column of U, and tanh(q + Q x) is an
+    initial state like any learned one. A character that the model does not know, a zero input, would read no R x:
+    such text is scored with its context beside it, and never drawn.
+    """
+    kept: dict[str, npt.NDArray[np.floating]] = dict(params)
+    if model.adds_context:
+        U = params[model.input_weight].copy()
+        U[:, : model.num_input_symbols] += (params[CONTEXT] @ x)[:, None]
+        kept[model.input_weight] = U
+    if model.starts_from_context:
+        for name in params:
+            if name.startswith("initial_state."):
+                Q = params["context." + name.removeprefix("initial_state.") + ".weight"]
+                kept[name] = tanh(params[name] + Q @ x)
+    learned = "learned" if model.starts_from_context else model.config.initial_state
+    config: GeneratorConfig = replace(model.config, context_size=0, initial_state=learned)
+    plain = LanguageModel(config)
+    return plain, {name: kept[name] for name in plain.shapes}
