@@ -11,15 +11,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.checkpoint import Which, resolve_checkpoint
+from charrnn.checkpoint import Checkpoint, Which, resolve_checkpoint
 from charrnn.config import STOP_NAMES, StopName, TrainConfig
 from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.errors import CorpusError, UsageError
 from charrnn.models.given import given as fix_context
-from charrnn.models.saved import SavedModel, load_model
+from charrnn.models.saved import SavedClassifier, SavedModel, load_any, load_model
+from charrnn.models.saved import load_classifier as saved_classifier
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
-from charrnn.sampling.bayes import Prediction, classify
+from charrnn.sampling.bayes import posterior
+from charrnn.sampling.classifying import classify
 from charrnn.sampling.filters import Filters
+from charrnn.sampling.prediction import Prediction
 from charrnn.sampling.scoring import Score, choose_stop, score
 from charrnn.sampling.stepper import Stepper
 
@@ -94,7 +97,7 @@ class Model:
         self, texts: Iterable[str], *, given: Sequence[str] = (), stop: StopName | None = None, n: int = 5
     ) -> Iterator[Prediction]:
         """What each text most probably was given, by Bayes' rule: the n likeliest values of a column."""
-        return classify(self.saved, texts, given=given, stop=stop, n=n)
+        return posterior(self.saved, texts, given=given, stop=stop, n=n)
 
     def context(self, given: str | Sequence[str] = ()) -> "npt.NDArray[np.float32] | None":
         """(X,) the vector of `--given` values; None for a model without one. Raises UsageError, CorpusError."""
@@ -166,6 +169,38 @@ class Model:
         return Sample(text, prompt, drawn.finish_reason, len(text), drawn.log_prob, seed)
 
 
+class LabelModel:
+    """A trained model of a label or a number for each text. It needs no torch."""
+
+    def __init__(self, saved: SavedClassifier, path: Path) -> None:
+        self.saved, self.path = saved, path
+
+    def predict(self, texts: Iterable[str], *, n: int = 5) -> Iterator[Prediction]:
+        """The n most probable labels of each text, or its number. Raises CorpusError for too long a text."""
+        return classify(self.saved, texts, n=n)
+
+
+def load_classifier(
+    run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
+) -> LabelModel:
+    """As `load`, of a run of the task `classify`. Raises CheckpointError."""
+    found = _found(run, checkpoint, checkpoints)
+    return LabelModel(saved_classifier(found), found.path)
+
+
+def load_predictor(
+    run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
+) -> Model | LabelModel:
+    """As `load`, of any task. Raises CheckpointError."""
+    found = _found(run, checkpoint, checkpoints)
+    saved = load_any(found)
+    return LabelModel(saved, found.path) if isinstance(saved, SavedClassifier) else Model(saved, found.path)
+
+
+def _found(run: str | Path | None, which: Which, root: str | Path) -> Checkpoint:
+    return resolve_checkpoint(None if run is None else str(run), Path(root), which)
+
+
 def load(
     run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
 ) -> Model:
@@ -173,7 +208,7 @@ def load(
 
     checkpoint: "best", "last" or a step. Raises CheckpointError.
     """
-    found = resolve_checkpoint(None if run is None else str(run), Path(checkpoints), checkpoint)
+    found = _found(run, checkpoint, checkpoints)
     return Model(load_model(found), found.path)
 
 

@@ -27,7 +27,7 @@ CellName = Literal[
 ]
 """The registry of recurrent cells: `charrnn/cells/NAME.py` defines `CELL`."""
 
-TaskName = Literal["generate"]
+TaskName = Literal["generate", "classify"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
@@ -35,6 +35,8 @@ InitialState = Literal["zero", "learned"]
 ContextMode = Literal["add", "init", "both"]
 """How a vector acts on a recurrence: at every step, as its initial state, or both."""
 AttentionName = Literal["additive", "dot"]
+Direction = Literal["forward", "backward", "both"]
+Pooling = Literal["last", "mean", "max"]
 
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
@@ -145,6 +147,27 @@ class ModelConfig(CheckpointConfig, GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderConfig(LayersConfig):
+    """What reads a whole sequence."""
+
+    direction: Direction = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(CheckpointConfig):
+    """One output for an input: a label or a number. Inputs are read in Unicode form C."""
+
+    task: Literal["classify"] = "classify"
+    text_column: Annotated[str, Meta(max_length=1000)]
+    source_sep: Annotated[str, Meta(max_length=8)] = ""
+    """What stands between the symbols of an input; nothing where each character is one."""
+    label: Column
+    """What is predicted: its categories, or a number's mean and standard deviation in training."""
+    encoder: EncoderConfig
+    pooling: Pooling = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run as it was asked for. `None` leaves the choice to charrnn, which stores what it chose."""
 
@@ -157,6 +180,13 @@ class TrainConfig:
     valid_fraction: Fraction | None = None
     test_fraction: Fraction | None = None
 
+    task: TaskName = "generate"
+    label_column: str | None = None
+    """Column of what is to be predicted, perhaps with `:number` or `:category`."""
+    source_sep: str = ""
+    """What stands between the symbols of an input; nothing where each character is one."""
+    direction: Direction = "both"
+    pooling: Pooling = "last"
     text_column: str | None = None
     """Column of a table that holds the text: its name, or its number where the table has no header."""
     context: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader, Steps
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.models.language_model import LanguageModel
-from charrnn.tasks.generate import map_arrays
+from charrnn.tasks.generate_learner import map_arrays
 
 CELL_CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in CELLS),

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from checkpoint_examples import SHAPES, Config, example_files, load
+from helpers_models import make_model, random_params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from charrnn.checkpoint.atomic import write_directory
 from charrnn.checkpoint.manifest import make_manifest
 from charrnn.checkpoint.reading import MAX_JSON_BYTES, read_json
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.models.saved import load_model, model_files
 
 
 def save(path: Path, files: dict[str, bytes], step: int = 12) -> Path:
@@ -212,7 +214,7 @@ def test_vocabulary_comes_back_by_code_point(tmp_path: Path, symbols: set[str]) 
         b'{"symbols": []}',
         b'{"symbols": ["a", "a"]}',
         b'{"symbols": ["b", "a"]}',
-        b'{"symbols": ["a", "bc"]}',
+        b'{"symbols": ["a", "' + 65 * b"b" + b'"]}',
         b'{"symbols": ["", "a"]}',
         b'{"symbols": ["\\ud800"]}',
         b'{"symbols": ["\xff"]}',
@@ -226,6 +228,17 @@ def test_a_bad_vocabulary_is_refused(tmp_path: Path, text: bytes) -> None:
     found = Checkpoint.open(save(tmp_path / "a", {**example_files(12), "vocab.json": text}))
     with pytest.raises(CheckpointError, match=r"vocab\.json"):
         found.vocab()
+
+
+def test_the_symbols_of_what_generates_text_are_characters(tmp_path: Path) -> None:
+    """Those of other models may be longer."""
+    model = make_model("tanh", vocab_size=2)
+    params = random_params(model.shapes, dtype=np.float32)
+    files = model_files(model.config, params, ["a", "bc"])  # type: ignore[arg-type]
+    found = Checkpoint.open(save(tmp_path / "a", files))
+    assert found.vocab() == ["a", "bc"]
+    with pytest.raises(CheckpointError, match=r"vocab\.json: every symbol of a vocabulary must be one character"):
+        load_model(found)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def open_on(terminal: Terminal, kind: type[Lines], monkeypatch) -> Lines:
 
 
 def test_the_figures_fit_a_terminal_of_80_columns():
-    assert len(figures(2.0, PROGRESS, METRICS)) <= 80
+    assert len(figures(2.0, PROGRESS, METRICS, "char")) <= 80
     assert len(position(PROGRESS, METRICS, 3000.0)) <= 70
 
 

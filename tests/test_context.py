@@ -13,7 +13,7 @@ from charrnn.corpus.steps import Steps
 from charrnn.models.attention import Attention
 from charrnn.models.language_model import LanguageModel
 from charrnn.sampling.stepper import Stepper
-from charrnn.tasks.generate import map_arrays
+from charrnn.tasks.generate_learner import map_arrays
 
 TEXTS = ["abba", "", "b"]
 X = 2

@@ -166,6 +166,11 @@ def _last_axis_parts(sizes: tuple[int, ...]) -> Sequence[Any]:
     return [np.s_[..., end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
+def largest(x: Array) -> Array:
+    """The maximum over the first axis."""
+    return np.max(x, axis=0) if isinstance(x, np.ndarray) else x.amax(0)
+
+
 def standardise(x: Array, epsilon: float) -> Array:
     """(x − mean) / √(variance + ε) over the last axis, the shape of x."""
     if isinstance(x, np.ndarray):

@@ -45,12 +45,12 @@ def step_of(name: str) -> int | None:
 
 class _Vocabulary(Struct, frozen=True):
     symbols: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=1)]], Meta(min_length=1, max_length=0x110000)
+        list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=0x110000)
     ]
 
 
 def encode_vocab(symbols: Sequence[str]) -> bytes:
-    """The bytes of vocab.json for `symbols`, single characters, which are stored by code point."""
+    """The bytes of vocab.json for `symbols`, characters or longer ones, which are stored by code point."""
     return encode_json(_Vocabulary(sorted(symbols)))
 
 
@@ -85,7 +85,7 @@ class Checkpoint:
         return self.json(CONFIG, as_type)
 
     def vocab(self) -> list[str]:
-        """The model's characters, unique and by code point: symbol id i is the i-th."""
+        """The model's symbols, unique and by code point: symbol id i is the i-th."""
         symbols = self.json(VOCAB, _Vocabulary).symbols
         if any(first >= second for first, second in pairwise(symbols)):
             raise CheckpointError(

@@ -93,8 +93,17 @@ def command(
     if split is not None and file is None:
         raise click.UsageError("--split is for a FILE; the run's own corpus is split as it was for training")
     one_blas_thread()
+    from charrnn.checkpoint import resolve_checkpoint
     from charrnn.cli.eval_report import print_comparison, print_report
+    from charrnn.models.saved import task_of
 
+    if not compare and task_of(resolve_checkpoint(run, checkpoints, checkpoint)) == "classify":
+        from charrnn.cli.labelled_report import evaluate
+
+        if split is not None or stop is not None or max_bits_per_char is not None:
+            raise click.UsageError("--split, --stop and --max-bits-per-char are for models that generate text")
+        evaluate(run, file, checkpoints, checkpoint, part, as_json=as_json, verbose=verbose)
+        return
     with Progress(quiet=quiet) as progress:
         reports = [
             report

@@ -157,7 +157,7 @@ def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], ro
     from charrnn.models.language_model import LanguageModel
     from charrnn.study.compare import equal_hidden_size
     from charrnn.tasks.defaults import resolve
-    from charrnn.tasks.train import model_config
+    from charrnn.tasks.generate import model_config
 
     configs = [_config(corpus, [*common, *variant.options]) for variant in variants]
     dataset = load_dataset(configs[0], root)

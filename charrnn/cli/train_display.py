@@ -16,6 +16,7 @@ from charrnn.cli.progress import FRAME_SECONDS, bar
 from charrnn.cli.signals import StopSignals
 from charrnn.cli.terminal import console, is_animated, print_facts, visible
 from charrnn.cli.train_report import figures, opening, position, share_done, validation_line
+from charrnn.cli.words import UNITS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,6 +57,11 @@ class Display:
     def train_loss(self) -> float | None:
         """Nats per character, the mean of the last rows of metrics."""
         return sum(self._recent) / len(self._recent) if self._recent else None
+
+    @property
+    def unit(self) -> str:
+        """What losses are divided by."""
+        return "char" if self.begin is None else UNITS[self.begin.record.config.task]
 
     def waiting(self, what: str) -> None:
         """Something is being done that takes a moment."""
@@ -114,13 +120,13 @@ class Lines(Display):
 
     def stepped(self, progress: "Progress", metrics: "Metrics", seconds_left: float | None) -> None:
         if self._due(LINE_SECONDS):
-            quality = figures(self.train_loss or metrics.loss, progress, metrics)
+            quality = figures(self.train_loss or metrics.loss, progress, metrics, self.unit)
             self.console.print(f"{position(progress, metrics, seconds_left)}  {quality}", soft_wrap=True)
 
     def validated(self, progress: "Progress", loss: float | None, improved: bool) -> None:
         self._ending = progress.step == progress.schedule.steps
         if loss is not None:
-            self.say(validation_line(progress, self.train_loss, loss, improved))
+            self.say(validation_line(progress, self.train_loss, loss, improved, self.unit))
 
     def sampled(self, text: str) -> None:
         now = time.monotonic()
@@ -175,7 +181,7 @@ class Animation(Lines):
         from rich.text import Text
 
         above = bar(share_done(progress, seconds_left), position(progress, metrics, seconds_left))
-        below = figures(self.train_loss or metrics.loss, progress, metrics)
+        below = figures(self.train_loss or metrics.loss, progress, metrics, self.unit)
         self._draw(Group(above, Text(below, no_wrap=True, overflow="ellipsis")))
 
     def validating(self) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import list_runs
-from charrnn.cli.words import bits, budget_words, clock, count, model_words, nats_and_bits, quality
+from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_words, nats_and_bits, quality
 from charrnn.config import Column, ResolvedConfig
+from charrnn.corpus.labelled import LabelledDataset
 
 if TYPE_CHECKING:
+    from charrnn.corpus.dataset import Dataset
     from charrnn.tasks.observer import Begun
     from charrnn.tasks.train import Outcome
     from charrnn.training.loop import Metrics, Progress
@@ -22,23 +24,43 @@ MOST_FILES = 3
 
 def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
     """What is about to be trained, on what, and why that way; all settings if `verbose`."""
-    record, dataset, parts = begun.record, begun.dataset, begun.dataset.parts
-    config, sequences = record.config, dataset.corpus.sequences
-    size = f"{count(sequences.num_chars, 'character')} in {count(len(sequences), 'sequence')}"
-    facts = [("Corpus", f"{_files(record.corpus_files)}: {size}")]
-    facts += [("", note) for note in dataset.notes]
-    sizes = f"{parts.train.num_chars:,} to train on, {parts.valid.num_chars:,} to validate, "
-    sizes += f"{parts.test.num_chars:,} to test; {count(dataset.vocabulary.size, 'symbol')}"
+    record, config = begun.record, begun.record.config
+    facts = (
+        _labelled_facts(begun.dataset)
+        if isinstance(begun.dataset, LabelledDataset)
+        else _text_facts(begun.dataset)
+    )
     model = model_words(config, record.num_parameters)
     chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
     budget = f"{budget_words(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
     resumed = "" if begun.resumed_at is None else f", going on at step {begun.resumed_at:,}"
-    facts += [("Characters", sizes), ("Model", model), ("Budget", budget), ("Run", f"{begun.run}{resumed}")]
+    facts += [("Model", model), ("Budget", budget), ("Run", f"{begun.run}{resumed}")]
     if verbose:
         settings = {name: value for name, value in vars(config).items() if value is not None}
         facts.append(("Settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())))
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
     return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config.threads))]
+
+
+def _text_facts(dataset: "Dataset") -> Facts:
+    sequences, parts = dataset.corpus.sequences, dataset.parts
+    size = f"{count(sequences.num_chars, 'character')} in {count(len(sequences), 'sequence')}"
+    facts = [("Corpus", f"{_files(dataset.corpus.files)}: {size}")]
+    facts += [("", note) for note in dataset.notes]
+    sizes = f"{parts.train.num_chars:,} to train on, {parts.valid.num_chars:,} to validate, "
+    sizes += f"{parts.test.num_chars:,} to test; {count(dataset.vocabulary.size, 'symbol')}"
+    return [*facts, ("Characters", sizes)]
+
+
+def _labelled_facts(dataset: "LabelledDataset") -> Facts:
+    parts = (dataset.train, dataset.valid, dataset.test)
+    facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'text')}")]
+    facts += [("", note) for note in dataset.notes]
+    sizes = "{:,} to train on, {:,} to validate, {:,} to test; ".format(*map(len, parts))
+    label = dataset.label
+    what = f"one of {len(label.values):,} labels" if label.values else "a number"
+    facts.append(("Texts", f"{sizes}{count(dataset.symbols.size, 'symbol')}"))
+    return [*facts, ("Output", f"{label.name}, {what} (--label-column)")]
 
 
 def position(progress: "Progress", metrics: "Metrics", seconds_left: float | None) -> str:
@@ -49,10 +71,10 @@ def position(progress: "Progress", metrics: "Metrics", seconds_left: float | Non
     return f"step {progress.step:,}{of}  epoch {metrics.epoch:.2f}  {clock(metrics.elapsed_seconds)}{left}"
 
 
-def figures(loss: float, progress: "Progress", metrics: "Metrics") -> str:
-    """How good the model is, and how fast it learns; `loss` in nats per character."""
-    best = "" if progress.best_loss is None else f"  best {bits(progress.best_loss):.3f} bits/char"
-    return f"train {nats_and_bits(loss)}{best}  {metrics.chars_per_second:,.0f} chars/s"
+def figures(loss: float, progress: "Progress", metrics: "Metrics", unit: str) -> str:
+    """How good the model is, and how fast it learns; `loss` in nats per unit."""
+    best = "" if progress.best_loss is None else f"  best {bits(progress.best_loss):.3f} bits/{unit}"
+    return f"train {nats_and_bits(loss, unit)}{best}  {metrics.chars_per_second:,.0f} {unit}s/s"
 
 
 def share_done(progress: "Progress", seconds_left: float | None) -> float:
@@ -63,15 +85,16 @@ def share_done(progress: "Progress", seconds_left: float | None) -> float:
     return progress.elapsed_seconds / total if total else 0.0
 
 
-def validation_line(progress: "Progress", trained: float | None, loss: float, improved: bool) -> str:
-    """Losses in nats per character; a star marks the best so far."""
+def validation_line(progress: "Progress", trained: float | None, loss: float, improved: bool, unit: str) -> str:
+    """Losses in nats per unit; a star marks the best so far."""
     train = "" if trained is None else f"  train {trained:.3f}"
-    return f"step {progress.step:,}{train}  valid {nats_and_bits(loss)}{' *' if improved else ''}"
+    return f"step {progress.step:,}{train}  valid {nats_and_bits(loss, unit)}{' *' if improved else ''}"
 
 
 def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None, root: Path) -> Facts:
     """What came of it, and what to type next; `loss` is that of training, nats per character."""
     progress, config = outcome.progress, begun.record.config
+    unit = UNITS[config.task]
     done = f"{count(progress.step, 'step')}, {clock(progress.elapsed_seconds)}"
     if last is not None:
         done += f", {last.epoch:.2f} epochs, last gradient's norm {last.grad_norm:.3g}"
@@ -81,10 +104,11 @@ def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: fl
         ("Trained", done + _why_it_ended(progress, config, begun.resumed_at)),
     ]
     if loss is not None:
-        facts.append(("Training", quality(loss)))
+        facts.append(("Training", quality(loss, unit)))
     if progress.best_loss is not None:
-        facts.append(("Validation", f"{quality(progress.best_loss)} (step {progress.best_step:,})"))
-    first, *others = next_commands(outcome.run, config, begun.dataset.columns, root)
+        facts.append(("Validation", f"{quality(progress.best_loss, unit)} (step {progress.best_step:,})"))
+    columns = () if isinstance(begun.dataset, LabelledDataset) else begun.dataset.columns
+    first, *others = next_commands(outcome.run, config, columns, root)
     return [*facts, ("Next", first), *(("", other) for other in others)]
 
 
@@ -96,6 +120,8 @@ def next_commands(run: Path, config: ResolvedConfig, columns: tuple[Column, ...]
     if config.order == "independent" and not extra:
         extra = ["-n", "10"]
     where = _where(root)
+    if config.task == "classify":
+        return [shlex.join(["charrnn", command, *name, *where]) for command in ("predict", "eval")]
     given = [item for column in columns for item in ("--given", f"{column.name}={_usual(column)}")]
     return [
         shlex.join(["charrnn", "sample", *name, *given, *extra, *where]),

@@ -2,22 +2,29 @@
 
 import math
 
-from charrnn.config import ModelConfig, StopName, TrainConfig
+from charrnn.config import ModelConfig, StopName, TaskName, TrainConfig
 
 ENDINGS: dict[StopName, str] = {"eos": "EOS", "halt": "a halt output", "length": "a length drawn first"}
+
+
+DIRECTIONS: dict[str, str] = {"forward": "forwards", "backward": "backwards", "both": "both ways"}
 
 
 def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def nats_and_bits(loss: float) -> str:
-    return f"{loss:.3f} nats/char = {bits(loss):.3f} bits/char"
+UNITS: dict[TaskName, str] = {"generate": "char", "classify": "text"}
+"""What a loss is divided by, and what is counted a second."""
 
 
-def quality(loss: float) -> str:
-    """A loss in nats per character, with the perplexity that it is."""
-    return f"{nats_and_bits(loss)}, perplexity {math.exp(min(loss, 700)):.3f}"
+def nats_and_bits(loss: float, unit: str = "char") -> str:
+    return f"{loss:.3f} nats/{unit} = {bits(loss):.3f} bits/{unit}"
+
+
+def quality(loss: float, unit: str = "char") -> str:
+    """A loss in nats per unit, with the perplexity that it is."""
+    return f"{nats_and_bits(loss, unit)}, perplexity {math.exp(min(loss, 700)):.3f}"
 
 
 def count(number: int, noun: str) -> str:
@@ -55,6 +62,9 @@ def endings(stops: tuple[StopName, ...]) -> str:
 
 def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
     what = shape(config.cell, config.num_layers, config.hidden_size)
+    if config.task == "classify":
+        read = f"{DIRECTIONS[config.direction]}, {config.pooling} pooled"
+        return f"{what}, read {read}, {count(num_parameters, 'parameter')}"
     names = config.context if isinstance(config, TrainConfig) else [column.name for column in config.columns]
     given = f", given {', '.join(names)}" if names else ""
     ends = f"{endings(config.stop)} (--stop {' '.join(config.stop)})"

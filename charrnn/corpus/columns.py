@@ -102,15 +102,22 @@ def _encode(column: Column, strings: Sequence[str], where: Callable[[int], str])
             row = int(np.isfinite(encoded).argmin())
             raise CorpusError(f"{where(row)}: {column.name} {shown(strings[row])} is too large; {known(column)}")
         return encoded
+    block = np.zeros((len(strings), len(column.values)), np.float32)
+    block[np.arange(len(strings)), category_indices(column, strings, where)] = 1.0
+    return block
+
+
+def category_indices(column: Column, strings: Sequence[str], where: Callable[[int], str]) -> NDArray[np.int64]:
+    """(R,) which of the column's categories each string is. Raises CorpusError for one that is none."""
     index = {value: i for i, value in enumerate(column.values)}
-    block = np.zeros((len(strings), len(index)), np.float32)
+    found = np.empty(len(strings), np.int64)
     for row, value in enumerate(strings):
         if value not in index:
             raise CorpusError(
                 f"{where(row)}: {column.name} {shown(value)} is unknown to the model; {known(column, value)}"
             )
-        block[row, index[value]] = 1.0
-    return block
+        found[row] = index[value]
+    return found
 
 
 def known(column: Column, value: str = "") -> str:

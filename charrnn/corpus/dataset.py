@@ -16,6 +16,7 @@ from charrnn.corpus.columns import fit_column, parse_spec
 from charrnn.corpus.conditioned import read_texts
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
 from charrnn.corpus.partition import Partition, fractions, overlap, partition, sides_by_value
+from charrnn.corpus.paths import seen_from
 from charrnn.corpus.readers import expand, read_bytes
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
@@ -55,7 +56,7 @@ def load_dataset(
     is kept under `root`/.corpus. Raises CorpusError.
     """
     cache = root / CACHE
-    config = _seen_from_here(config, directory)
+    config = seen_from(config, directory)
     if config.context or config.text_column is not None:
         return _load_table(config)
     corpus, order, notes = _read(config, config.split, cache, progress)
@@ -156,13 +157,6 @@ def keep_standard_input(corpus: tuple[str, ...], root: Path) -> tuple[str, ...]:
         kept = cache / f"stdin-{digest.hexdigest()[:12]}.txt"
         os.replace(source.path, kept)
     return tuple(str(kept) if argument == "-" else argument for argument in corpus)
-
-
-def _seen_from_here(config: TrainConfig, directory: Path | None) -> TrainConfig:
-    if directory is None or directory == Path.cwd():
-        return config
-    valid = None if config.valid is None else str(directory / config.valid)
-    return replace(config, corpus=tuple(str(directory / path) for path in config.corpus), valid=valid)
 
 
 PLURALS: dict[str, str] = {"line": "lines", "paragraph": "paragraphs", "file": "whole files"}

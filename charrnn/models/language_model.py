@@ -38,7 +38,7 @@ from charrnn.cells.unroll import unroll
 from charrnn.config import GeneratorConfig, Option, StopName
 from charrnn.corpus.steps import EOS, HALT, Kind, Steps
 from charrnn.models.attention import MASKED, Attention, Memory
-from charrnn.models.layers import build_layer, initial_shapes
+from charrnn.models.layers import build_layer, initial_shapes, start
 from charrnn.models.stopping import (
     COMPONENTS,
     COUNT_FEATURES,
@@ -227,17 +227,15 @@ class LanguageModel:
 
     def initial_state(self, params: Params, batch_size: int, context: Array | None = None) -> States:
         """The state of B rows before anything was read, given their contexts (B, X) where the model has one."""
-        like = next(iter(params.values()))
         states: list[State] = []
         for index, cell in enumerate(self.layers):
-            arrays = []
-            for i, zero in enumerate(state_arrays(cell.zero_state(batch_size, like))):
-                learned = params.get(f"initial_state.{index}.{i}")
-                if self.starts_from_context:
-                    arrays.append(tanh(learned + context @ params[f"context.{index}.{i}.weight"].T))
-                else:
-                    arrays.append(zero if learned is None else zero + learned)
-            states.append(refilled(cell.zero_state(batch_size, like), arrays))
+            state = start(cell, params, f"initial_state.{index}.", batch_size)
+            if self.starts_from_context:
+                Qs = [params[f"context.{index}.{i}.weight"] for i in range(len(initial_shapes(cell)))]
+                state = refilled(
+                    state, [tanh(q + context @ Q.T) for q, Q in zip(state_arrays(state), Qs, strict=True)]
+                )
+            states.append(state)
         return tuple(states)
 
     def inputs(

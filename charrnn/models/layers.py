@@ -3,7 +3,8 @@
 import numpy as np
 
 from charrnn.cells import build_cell
-from charrnn.cells.cell import Cell, state_arrays
+from charrnn.cells.arrays import Params
+from charrnn.cells.cell import Cell, State, refilled, state_arrays
 from charrnn.cells.deep_transition import DeepTransition
 from charrnn.config import LayersConfig
 
@@ -21,3 +22,11 @@ def build_layer(config: LayersConfig, input_size: int, num_outputs: int) -> Cell
 def initial_shapes(cell: Cell) -> list[tuple[int, ...]]:
     """The shapes of one row of a cell's state, array by array."""
     return [tuple(a.shape[1:]) for a in state_arrays(cell.zero_state(1, np.zeros((), np.float32)))]
+
+
+def start(cell: Cell, params: Params, prefix: str, batch_size: int) -> State:
+    """A cell's state before it read anything: zero, or what was learned under `prefix`0, `prefix`1, …"""
+    zero = cell.zero_state(batch_size, next(iter(params.values())))
+    if f"{prefix}0" not in params:
+        return zero
+    return refilled(zero, [array + params[f"{prefix}{i}"] for i, array in enumerate(state_arrays(zero))])

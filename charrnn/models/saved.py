@@ -9,9 +9,11 @@ from charrnn.cells.arrays import Params
 from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, encode_vocab
 from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.tensors import encode_tensors
-from charrnn.config import ModelConfig
+from charrnn.config import CheckpointConfig, ClassifierConfig, ModelConfig, TaskName
+from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
+from charrnn.models.classifier import Classifier
 from charrnn.models.language_model import LanguageModel
 
 
@@ -27,7 +29,9 @@ class SavedModel:
     """Of model.safetensors."""
 
 
-def model_files(config: ModelConfig, params: Mapping[str, np.ndarray], symbols: Sequence[str]) -> dict[str, bytes]:
+def model_files(
+    config: CheckpointConfig, params: Mapping[str, np.ndarray], symbols: Sequence[str]
+) -> dict[str, bytes]:
     """What a checkpoint holds of a model; the weights' bytes depend on the weights alone."""
     return {
         CONFIG: encode_json(config),
@@ -36,15 +40,61 @@ def model_files(config: ModelConfig, params: Mapping[str, np.ndarray], symbols: 
     }
 
 
+@dataclass(frozen=True)
+class SavedClassifier:
+    """The same of a model that tells what a text is."""
+
+    config: ClassifierConfig
+    model: Classifier
+    params: Params
+    symbols: Symbols
+    sha256: str
+
+
+def task_of(checkpoint: Checkpoint) -> TaskName:
+    """What a checkpoint's model does. Raises CheckpointError."""
+    return checkpoint.config(CheckpointConfig).task
+
+
+def load_any(checkpoint: Checkpoint) -> SavedModel | SavedClassifier:
+    """The model of a checkpoint of any task. Raises CheckpointError."""
+    return load_classifier(checkpoint) if task_of(checkpoint) == "classify" else load_model(checkpoint)
+
+
 def load_model(checkpoint: Checkpoint) -> SavedModel:
-    """Raises CheckpointError for anything that does not fit together, before memory is asked for."""
-    config = checkpoint.config(ModelConfig)
-    symbols = checkpoint.vocab()
-    if len(symbols) != config.vocab_size:
+    """A language model. Raises CheckpointError for what does not fit together, before memory is asked for."""
+    task = task_of(checkpoint)
+    if task != "generate":
         raise CheckpointError(
-            f"{checkpoint.path}: {VOCAB} has {len(symbols)} symbols, {CONFIG} says {config.vocab_size}"
+            f"{checkpoint.path}: is a model of --task {task}, which generates no text; use `charrnn predict` and "
+            "`charrnn eval`"
         )
+    config = checkpoint.config(ModelConfig)
+    symbols = _symbols(checkpoint, config.vocab_size)
+    try:
+        vocabulary = Vocabulary(symbols)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path / VOCAB}: {error}") from error
     model = LanguageModel(config)
+    return SavedModel(config, model, _params(checkpoint, model), vocabulary, checkpoint.model_sha256)
+
+
+def load_classifier(checkpoint: Checkpoint) -> SavedClassifier:
+    """Raises CheckpointError as `load_model` does."""
+    config = checkpoint.config(ClassifierConfig)
+    symbols = Symbols(_symbols(checkpoint, config.encoder.vocab_size), config.source_sep)
+    model = Classifier(config)
+    return SavedClassifier(config, model, _params(checkpoint, model), symbols, checkpoint.model_sha256)
+
+
+def _symbols(checkpoint: Checkpoint, expected: int) -> tuple[str, ...]:
+    symbols = checkpoint.vocab()
+    if len(symbols) != expected:
+        raise CheckpointError(f"{checkpoint.path}: {VOCAB} has {len(symbols)} symbols, {CONFIG} says {expected}")
+    return tuple(symbols)
+
+
+def _params(checkpoint: Checkpoint, model: LanguageModel | Classifier) -> Params:
     try:
         shapes = model.shapes
     except (TypeError, ValueError) as error:
@@ -52,4 +102,4 @@ def load_model(checkpoint: Checkpoint) -> SavedModel:
     params = checkpoint.tensors(shapes)
     if not all(np.isfinite(array).all() for array in params.values()):
         raise CheckpointError(f"{checkpoint.path / MODEL}: has weights that are not finite")
-    return SavedModel(config, model, params, Vocabulary(tuple(symbols)), checkpoint.model_sha256)
+    return params

@@ -7,7 +7,6 @@ p(y | x) is the exact likelihood that `score` gives, ending included; p(x) are t
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,30 +16,14 @@ from charrnn.config import Column, StopName
 from charrnn.corpus.columns import encode_columns, log_prior, parse_given
 from charrnn.errors import UsageError
 from charrnn.models.saved import SavedModel
+from charrnn.sampling.prediction import Prediction, most_probable
 from charrnn.sampling.scoring import choose_stop, score_batch
 
 ROWS = 256
 """Texts times classes that are scored side by side."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    value: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is made of one input; the fields of a line of `charrnn predict --json`."""
-
-    input: str
-    prediction: str
-    probability: float
-    candidates: list[Candidate]
-    """The most probable ones, the best first."""
-
-
-def classify(
+def posterior(
     saved: SavedModel, texts: Iterable[str], *, given: Sequence[str] = (), stop: StopName | None = None, n: int = 5
 ) -> Iterator[Prediction]:
     """For every text, in order, the n most probable values of the column that is not given.
@@ -57,14 +40,7 @@ def classify(
         scores = score_batch(saved, repeated, chosen, np.tile(contexts, (len(batch), 1)))
         log_p = -np.array([score.nll for score in scores]).reshape(len(batch), -1)
         for text, p in zip(batch, np.exp(log_softmax(log_p + prior)), strict=True):
-            yield prediction(text, target.values, p, n)
-
-
-def prediction(text: str, values: Sequence[str], probabilities: npt.NDArray[np.float64], n: int) -> Prediction:
-    """The n most probable of K values, given their probabilities (K,)."""
-    best = np.argsort(-probabilities, kind="stable")[:n].tolist()
-    candidates = [Candidate(values[k], float(probabilities[k])) for k in best]
-    return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
+            yield most_probable(text, target.values, p, n)
 
 
 def _target(columns: Sequence[Column], given: Sequence[str]) -> Column:

@@ -23,7 +23,7 @@ from charrnn.models.saved import load_model
 from charrnn.report.evaluation import evaluate
 from charrnn.report.held_out import held_out
 from charrnn.tasks.defaults import resolve
-from charrnn.tasks.train import model_config
+from charrnn.tasks.generate import model_config
 from charrnn.training.loop import Metrics
 
 POLL_SECONDS = 0.2

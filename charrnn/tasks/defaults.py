@@ -96,6 +96,26 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
     return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": dataset.order})
 
 
+def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig:
+    """The same for a model that reads whole texts; its seed must be set."""
+    fit, small = _FITS[config.cell], num_examples < 5_000
+    chosen: dict[str, Any] = {
+        "hidden_size": 128,
+        "num_layers": 1,
+        "output_depth": 1,
+        "dropout": 0.3,
+        "weight_dropout": 0.0,
+        "batch_size": 32 if small else 64,
+        "bptt_steps": 1,
+        "learning_rate": 2e-3 if fit.learning_rate < 6e-3 else 3e-3,
+        "threads": min(available_cores(), 4),
+    }
+    if config.minutes is None and config.epochs is None and config.steps is None:
+        chosen["minutes"] = 1.0 if small else USUAL_MINUTES
+    missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
+    return ResolvedConfig(**{**vars(config), **missing, "split": "line", "order": "independent"})
+
+
 def _lanes(mean_length: float) -> int:
     """The more, the shorter the sequences: an optimisation step then reads some hundred characters."""
     return 64 if mean_length < 24 else 32 if mean_length < 48 else 16

@@ -1,167 +1,156 @@
-"""The task `generate`: a language model on sequences, its loss, and its validation figure."""
+"""The task `generate`: a language model on text, perhaps given the columns of a table."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from charrnn.cells.arrays import where
-from charrnn.cells.cell import State, map_state, state_arrays
-from charrnn.config import OrderName, StopName
-from charrnn.corpus.batching import BatchSource, Position
-from charrnn.corpus.passes import independent_pass, ordered_pass
-from charrnn.corpus.steps import Kind, StepReader, Steps, Window
+from charrnn.checkpoint import Checkpoint, resolve_checkpoint
+from charrnn.config import DEPTHS, ModelConfig, ResolvedConfig, TrainConfig
+from charrnn.corpus.batching import batch_source
+from charrnn.corpus.dataset import Dataset, load_dataset
+from charrnn.corpus.encoded import Progress
+from charrnn.corpus.sequences import sample_lengths
+from charrnn.corpus.steps import StepReader
 from charrnn.errors import CheckpointError
-from charrnn.models.language_model import LanguageModel, States
-from charrnn.tasks.scheduled_sampling import read_own_draws
-from charrnn.training.dropout import dropout, weight_dropout
+from charrnn.models.given import given
+from charrnn.models.language_model import LanguageModel
+from charrnn.models.saved import load_model, model_files
+from charrnn.models.transfer import transfer
+from charrnn.sampling.ancestral import Drawn, Request, Sampler
+from charrnn.sampling.stepper import Stepper
+from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.defaults import resolve
+from charrnn.tasks.generate_learner import GenerateLearner
+from charrnn.tasks.job import Arrays
 
-VALIDATION_LANES = 16
-"""Lanes of a validation pass over ordered text; `charrnn eval` reads it in one, which is exact."""
+PREVIEW_CHARS = 200
 
 
-class GenerateLearner:
-    """Trains a language model on the windows of a source; a `training.loop.Learner`."""
+@dataclass(frozen=True, eq=False)
+class GenerateJob:
+    """A `tasks.job.Job`."""
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        params: dict[str, npt.NDArray[np.float32]],
-        source: BatchSource,
-        validation: StepReader | None,
-        *,
-        order: OrderName,
-        dropout: float,
-        weight_dropout: float = 0.0,
-        washout: int = 0,
-        scheduled_sampling: float = 0.0,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.model, self.source = model, source
-        # In an order of the model's own: sums over parameters, such as a gradient's norm, round as they go.
-        self.parameters = {
-            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
-            for name in model.shapes
-        }
-        self.state: States | None = None
-        """The state carried to the next window, detached."""
-        self._validation, self._order = validation, order
-        self._dropout, self._weight_dropout = dropout, weight_dropout
-        self._washout, self._scheduled_sampling = washout, scheduled_sampling
-        self._seed, self._device = seed, device
+    config: ResolvedConfig
+    dataset: Dataset
+
+    @classmethod
+    def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "GenerateJob":
+        dataset = load_dataset(config, root, progress)
+        return cls(resolve(_with_init_size(config, root), dataset), dataset)
+
+    @classmethod
+    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "GenerateJob":
+        return cls(config, load_dataset(config, root, progress, directory=directory))
 
     @property
-    def epoch(self) -> float:
-        return self.source.epoch
+    def files(self) -> tuple[str, ...]:
+        return self.dataset.corpus.files
 
     @property
-    def trained(self) -> dict[str, torch.Tensor]:
-        """The parameters that are not frozen."""
-        return {name: value for name, value in self.parameters.items() if value.requires_grad}
+    def sha256(self) -> str:
+        return self.dataset.corpus.sha256
 
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        window = self.source.next_window()
-        steps = self._tensors(self._washed_out(window))
-        rng = np.random.default_rng([self._seed, step])
-        state = self._begin(window, steps, self.state)
-        mask = dropout(self._dropout, rng)
-        params = {**self.parameters, **weight_dropout(self.trained, self._weight_dropout, rng)}
-        own = self._scheduled_sampling * share
-        if self._scheduled_sampling:
-            hidden, state = read_own_draws(self.model, params, steps, state, mask, own, rng)
-        else:
-            hidden, state = self.model.read(params, steps, state, mask)
-        self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
-        nats = self.model.nll(self.parameters, hidden, steps).sum()
-        return nats, self.source.steps_per_window, int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
+    @property
+    def num_bytes(self) -> int:
+        return self.dataset.corpus.num_bytes
 
-    def _washed_out(self, window: Window) -> Steps:
-        """The window's steps without the charges of rows that have just begun."""
-        kinds = window.steps.kinds.copy()
-        kinds[: self._washout, window.fresh] = Kind.NOTHING
-        return window.steps._replace(kinds=kinds)
+    @property
+    def num_parameters(self) -> int:
+        return self._model.num_parameters
 
-    def carried(self) -> dict[str, npt.NDArray[np.floating]]:
-        """The carried state as named arrays, for a checkpoint."""
-        layers = enumerate(self.state or ())
-        return {
-            f"{layer}.{i}": array.cpu().numpy()
-            for layer, state in layers
-            for i, array in enumerate(state_arrays(state))
-        }
+    @cached_property
+    def _model_config(self) -> ModelConfig:
+        return model_config(self.config, self.dataset)
 
-    def restore(self, carried: dict[str, npt.NDArray[np.floating]], position: Position) -> None:
-        """Puts the carried state and the data back to where a checkpoint left them."""
-        self.source.seek(position)
-        if not carried:
-            return
-        rows = len(next(iter(carried.values())))
-        like = next(iter(self.parameters.values()))
-        self.state = tuple(
-            _replaced(state, [carried.get(f"{layer}.{i}") for i in range(len(state_arrays(state)))])
-            for layer, state in enumerate(cell.zero_state(rows, like) for cell in self.model.layers)
+    @cached_property
+    def _model(self) -> LanguageModel:
+        return LanguageModel(self._model_config)
+
+    def initial_params(self, root: Path) -> dict[str, Any]:
+        lengths = sample_lengths(self.dataset.parts.train)
+        params = self._model.init(np.random.default_rng(self.config.seed), lengths)
+        if self.config.init_from is None:
+            return params
+        saved = load_model(resolve_checkpoint(self.config.init_from, root))
+        return transfer(params, self._model_config, self.dataset.vocabulary, saved)
+
+    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        saved = load_model(checkpoint)
+        if saved.config != self._model_config or saved.vocabulary != self.dataset.vocabulary:
+            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
+        return saved.params
+
+    def learner(self, params: dict[str, Any], device: torch.device) -> GenerateLearner:
+        config, dataset = self.config, self.dataset
+        source = batch_source(
+            StepReader.of(dataset.parts.train, dataset.vocabulary),
+            dataset.order,
+            config.stop,
+            batch_size=config.batch_size,
+            window=config.bptt_steps,
+            seed=config.seed,
+        )
+        valid = dataset.parts.valid
+        return GenerateLearner(
+            self._model,
+            params,
+            source,
+            StepReader.of(valid, dataset.vocabulary) if valid.num_chars else None,
+            order=dataset.order,
+            dropout=config.dropout,
+            weight_dropout=config.weight_dropout,
+            washout=config.washout,
+            scheduled_sampling=config.scheduled_sampling,
+            seed=config.seed,
+            device=device,
         )
 
-    def validate(self) -> float | None:
-        """Nats per character over the whole validation text; with several mechanisms their mean."""
-        if self._validation is None:
-            return None
-        losses = [self._pass(stop) for stop in self.model.stops]
-        return sum(losses) / len(losses)
+    def model_files(self, params: Arrays) -> dict[str, bytes]:
+        return model_files(self._model_config, params, self.dataset.vocabulary.symbols)
 
-    @torch.no_grad()
-    def _pass(self, stop: StopName) -> float:
-        assert self._validation is not None
-        state: States | None = None
-        nats, chars = 0.0, 0
-        for window in validation_windows(self._validation, self._order, stop):
-            steps = self._tensors(window.steps)
-            hidden, state = self.model.read(self.parameters, steps, self._begin(window, steps, state))
-            nats += float(self.model.nll(self.parameters, hidden, steps).sum(dtype=torch.float64))
-            chars += int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
-        return nats / max(chars, 1)
-
-    def _begin(self, window: Window, steps: Steps, carried: States | None) -> States:
-        """The state before a window: initial in fresh rows, carried in the others.
-
-        A learned initial state takes part in every window, so that its gradient is zero and never missing:
-        the optimiser counts the same steps for all parameters.
-        """
-        initial = self.model.initial_state(self.parameters, len(window.fresh), steps.context)
-        if carried is None or window.fresh.all():
-            return initial
-        fresh = torch.from_numpy(window.fresh).to(self._device)[:, None]
-        return tuple(
-            map_state(lambda a, b: where(fresh, a, b), new, old) for new, old in zip(initial, carried, strict=True)
-        )
-
-    def _tensors(self, steps: Steps) -> Steps:
-        return map_arrays(lambda array: torch.from_numpy(array).to(self._device), steps)
+    def preview(self, params: Arrays, step: int) -> str:
+        """A short sample, given the context of some training row where there is one."""
+        model, contexts = self._model, self.dataset.parts.train.contexts
+        if contexts is not None:
+            model, params = given(model, params, contexts[step % len(contexts)])
+        stop = model.stops[0]
+        request = Request(stop=stop, num_chars=PREVIEW_CHARS if stop == "none" else None, seed=step)
+        symbols = Sampler(Stepper(model, params), request).stream(0)
+        shown = [item for item in itertools.islice(symbols, PREVIEW_CHARS) if not isinstance(item, Drawn)]
+        return self.dataset.vocabulary.decode(np.array(shown, np.int64))
 
 
-def map_arrays(function: Callable[[Any], Any], steps: Steps) -> Steps:
-    """The function applied to every array that is there."""
-    return Steps(*(None if array is None else function(array) for array in steps))  # type: ignore[arg-type]
+def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
+    """The model that a resolved configuration asks for on this text."""
+    train = dataset.parts.train
+    return ModelConfig(
+        cell=config.cell,
+        cell_options=cell_options(config),
+        vocab_size=len(dataset.vocabulary.symbols),
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        **{name: getattr(config, name) for name in DEPTHS},
+        initial_state=config.initial_state,
+        columns=dataset.columns,
+        text_column=dataset.text_column,
+        context_size=sum(column.size for column in dataset.columns),
+        context_mode=config.context_mode,
+        stop=config.stop,
+        length_scale=max(1.0, train.num_chars / len(train)),
+        split=dataset.split,
+        order=dataset.order,
+        separator=dataset.corpus.separator,
+        training_chars=train.num_chars,
+    )
 
 
-def _replaced(state: State, arrays: list[npt.NDArray[np.floating] | None]) -> State:
-    """A state of the same structure with other arrays. Raises CheckpointError when they do not fit."""
-    given = iter(arrays)
-
-    def put(old: torch.Tensor) -> torch.Tensor:
-        new = next(given)
-        if new is None or new.shape != tuple(old.shape):
-            raise CheckpointError("the carried state of the checkpoint does not fit its model")
-        return torch.from_numpy(new).to(old)
-
-    return map_state(put, state)
-
-
-def validation_windows(reader: StepReader, order: str, stop: StopName) -> Iterator[Window]:
-    """A full pass over a split, as the run reads it."""
-    if order == "independent":
-        return independent_pass(reader, stop)
-    return ordered_pass(reader, stop, lanes=VALIDATION_LANES)
+def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:
+    if config.init_from is None or config.hidden_size is not None:
+        return config
+    saved = resolve_checkpoint(config.init_from, root).config(ModelConfig)
+    return replace(config, hidden_size=saved.hidden_size)

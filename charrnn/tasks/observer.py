@@ -6,6 +6,7 @@ from typing import Protocol
 
 from charrnn.config import RunRecord
 from charrnn.corpus.dataset import Dataset
+from charrnn.corpus.labelled import LabelledDataset
 from charrnn.training.loop import Metrics, Observer, Progress
 
 
@@ -15,7 +16,7 @@ class Begun:
 
     run: Path
     record: RunRecord
-    dataset: Dataset
+    dataset: Dataset | LabelledDataset
     resumed_at: int | None
     warnings: tuple[str, ...]
 

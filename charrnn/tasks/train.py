@@ -1,7 +1,6 @@
-"""A whole training run of the task `generate`: corpus in, run directory out. Also going on with one."""
+"""A whole training run of any task: corpus in, run directory out. Also going on with one."""
 
 import datetime
-import itertools
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,31 +11,24 @@ import numpy as np
 import torch
 
 import charrnn
-from charrnn.cells import CELLS, option_names
-from charrnn.checkpoint import Checkpoint, RunWriter, refuse_taken, resolve_checkpoint
-from charrnn.config import DEPTHS, ModelConfig, Option, ResolvedConfig, RunRecord, TrainConfig
-from charrnn.corpus.batching import BatchSource, batch_source
-from charrnn.corpus.dataset import Dataset, keep_standard_input, load_dataset
-from charrnn.corpus.sequences import sample_lengths
-from charrnn.corpus.steps import StepReader
-from charrnn.errors import CheckpointError, CorpusError, UsageError
-from charrnn.models.given import given
-from charrnn.models.language_model import LanguageModel
-from charrnn.models.saved import load_model, model_files
-from charrnn.models.transfer import transfer
-from charrnn.sampling.ancestral import Drawn, Request, Sampler
-from charrnn.sampling.stepper import Stepper
-from charrnn.tasks.defaults import resolve
-from charrnn.tasks.generate import GenerateLearner
+from charrnn.checkpoint import Checkpoint, RunWriter, refuse_taken
+from charrnn.config import RunRecord, TaskName, TrainConfig
+from charrnn.corpus.dataset import keep_standard_input
+from charrnn.errors import CorpusError, UsageError
+from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.classify import ClassifyJob
+from charrnn.tasks.generate import GenerateJob
+from charrnn.tasks.job import Arrays, Job
 from charrnn.tasks.observer import Begun, RunObserver
 from charrnn.training.loop import Loop, Metrics, Progress
 from charrnn.training.memory import keep_big_blocks
 from charrnn.training.schedule import Schedule
 from charrnn.training.state import restore, state_files
 
+JOBS: dict[TaskName, type[GenerateJob] | type[ClassifyJob]] = {"generate": GenerateJob, "classify": ClassifyJob}
+
 ADAM_BETAS = (0.9, 0.99)
 PATHS = ("corpus", "valid")
-PREVIEW_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -64,9 +56,8 @@ def start_run(
     config = replace(config, corpus=keep_standard_input(config.corpus, root))
     if config.seed is None:
         config = replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0]))
-    dataset = load_dataset(config, root, observer.reading)
-    resolved = resolve(_with_init_size(config, root), dataset)
-    model = LanguageModel(model_config(resolved, dataset))
+    job = JOBS[config.task].fresh(config, root, observer.reading)
+    resolved = job.config
     stem = Path(resolved.corpus[0]).resolve().stem
     writer = (
         RunWriter.create(root, stem) if name is None else RunWriter.create_named(root, name, overwrite=overwrite)
@@ -84,13 +75,13 @@ def start_run(
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-            corpus_files=dataset.corpus.files,
-            corpus_sha256=dataset.corpus.sha256,
-            corpus_bytes=dataset.corpus.num_bytes,
-            num_parameters=model.num_parameters,
+            corpus_files=job.files,
+            corpus_sha256=job.sha256,
+            corpus_bytes=job.num_bytes,
+            num_parameters=job.num_parameters,
         )
         writer.write_run(record)
-        return _Run(writer, record, dataset, model, observer, should_stop, root).train(None)
+        return _Run(writer, record, job, observer, should_stop, root).train(None)
 
 
 def resume_run(
@@ -116,77 +107,15 @@ def resume_run(
                     f"{path}: was begun with {flag} {_words(stored)}, not {_words(value)}; "
                     "--resume keeps the stored configuration: leave it out, or start a new run"
                 )
-        directory = Path(record.directory)
-        dataset = load_dataset(record.config, root, observer.reading, directory=directory)
-        if dataset.corpus.sha256 != record.corpus_sha256:
+        job = JOBS[record.config.task].stored(record.config, root, observer.reading, Path(record.directory))
+        if job.sha256 != record.corpus_sha256:
             raise CorpusError(
                 f"{record.corpus_files[0]}: has changed since the run {record.name} began; "
                 "restore it to go on, or start a new run"
             )
-        model = LanguageModel(model_config(record.config, dataset))
         checkpoint = writer.latest_valid()
         writer.cut_back(-1 if checkpoint is None else checkpoint.step)
-        return _Run(writer, record, dataset, model, observer, should_stop, root).train(checkpoint)
-
-
-def cell_options(config: TrainConfig) -> dict[str, Option]:
-    """What was chosen among the cell's own options.
-
-    Raises UsageError for a value that the cell cannot take, and for an option that only other cells have.
-    """
-    owners: dict[str, list[str]] = {}
-    for cell in CELLS:
-        for name in option_names(cell):
-            owners.setdefault(name, []).append(cell)
-    chosen = {name: value for name in owners if (value := getattr(config, name)) is not None}
-    for name in chosen:
-        if config.cell not in owners[name]:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"--cell {config.cell} has no {flag}; it is an option of {', '.join(owners[name])}")
-    depths: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
-    tiny = ModelConfig(
-        cell=config.cell,
-        cell_options=chosen,
-        vocab_size=1,
-        hidden_size=1,
-        num_layers=1,
-        **depths,
-        context_size=min(1, len(config.context)),
-        context_mode=config.context_mode,
-        stop=("none",),
-        split="file",
-        order="ordered",
-        training_chars=1,
-    )
-    try:
-        _ = LanguageModel(tiny).shapes
-    except ValueError as error:
-        raise UsageError(f"--cell {config.cell}: {error}") from error
-    return chosen
-
-
-def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
-    """The model that a resolved configuration asks for on this text."""
-    train = dataset.parts.train
-    return ModelConfig(
-        cell=config.cell,
-        cell_options=cell_options(config),
-        vocab_size=len(dataset.vocabulary.symbols),
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
-        **{name: getattr(config, name) for name in DEPTHS},
-        initial_state=config.initial_state,
-        columns=dataset.columns,
-        text_column=dataset.text_column,
-        context_size=sum(column.size for column in dataset.columns),
-        context_mode=config.context_mode,
-        stop=config.stop,
-        length_scale=max(1.0, train.num_chars / len(train)),
-        split=dataset.split,
-        order=dataset.order,
-        separator=dataset.corpus.separator,
-        training_chars=train.num_chars,
-    )
+        return _Run(writer, record, job, observer, should_stop, root).train(checkpoint)
 
 
 class _Run:
@@ -196,36 +125,23 @@ class _Run:
         self,
         writer: RunWriter,
         record: RunRecord,
-        dataset: Dataset,
-        model: LanguageModel,
+        job: Job,
         observer: RunObserver,
         should_stop: Callable[[], bool],
         root: Path,
     ) -> None:
-        self._writer, self._record, self._dataset, self._model = writer, record, dataset, model
+        self._writer, self._record, self._job = writer, record, job
         self._observer, self._should_stop, self._root = observer, should_stop, root
         self._config = record.config
-        self._model_config = model_config(record.config, dataset)
 
     def train(self, checkpoint: Checkpoint | None) -> Outcome:
         config = self._config
         device = _device(config.device)
         torch.set_num_threads(config.threads)
         keep_big_blocks()
-        source = self._source()
-        self._learner = GenerateLearner(
-            self._model,
-            self._initial_params() if checkpoint is None else self._saved_params(checkpoint),
-            source,
-            self._validation_reader(),
-            order=self._dataset.order,
-            dropout=config.dropout,
-            weight_dropout=config.weight_dropout,
-            washout=config.washout,
-            scheduled_sampling=config.scheduled_sampling,
-            seed=config.seed,
-            device=device,
-        )
+        job = self._job
+        params = job.initial_params(self._root) if checkpoint is None else job.saved_params(checkpoint)
+        self._learner = job.learner(params, device)
         self._optimizer = torch.optim.AdamW(
             list(self._learner.trained.values()),
             lr=torch.finfo(torch.float32).tiny,
@@ -235,14 +151,14 @@ class _Run:
         )
         warnings: tuple[str, ...] = ()
         if checkpoint is None:
-            progress = self._fresh_progress(source)
+            progress = self._fresh_progress()
         else:
             progress, warnings = self._restore(checkpoint)
         self._observer.begun(
             Begun(
                 run=self._writer.path,
                 record=self._record,
-                dataset=self._dataset,
+                dataset=self._job.dataset,
                 resumed_at=None if checkpoint is None else checkpoint.step,
                 warnings=warnings,
             )
@@ -262,45 +178,14 @@ class _Run:
         progress = loop.run()
         return Outcome(self._writer.path, progress, finished=loop.finished)
 
-    def _source(self) -> BatchSource:
-        config, dataset = self._config, self._dataset
-        reader = StepReader.of(dataset.parts.train, dataset.vocabulary)
-        return batch_source(
-            reader,
-            dataset.order,
-            config.stop,
-            batch_size=config.batch_size,
-            window=config.bptt_steps,
-            seed=config.seed,
-        )
-
-    def _validation_reader(self) -> StepReader | None:
-        valid = self._dataset.parts.valid
-        return StepReader.of(valid, self._dataset.vocabulary) if valid.num_chars else None
-
-    def _initial_params(self) -> dict[str, Any]:
-        config = self._config
-        lengths = sample_lengths(self._dataset.parts.train)
-        params = self._model.init(np.random.default_rng(config.seed), lengths)
-        if config.init_from is None:
-            return params
-        saved = load_model(resolve_checkpoint(config.init_from, self._root))
-        return transfer(params, self._model_config, self._dataset.vocabulary, saved)
-
-    def _saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        saved = load_model(checkpoint)
-        if saved.config != self._model_config or saved.vocabulary != self._dataset.vocabulary:
-            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
-        return saved.params
-
-    def _fresh_progress(self, source: BatchSource) -> Progress:
+    def _fresh_progress(self) -> Progress:
         config = self._config
         if config.minutes is not None:
             return Progress(schedule=Schedule(peak=config.learning_rate), eval_every=config.eval_every)
         steps = config.steps
         if steps is None:
             assert config.epochs is not None
-            steps = max(1, round(config.epochs * source.windows_per_epoch))
+            steps = max(1, round(config.epochs * self._learner.source.windows_per_epoch))
         schedule = Schedule.for_steps(config.learning_rate, steps)
         return Progress(schedule=schedule, eval_every=config.eval_every or max(1, steps // 10))
 
@@ -320,9 +205,7 @@ class _Run:
         return state.progress, tuple(warnings)
 
     def _save(self, progress: Progress) -> None:
-        parameters = self._learner.parameters
-        arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
-        files = model_files(self._model_config, arrays, self._dataset.vocabulary.symbols)
+        files = self._job.model_files(self._arrays())
         files |= state_files(
             self._learner.trained,
             self._optimizer,
@@ -335,17 +218,12 @@ class _Run:
             self._writer.write_best(progress.step, progress.best_loss)
         self._writer.rotate(self._config.keep)
 
+    def _arrays(self) -> Arrays:
+        """The parameters as they are."""
+        return {name: value.detach().cpu().numpy() for name, value in self._learner.parameters.items()}
+
     def _preview(self, step: int) -> str:
-        """A short sample of the weights as they are."""
-        params = {name: value.detach().cpu().numpy() for name, value in self._learner.parameters.items()}
-        model, contexts = self._model, self._dataset.parts.train.contexts
-        if contexts is not None:
-            model, params = given(model, params, contexts[step % len(contexts)])
-        stop = model.stops[0]
-        request = Request(stop=stop, num_chars=PREVIEW_CHARS if stop == "none" else None, seed=step)
-        symbols = Sampler(Stepper(model, params), request).stream(0)
-        shown = [item for item in itertools.islice(symbols, PREVIEW_CHARS) if not isinstance(item, Drawn)]
-        return self._dataset.vocabulary.decode(np.array(shown, np.int64))
+        return self._job.preview(self._arrays(), step)
 
 
 class _Recorder:
@@ -369,13 +247,6 @@ def _same_files(given: Any, stored: Any, directory: Path) -> bool:
     """Whether paths given here are those that were stored, relative to another directory."""
     here, there = ([given], [stored]) if isinstance(given, str) else (given, stored or ())
     return [Path(p).resolve() for p in here] == [(directory / p).resolve() for p in there if p is not None]
-
-
-def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:
-    if config.init_from is None or config.hidden_size is not None:
-        return config
-    saved = resolve_checkpoint(config.init_from, root).config(ModelConfig)
-    return replace(config, hidden_size=saved.hidden_size)
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,113 @@
+"""`charrnn eval` of a model that tells a label or a number for each text."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.terminal import console, print_facts, print_table, use_utf8, write_json
+from charrnn.cli.words import count
+from charrnn.report.classification import ClassFigures, Classification
+from charrnn.report.labelled import LabelledReport, evaluate_labelled, labelled_part
+from charrnn.report.regression import Regression
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDEST_TABLE = 7
+"""Labels up to which the whole confusion table fits on a screen; of more, the commonest confusions are named."""
+
+MOST_CONFUSIONS = 8
+MOST_ROWS = 30
+
+
+def evaluate(
+    run: str | None, file: str | None, root: Path, which: Any, part: Any, *, as_json: bool, verbose: bool
+) -> None:
+    """Prints the report on a run and a file, or a part of the run's own table."""
+    from charrnn.checkpoint import resolve_checkpoint
+    from charrnn.models.saved import load_classifier
+
+    found = resolve_checkpoint(run, root, which)
+    saved = load_classifier(found)
+    data, examples = labelled_part(found, saved, file=file, part=part)
+    home = found.path.resolve().parent
+    name = home.name if found.path.name.startswith("checkpoint-") else found.path.name
+    report = evaluate_labelled(saved, examples, data=data, run=name, step=found.step)
+    use_utf8()
+    if as_json:
+        write_json(report)
+    else:
+        print_report(console(sys.stdout), report, verbose=verbose)
+
+
+def print_report(where: "Console", report: LabelledReport, *, verbose: bool) -> None:
+    facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, tells {report.column}")]
+    if report.labels is not None:
+        _print_labels(where, facts, report, report.labels)
+    elif report.numbers is not None:
+        print_facts(where, facts + _numbers(report, report.numbers))
+    if report.num_oov:
+        print_facts(where, [("Unknown", f"{count(report.num_oov, 'symbol')}, read as nothing in their place")])
+    if verbose:
+        print_facts(where, [("Speed", f"{report.texts_per_second:,.0f} texts/s")])
+        print_facts(where, [("SHA-256", f"{report.model_sha256} (weights)")])
+
+
+def _print_labels(
+    where: "Console", facts: list[tuple[str, str]], report: LabelledReport, found: Classification
+) -> None:
+    facts.append(("Texts", f"{report.data}: {count(found.num_examples, 'text')}"))
+    floor = f"always the commonest: {_percent(found.majority_accuracy)}"
+    macro = f"F1 {_percent(found.macro_f1)}, recall {_percent(found.macro_recall)}"
+    calibration = f"expected calibration error {_percent(found.expected_calibration_error)}"
+    facts += [
+        ("Accuracy", f"{_percent(found.accuracy)} ({floor})"),
+        ("Macro", f"{macro}, precision {_percent(found.macro_precision)}"),
+        ("Probability", f"{_figure(found.loss)} nats/text, {calibration}, temperature {report.temperature:.3f}"),
+    ]
+    print_facts(where, facts)
+    where.print()
+    heads = ("LABEL", "TEXTS", "PREDICTED", "PRECISION", "RECALL", "F1")
+    rows = sorted(found.per_class, key=lambda c: -c.support)[:MOST_ROWS]
+    print_table(where, heads, [_class_row(c) for c in rows])
+    where.print()
+    _print_confusion(where, [c.label for c in found.per_class], found.confusion)
+
+
+def _class_row(c: ClassFigures) -> tuple[str, ...]:
+    return (
+        c.label,
+        f"{c.support:,}",
+        f"{c.predicted:,}",
+        _percent(c.precision),
+        _percent(c.recall),
+        _percent(c.f1),
+    )
+
+
+def _print_confusion(where: "Console", labels: list[str], confusion: tuple[tuple[int, ...], ...]) -> None:
+    """The whole table where it fits, else the commonest confusions."""
+    if len(labels) <= WIDEST_TABLE:
+        rows = [(label, *(f"{n:,}" for n in row)) for label, row in zip(labels, confusion, strict=True)]
+        print_table(where, ("TRUTH", *(f"{label[:8]}?" for label in labels)), rows)
+        return
+    pairs = [(n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n]
+    worst = sorted(pairs, key=lambda pair: -pair[0])[:MOST_CONFUSIONS]
+    print_table(where, ("TRUTH", "PREDICTED", "TEXTS"), [(labels[i], labels[j], f"{n:,}") for n, i, j in worst])
+
+
+def _numbers(report: LabelledReport, found: Regression) -> list[tuple[str, str]]:
+    return [
+        ("Texts", f"{report.data}: {count(found.num_examples, 'text')}"),
+        ("Error", f"mean squared {_figure(found.mse)} (the mean alone: {_figure(found.mean_baseline_mse)})"),
+        ("", f"root {_figure(found.rmse)}, mean absolute {_figure(found.mae)}"),
+        ("R²", f"{_figure(found.r2)}; correlation {_figure(found.pearson)}, of ranks {_figure(found.spearman)}"),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4f}"

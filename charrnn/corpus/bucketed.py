@@ -1,0 +1,60 @@
+"""Batches of whole examples of similar lengths, in a new order every epoch."""
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.corpus.batching import Position
+
+POOL_BATCHES = 32
+"""Batches whose examples are sorted by length together: more of them hold less padding and less variety."""
+
+
+class BucketedBatches:
+    """Yields the rows of one batch after another for ever; an epoch reads every example once.
+
+    The order is a function of the seed and of the epoch, so a source that is put back to a position goes on as if
+    it had never stopped. `lengths`: (R,) what examples are sorted by.
+    """
+
+    def __init__(self, lengths: npt.NDArray[np.integer], batch_size: int, seed: int) -> None:
+        self._lengths, self._seed = lengths, seed
+        self._batch_size = min(batch_size, len(lengths))
+        self._epoch = self._given = 0
+        self._planned = -1
+
+    @cached_property
+    def windows_per_epoch(self) -> float:
+        return float(-(-len(self._lengths) // self._batch_size))
+
+    @property
+    def epoch(self) -> float:
+        return self._epoch + self._given / self.windows_per_epoch
+
+    @property
+    def position(self) -> Position:
+        return Position(self._epoch, self._given)
+
+    def seek(self, position: Position) -> None:
+        self._epoch, self._given = position.epoch, position.given
+
+    def next_rows(self) -> npt.NDArray[np.int64]:
+        """(B,) of the next batch; the last ones of an epoch may be fewer."""
+        if self._planned != self._epoch:
+            self._plan, self._planned = self._order(), self._epoch
+        rows = self._plan[self._given]
+        self._given += 1
+        if self._given == len(self._plan):
+            self._epoch, self._given = self._epoch + 1, 0
+        return rows
+
+    def _order(self) -> list[npt.NDArray[np.int64]]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        order, size = rng.permutation(len(self._lengths)), self._batch_size
+        batches = []
+        for first in range(0, len(order), POOL_BATCHES * size):
+            pool = order[first : first + POOL_BATCHES * size]
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            batches += [pool[at : at + size] for at in range(0, len(pool), size)]
+        return [batches[number] for number in rng.permutation(len(batches))]

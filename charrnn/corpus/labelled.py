@@ -1,0 +1,141 @@
+"""Texts with a label or a number each, out of a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import Column, TrainConfig
+from charrnn.corpus.columns import category_indices, encode_columns, fit_column, parse_spec
+from charrnn.corpus.partition import fractions, sides_by_value
+from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised
+from charrnn.corpus.table import Table, is_number, read_table
+from charrnn.errors import CorpusError, UsageError
+
+LABEL, TEXT = "1", "2"
+"""Columns of a table of two without a header."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """R texts as symbols, and what is said of each."""
+
+    texts: list[str]
+    inputs: Ragged
+    outputs: npt.NDArray[np.float64]
+    """(R,) the index of the label, or the number, standardised."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledDataset:
+    """A training run's examples, divided into training, validation and test by distinct text."""
+
+    files: tuple[str, ...]
+    sha256: str
+    num_bytes: int
+    text_column: str
+    label: Column
+    symbols: Symbols
+    """Of the training part alone."""
+    train: Examples
+    valid: Examples
+    test: Examples
+    notes: tuple[str, ...]
+
+    def part(self, name: str) -> Examples:
+        """The split `train`, `valid` or `test`."""
+        found: Examples = getattr(self, name)
+        return found
+
+
+def read_pairs(
+    paths: Sequence[str | Path], label: str | None, text: str | None, *, encoding: str
+) -> tuple[Table, str, str]:
+    """A table and the names of its columns of labels and of texts.
+
+    Neither is named: there is no header, and the columns are the label and the text, or the files of a folder are
+    the classes. One is named: the other is the only other column. Raises CorpusError.
+    """
+    named = [name for name in (label, text) if name is not None]
+    header = bool(named) and not all(map(is_number, named))
+    with workspace(None) as spool:
+        table = read_table(paths, spool=spool, header=header, encoding=encoding, class_name=label or "class")
+    for name in named:
+        table.column(name)
+    if len(table.names) < 2 or (len(table.names) > 2 and len(named) < 2):
+        raise CorpusError(
+            f"{table.where(0)}: the columns {', '.join(table.names)}; expected a label and a text, or say which "
+            "they are: --label-column NAME --text-column NAME"
+        )
+    label = next(name for name in table.names if name != text) if label is None else label
+    text = next(name for name in table.names if name != label) if text is None else text
+    if label == text:
+        raise CorpusError(f"{table.files[0]}: {text} cannot be both the label and the text")
+    return table, label, text
+
+
+def load_labelled(config: TrainConfig) -> LabelledDataset:
+    """The examples of a run as its configuration says. Raises CorpusError, UsageError."""
+    if config.split not in ("auto", "line") or config.order == "ordered":
+        raise UsageError("the rows of a table are independent; leave --split and --order out")
+    name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
+    table, name, text_column = read_pairs(config.corpus, name, config.text_column, encoding=config.encoding)
+    texts = [normalised(text) for text in table.column(text_column)]
+    usual = None if config.valid is None else 0.0
+    shares = fractions(
+        sequences := Sequences.from_texts(texts),
+        usual if config.valid_fraction is None else config.valid_fraction,
+        usual if config.test_fraction is None else config.test_fraction,
+    )
+    sides = sides_by_value(sequences, *shares, config.seed or 0)
+    label = fit_column(name, kind, table.column(name), sides == 0, table.where)
+    symbols = Symbols.of((texts[row] for row in np.flatnonzero(sides == 0)), config.source_sep)
+    whole = labelled_examples(table, text_column, label, symbols)
+    train, valid, test = (_taken(whole, np.flatnonzero(sides == side)) for side in range(3))
+    notes = [*table.notes, f"texts are read in Unicode form C, each as the column {text_column} has it"]
+    if config.valid is not None:
+        other, _, _ = read_pairs([config.valid], name, text_column, encoding=config.encoding)
+        valid = labelled_examples(other, text_column, label, symbols)
+        if shared := len(set(valid.texts) & set(train.texts)):
+            notes.append(f"{shared:,} validation texts also stand in the training part")
+    if not symbols.size:
+        raise CorpusError(f"{table.files[0]}: the training texts have no characters; name another --text-column")
+    if label.values and len(label.values) < 2:
+        raise CorpusError(
+            f"{table.files[0]}: the column {name} is always {label.values[0]!r}; there is nothing to tell"
+        )
+    return LabelledDataset(
+        table.files, table.sha256, table.num_bytes, text_column, label, symbols, train, valid, test, tuple(notes)
+    )
+
+
+def labelled_examples(table: Table, text_column: str, label: Column, symbols: Symbols) -> Examples:
+    """The rows of a table. Raises CorpusError for an unknown label and for a text that is too long."""
+    texts = [normalised(text) for text in table.column(text_column)]
+    strings = table.column(label.name)
+    outputs: npt.NDArray[Any]
+    if label.values:
+        outputs = category_indices(label, strings, table.where)
+    else:
+        outputs = encode_columns([label], [strings], table.where)[:, 0]
+    rows = []
+    for row, text in enumerate(texts):
+        rows.append(symbols.encode(text, unknown=symbols.size))
+        if len(rows[-1]) > LONGEST:
+            raise CorpusError(f"{table.where(row)}: {len(rows[-1]):,} symbols; at most {LONGEST:,} can be read")
+    return Examples(texts, Ragged.of(rows), outputs.astype(np.float64))
+
+
+def _taken(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:
+    ends = examples.inputs.ends
+    begins = ends - examples.inputs.lengths
+    parts = [examples.inputs.values[begins[row] : ends[row]] for row in rows]
+    return Examples([examples.texts[row] for row in rows], Ragged.of(parts), examples.outputs[rows])

@@ -1,0 +1,90 @@
+"""The symbols of an input or an output: characters, or what stands between separators."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+LONGEST = 10_000
+"""Symbols that a model of whole inputs reads at most: all of them are kept for the gradient."""
+
+
+def normalised(text: str) -> str:
+    """In Unicode's normalisation form C, in which letters with their marks are one character where they can be."""
+    return unicodedata.normalize("NFC", text)
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Distinct symbols in the order of their numbers. Raises ValueError when they repeat or are empty."""
+
+    symbols: tuple[str, ...]
+    separator: str = ""
+    """What stands between two of them; nothing where each is a character."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.symbols)) < len(self.symbols) or "" in self.symbols:
+            raise ValueError("symbols must be distinct and not empty")
+
+    @classmethod
+    def of(cls, texts: Iterable[str], separator: str = "") -> "Symbols":
+        """Those that occur in the texts, sorted."""
+        seen: set[str] = set()
+        for text in texts:
+            seen.update(split_symbols(text, separator))
+        return cls(tuple(sorted(seen)), separator)
+
+    @property
+    def size(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {symbol: number for number, symbol in enumerate(self.symbols)}
+
+    def encode(self, text: str, unknown: int) -> npt.NDArray[np.int32]:
+        """The numbers of a text's symbols, `unknown` for those that are not among them."""
+        index = self._index
+        return np.array([index.get(symbol, unknown) for symbol in split_symbols(text, self.separator)], np.int32)
+
+    def decode(self, numbers: Sequence[int] | npt.NDArray[np.integer]) -> str:
+        return self.separator.join(self.symbols[number] for number in numbers)
+
+
+def split_symbols(text: str, separator: str) -> list[str]:
+    """The symbols of a text; several separators in a row are one."""
+    return [part for part in text.split(separator) if part] if separator else list(text)
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """R rows of numbers of different lengths, one after the other."""
+
+    values: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int64]
+    """(R,)"""
+
+    @classmethod
+    def of(cls, rows: Sequence[npt.NDArray[np.int32]]) -> "Ragged":
+        values = np.concatenate(rows) if rows else np.zeros(0, np.int32)
+        return cls(values, np.cumsum([len(row) for row in rows], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(R,)"""
+        return np.diff(self.ends, prepend=0)
+
+    def padded(self, rows: npt.NDArray[np.integer], fill: int) -> npt.NDArray[np.int64]:
+        """(S, B) some of the rows as columns, S at least 1, with `fill` behind their ends."""
+        lengths = self.lengths[rows]
+        steps = np.arange(max(1, int(lengths.max(initial=0))))[:, None]
+        real = steps < lengths
+        at = np.where(real, self.ends[rows] - lengths + steps, 0)
+        values = self.values if len(self.values) else np.zeros(1, np.int32)
+        return np.where(real, values[at], fill).astype(np.int64)

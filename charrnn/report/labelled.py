@@ -1,0 +1,95 @@
+"""The report on a model that tells a label or a number for each text."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.corpus.labelled import Examples, labelled_examples, load_labelled, read_pairs
+from charrnn.corpus.paths import seen_from
+from charrnn.errors import CheckpointError, CorpusError
+from charrnn.models.classifier import LOG_TEMPERATURE
+from charrnn.models.saved import SavedClassifier
+from charrnn.report.classification import Classification, classification
+from charrnn.report.held_out import PartName, run_record
+from charrnn.report.regression import Regression, regression
+from charrnn.sampling.classifying import logits_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledReport:
+    """The fields of `charrnn eval --json` of such a model; one of `labels` and `numbers` is None."""
+
+    schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
+    task: Literal["classify"] = "classify"
+    run: str
+    step: int | None
+    model: str
+    data: str
+    column: str
+    labels: Classification | None
+    numbers: Regression | None
+    temperature: float | None
+    """What the logits are divided by, as the validation part had it."""
+    num_oov: int
+    """Symbols of the texts that the model does not know."""
+    texts_per_second: float
+    model_sha256: str
+
+
+def labelled_part(
+    checkpoint: Checkpoint, saved: SavedClassifier, *, file: str | None, part: PartName | None
+) -> tuple[str, Examples]:
+    """The name and the examples of a file as given, or of a part of the run's own table (test, else validation).
+
+    Raises CorpusError, CheckpointError.
+    """
+    record, config = run_record(checkpoint), saved.config
+    if file is not None:
+        encoding = "utf-8" if record is None else record.config.encoding
+        bare = record is not None and record.config.label_column is None and record.config.text_column is None
+        names = (None, None) if bare else (config.label.name, config.text_column)
+        table, _, _ = read_pairs([file], *names, encoding=encoding)
+        return file, labelled_examples(table, config.text_column, config.label, saved.symbols)
+    if record is None:
+        raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
+    dataset = load_labelled(seen_from(record.config, Path(record.directory)))
+    if dataset.sha256 != record.corpus_sha256:
+        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
+    name = part or ("test" if len(dataset.test) else "valid")
+    if not len(dataset.part(name)):
+        raise CorpusError(f"the {name} split of {record.name} is empty; name a FILE instead")
+    return name, dataset.part(name)
+
+
+def evaluate_labelled(
+    saved: SavedClassifier, examples: Examples, *, data: str, run: str, step: int | None
+) -> LabelledReport:
+    begin = time.perf_counter()
+    logits, model = logits_of(saved, examples.inputs), saved.model
+    seconds = time.perf_counter() - begin
+    encoder, label = saved.config.encoder, saved.config.label
+    labels, numbers, temperature = None, None, None
+    if model.is_regression:
+        numbers = regression(model.numbers(logits), examples.outputs * label.scale + label.mean)
+    else:
+        p = model.probabilities(saved.params, logits)
+        labels = classification(p, examples.outputs.astype(np.int64), label.values)
+        temperature = math.exp(float(saved.params[LOG_TEMPERATURE]))
+    return LabelledReport(
+        run=run,
+        step=step,
+        model=f"{encoder.cell} {encoder.num_layers} x {encoder.hidden_size}",
+        data=data,
+        column=label.name,
+        labels=labels,
+        numbers=numbers,
+        temperature=temperature,
+        num_oov=int(np.count_nonzero(examples.inputs.values == saved.symbols.size)),
+        texts_per_second=len(examples) / max(seconds, 1e-9),
+        model_sha256=saved.sha256,
+    )

@@ -1,0 +1,52 @@
+"""What a classifier makes of texts, in NumPy: labels with calibrated probabilities, or numbers."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.corpus.symbols import LONGEST, Ragged, normalised
+from charrnn.errors import CorpusError
+from charrnn.models.saved import SavedClassifier
+from charrnn.sampling.prediction import Prediction, most_probable
+
+BATCH = 128
+
+
+def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Iterator[Prediction]:
+    """For every text, in order, its n most probable labels, or its number; reads a batch ahead.
+
+    A symbol that the model does not know is read as nothing in its place. Raises CorpusError for a text that is
+    too long.
+    """
+    remaining = iter(texts)
+    while batch := list(itertools.islice(remaining, BATCH)):
+        logits = logits_of(saved, encoded(saved, batch))
+        if saved.model.is_regression:
+            found = saved.model.numbers(logits)
+            yield from (Prediction(text, float(y), None, []) for text, y in zip(batch, found, strict=True))
+        else:
+            labels, p = saved.config.label.values, saved.model.probabilities(saved.params, logits)
+            yield from (most_probable(text, labels, row, n) for text, row in zip(batch, p, strict=True))
+
+
+def encoded(saved: SavedClassifier, texts: list[str]) -> Ragged:
+    rows = [saved.symbols.encode(normalised(text), unknown=saved.symbols.size) for text in texts]
+    for row, text in zip(rows, texts, strict=True):
+        if len(row) > LONGEST:
+            raise CorpusError(
+                f"an input of {len(row):,} symbols ({text[:20]!a}...): at most {LONGEST:,} can be read"
+            )
+    return Ragged.of(rows)
+
+
+def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:
+    """(R, K) for inputs of R texts, read in batches of similar lengths; no text depends on its neighbours."""
+    result = np.zeros((len(inputs), saved.model.num_logits), np.float32)
+    order = np.argsort(inputs.lengths, kind="stable")
+    for first in range(0, len(order), BATCH):
+        rows = order[first : first + BATCH]
+        ids = inputs.padded(rows, fill=saved.symbols.size)
+        result[rows] = saved.model.logits(saved.params, ids, inputs.lengths[rows])
+    return result

@@ -1,0 +1,31 @@
+"""What a model makes of an input, whatever the model: the fields of a line of `charrnn predict --json`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Candidate:
+    value: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label, or a number, which has no probability and no other candidates."""
+
+    input: str
+    prediction: str | float
+    probability: float | None
+    candidates: list[Candidate]
+    """The most probable ones, the best first."""
+
+
+def most_probable(text: str, values: Sequence[str], probabilities: npt.NDArray[np.float64], n: int) -> Prediction:
+    """The n most probable of K values, given their probabilities (K,)."""
+    best = np.argsort(-probabilities, kind="stable")[:n].tolist()
+    candidates = [Candidate(values[k], float(probabilities[k])) for k in best]
+    return Prediction(text, candidates[0].value, candidates[0].probability, candidates)

@@ -1,0 +1,180 @@
+"""The task `classify`: a label or a number for each text."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import DEPTHS, ClassifierConfig, EncoderConfig, ResolvedConfig, TrainConfig
+from charrnn.corpus.batching import Position
+from charrnn.corpus.bucketed import BucketedBatches
+from charrnn.corpus.encoded import Progress
+from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
+from charrnn.corpus.paths import seen_from
+from charrnn.errors import CheckpointError, UsageError
+from charrnn.models.classifier import LOG_TEMPERATURE, Classifier, Labelled
+from charrnn.models.saved import load_classifier, model_files
+from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.defaults import resolve_classifier
+from charrnn.tasks.job import Arrays
+from charrnn.training.dropout import dropout, weight_dropout
+from charrnn.training.temperature import fit_temperature
+
+VALIDATION_ROWS = 256
+
+
+class ClassifyLearner:
+    """Trains a classifier on batches of whole texts; a `tasks.job.TaskLearner`."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        params: dict[str, Any],
+        dataset: LabelledDataset,
+        config: ResolvedConfig,
+        device: Any,
+    ) -> None:
+        self.model, self._dataset, self._config, self._device = model, dataset, config, device
+        self.parameters = {
+            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
+            for name in model.shapes
+        }
+        self.source = BucketedBatches(dataset.train.inputs.lengths, config.batch_size, config.seed)
+
+    @property
+    def epoch(self) -> float:
+        return self.source.epoch
+
+    @property
+    def trained(self) -> dict[str, torch.Tensor]:
+        return {name: value for name, value in self.parameters.items() if value.requires_grad}
+
+    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
+        rows = self.source.next_rows()
+        rng = np.random.default_rng([self._config.seed, step])
+        mask = dropout(self._config.dropout, rng)
+        params = {**self.parameters, **weight_dropout(self.trained, self._config.weight_dropout, rng)}
+        nats = self.model.nll(params, self._batch(self._dataset.train, rows), mask).sum()
+        return nats, float(min(self._config.batch_size, len(self._dataset.train))), len(rows)
+
+    def carried(self) -> Arrays:
+        return {}
+
+    def restore(self, carried: Arrays, position: Position) -> None:
+        self.source.seek(position)
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """Nats an example over the validation part; there the temperature of the probabilities is fitted too."""
+        valid = self._dataset.valid
+        if not len(valid):
+            return None
+        order = np.argsort(valid.inputs.lengths, kind="stable")
+        logits, outputs = [], []
+        for first in range(0, len(order), VALIDATION_ROWS):
+            batch = self._batch(valid, order[first : first + VALIDATION_ROWS])
+            logits.append(self.model.logits(self.parameters, batch.ids, batch.lengths).double())
+            outputs.append(batch.outputs)
+        o, y = torch.cat(logits), torch.cat(outputs)
+        params = {name: value.double() for name, value in self.parameters.items()}
+        if not self.model.is_regression:
+            fitted = fit_temperature(o.cpu().numpy(), y.cpu().numpy())
+            self.parameters[LOG_TEMPERATURE].fill_(fitted)
+        return float(self.model.nll_of(params, o, y).mean())
+
+    def _batch(self, examples: Examples, rows: npt.NDArray[np.int64]) -> Labelled:
+        ids = examples.inputs.padded(rows, fill=self.model.config.encoder.vocab_size)
+        outputs = examples.outputs[rows]
+        outputs = outputs.astype(np.float32) if self.model.is_regression else outputs.astype(np.int64)
+        arrays = (ids, examples.inputs.lengths[rows], outputs)
+        return Labelled(*(torch.from_numpy(array).to(self._device) for array in arrays))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifyJob:
+    """A `tasks.job.Job`."""
+
+    config: ResolvedConfig
+    dataset: LabelledDataset
+
+    @classmethod
+    def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "ClassifyJob":
+        if config.init_from is not None or config.context:
+            raise UsageError("--task classify has no --init-from and no --context")
+        dataset = load_labelled(config)
+        return cls(resolve_classifier(config, len(dataset.train)), dataset)
+
+    @classmethod
+    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "ClassifyJob":
+        return cls(config, load_labelled(seen_from(config, directory)))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.dataset.files
+
+    @property
+    def sha256(self) -> str:
+        return self.dataset.sha256
+
+    @property
+    def num_bytes(self) -> int:
+        return self.dataset.num_bytes
+
+    @property
+    def num_parameters(self) -> int:
+        return self._model.num_parameters
+
+    @cached_property
+    def _model(self) -> Classifier:
+        config, dataset = self.config, self.dataset
+        encoder = EncoderConfig(
+            cell=config.cell,
+            cell_options=cell_options(config),
+            vocab_size=dataset.symbols.size,
+            hidden_size=config.hidden_size,
+            num_layers=config.num_layers,
+            **{name: getattr(config, name) for name in DEPTHS},
+            initial_state=config.initial_state,
+            direction=config.direction,
+        )
+        return Classifier(
+            ClassifierConfig(
+                text_column=dataset.text_column,
+                source_sep=config.source_sep,
+                label=dataset.label,
+                encoder=encoder,
+                pooling=config.pooling,
+            )
+        )
+
+    def initial_params(self, root: Path) -> dict[str, Any]:
+        return self._model.init(np.random.default_rng(self.config.seed))
+
+    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        saved = load_classifier(checkpoint)
+        if saved.config != self._model.config or saved.symbols != self.dataset.symbols:
+            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
+        return saved.params
+
+    def learner(self, params: dict[str, Any], device: torch.device) -> ClassifyLearner:
+        return ClassifyLearner(self._model, params, self.dataset, self.config, device)
+
+    def model_files(self, params: Arrays) -> dict[str, bytes]:
+        return model_files(self._model.config, params, self.dataset.symbols.symbols)
+
+    def preview(self, params: Arrays, step: int) -> str:
+        """A text of the validation part and what the model makes of it."""
+        examples = self.dataset.valid if len(self.dataset.valid) else self.dataset.train
+        row = np.array([step % len(examples)])
+        ids = examples.inputs.padded(row, fill=self.dataset.symbols.size)
+        logits = self._model.logits(params, ids, examples.inputs.lengths[row])
+        if self._model.is_regression:
+            found = f"{self._model.numbers(logits)[0]:.4g}"
+        else:
+            found = self.dataset.label.values[int(logits[0].argmax())]
+        return f"{examples.texts[row[0]][:60]}: {found}"
