@@ -16,7 +16,7 @@ from charrnn.config import STOP_NAMES, StopName, TrainConfig
 from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.errors import CorpusError, UsageError
 from charrnn.models.given import given as fix_context
-from charrnn.models.saved import SavedClassifier, SavedModel, load_any, load_model
+from charrnn.models.saved import SavedClassifier, SavedModel, SavedTransducer, load_any, load_model
 from charrnn.models.saved import load_classifier as saved_classifier
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
 from charrnn.sampling.bayes import posterior
@@ -24,7 +24,9 @@ from charrnn.sampling.classifying import classify
 from charrnn.sampling.filters import Filters
 from charrnn.sampling.prediction import Prediction
 from charrnn.sampling.scoring import Score, choose_stop, score
+from charrnn.sampling.search import Search
 from charrnn.sampling.stepper import Stepper
+from charrnn.sampling.transducing import aligned, transduce
 
 if TYPE_CHECKING:
     from charrnn.tasks.observer import RunObserver
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 CHECKPOINTS = Path("checkpoints")
 MAX_CHARS = 20_000
 MAX_SEED = 2**63 - 1
+BEAM = Search(beam=5)
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,35 @@ class LabelModel:
         return classify(self.saved, texts, n=n)
 
 
+class Transducer:
+    """A trained model of a sequence for a sequence. It needs no torch."""
+
+    def __init__(self, saved: SavedTransducer, path: Path) -> None:
+        self.saved, self.path = saved, path
+
+    def predict(
+        self,
+        texts: Iterable[str],
+        *,
+        given: Sequence[str] = (),
+        stop: StopName | None = None,
+        how: Search = BEAM,
+        n: int = 1,
+    ) -> Iterator[Prediction]:
+        """The n best outputs for each input. Raises UsageError, CorpusError for what cannot be read.
+
+        With columns, those are given for all inputs, or stand behind each input in its line, between tabs.
+        """
+        chosen = choose_stop(self.saved.model.decoder, stop)
+        return transduce(self.saved, texts, given=given, stop=chosen, how=how, n=n)
+
+    def alignment(
+        self, prediction: Prediction, given: Sequence[str] = ()
+    ) -> "tuple[list[str], list[str], npt.NDArray[np.floating]] | None":
+        """Symbols of an input and its prediction, and where the model looked, (T, S); None without attention."""
+        return aligned(self.saved, prediction.input, str(prediction.prediction), given)
+
+
 def load_classifier(
     run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
 ) -> LabelModel:
@@ -190,10 +222,12 @@ def load_classifier(
 
 def load_predictor(
     run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
-) -> Model | LabelModel:
+) -> Model | LabelModel | Transducer:
     """As `load`, of any task. Raises CheckpointError."""
     found = _found(run, checkpoint, checkpoints)
     saved = load_any(found)
+    if isinstance(saved, SavedTransducer):
+        return Transducer(saved, found.path)
     return LabelModel(saved, found.path) if isinstance(saved, SavedClassifier) else Model(saved, found.path)
 
 

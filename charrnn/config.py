@@ -27,7 +27,7 @@ CellName = Literal[
 ]
 """The registry of recurrent cells: `charrnn/cells/NAME.py` defines `CELL`."""
 
-TaskName = Literal["generate", "classify"]
+TaskName = Literal["generate", "classify", "transduce"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
@@ -168,6 +168,21 @@ class ClassifierConfig(CheckpointConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransducerConfig(CheckpointConfig):
+    """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
+
+    task: Literal["transduce"] = "transduce"
+    source_column: Annotated[str, Meta(max_length=1000)]
+    target_column: Annotated[str, Meta(max_length=1000)]
+    source_sep: Annotated[str, Meta(max_length=8)] = ""
+    target_sep: Annotated[str, Meta(max_length=8)] = ""
+    columns: tuple[Column, ...] = ()
+    """Columns that the output is conditioned on beside the input."""
+    encoder: EncoderConfig
+    decoder: GeneratorConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run as it was asked for. `None` leaves the choice to charrnn, which stores what it chose."""
 
@@ -183,8 +198,12 @@ class TrainConfig:
     task: TaskName = "generate"
     label_column: str | None = None
     """Column of what is to be predicted, perhaps with `:number` or `:category`."""
+    source_column: str | None = None
+    target_column: str | None = None
     source_sep: str = ""
     """What stands between the symbols of an input; nothing where each character is one."""
+    target_sep: str = ""
+    attention: Literal["additive", "dot", "none"] = "additive"
     direction: Direction = "both"
     pooling: Pooling = "last"
     text_column: str | None = None

@@ -100,7 +100,7 @@ def central_differences(weights: np.ndarray, problem: Any, step: float = 1e-5) -
 
 def test_at_the_optimum_differences_vanish(problem, fitted):
     assert (fitted.weight.shape, fitted.bias.shape) == ((K, F), (K,))
-    assert np.abs(central_differences(joined(fitted), problem)).max() < 1e-9
+    assert np.abs(central_differences(joined(fitted), problem)).max() < 1e-8
     assert fitted.gradient_norm < 1e-8
     penalty = L2 / 2 * (joined(fitted) ** 2).sum()
     assert fitted.loss == pytest.approx(objective(joined(fitted), *problem) - penalty, rel=1e-12)

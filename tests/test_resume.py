@@ -34,6 +34,7 @@ MODES: dict[str, dict[str, Any]] = {
     "all": {"corpus": "plays.txt", "stop": ("eos", "halt", "length"), "bptt_steps": 8, "initial_state": "learned"},
     "given": {"corpus": "sizes.tsv", "context": ("size", "first"), "text_column": "name", "bptt_steps": 6},
     "classify": {"task": "classify", "corpus": "firsts.tsv", "valid_fraction": 0.1, "dropout": 0.2},
+    "transduce": {"task": "transduce", "corpus": "firsts.tsv", "stop": ("eos", "length"), "dropout": 0.2},
     "stream": {"corpus": "plays.txt", "stop": ("none",), "bptt_steps": 8},
 }
 """Names longer than a window are read in several, so that their state is carried too."""
@@ -157,6 +158,10 @@ def end_of(root: Path) -> dict[str, Any]:
 
 @each_of(("mode",), CELL_CASES, {mode: (mode,) for mode in MODES}, lambda _number: ["all"])
 def test_a_run_that_was_stopped_ends_the_same(texts, tmp_path, mode, cell, options):
+    if (cell, options) == ("output_recurrent", {}):  # it feeds back the true text, and has no other state
+        if "task" in MODES[mode]:
+            pytest.skip("an input has no true output")
+        options = {"context_mode": "add"}
     whole = training(texts, mode, cell, options)
     whole.start(tmp_path / "whole")
     outcome = whole.start(tmp_path / "pieces", should_stop=after(1))

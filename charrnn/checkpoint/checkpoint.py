@@ -43,15 +43,22 @@ def step_of(name: str) -> int | None:
     return step if step is not None and checkpoint_name(step) == name else None
 
 
-class _Vocabulary(Struct, frozen=True):
-    symbols: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=0x110000)
-    ]
+_Symbols = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=0x110000)
+]
 
 
-def encode_vocab(symbols: Sequence[str]) -> bytes:
-    """The bytes of vocab.json for `symbols`, characters or longer ones, which are stored by code point."""
-    return encode_json(_Vocabulary(sorted(symbols)))
+class _Vocabulary(Struct, frozen=True, omit_defaults=True):
+    symbols: _Symbols
+    outputs: _Symbols | None = None
+
+
+def encode_vocab(symbols: Sequence[str], outputs: Sequence[str] | None = None) -> bytes:
+    """The bytes of vocab.json for symbols that are read, and those that are written where they are others.
+
+    Each is a character or longer; they are stored by code point.
+    """
+    return encode_json(_Vocabulary(sorted(symbols), None if outputs is None else sorted(outputs)))
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,17 @@ class Checkpoint:
         return self.json(CONFIG, as_type)
 
     def vocab(self) -> list[str]:
-        """The model's symbols, unique and by code point: symbol id i is the i-th."""
-        symbols = self.json(VOCAB, _Vocabulary).symbols
+        """The symbols that the model reads, unique and by code point: symbol id i is the i-th."""
+        return self._ordered(self.json(VOCAB, _Vocabulary).symbols)
+
+    def output_vocab(self) -> list[str]:
+        """Those that it writes, in the same way, of a model that writes others."""
+        outputs = self.json(VOCAB, _Vocabulary).outputs
+        if outputs is None:
+            raise CheckpointError(f"{self.path / VOCAB}: has no outputs, which this model needs")
+        return self._ordered(outputs)
+
+    def _ordered(self, symbols: list[str]) -> list[str]:
         if any(first >= second for first, second in pairwise(symbols)):
             raise CheckpointError(
                 f"{self.path / VOCAB}: symbols must be unique and in the order of their code points"

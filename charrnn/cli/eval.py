@@ -13,6 +13,8 @@ from charrnn.cli.options import (
     run_and_file,
     run_and_file_arguments,
     runs_and_file,
+    search_of,
+    search_options,
     stop_option,
     subcommand,
 )
@@ -43,6 +45,7 @@ PARTS = ("train", "valid", "test")
 )
 @stop_option("Options", "One way to end texts, of a model with several; by default a report on each.")
 @checkpoint_option("Options")
+@search_options
 @option(
     "--compare",
     is_flag=True,
@@ -62,6 +65,8 @@ def command(
     stop: Any,
     checkpoint: Any,
     compare: bool,
+    beam: int | None,
+    length_penalty: float | None,
     max_bits_per_char: float | None,
     as_json: bool,
     quiet: bool,
@@ -97,13 +102,28 @@ def command(
     from charrnn.cli.eval_report import print_comparison, print_report
     from charrnn.models.saved import task_of
 
-    if not compare and task_of(resolve_checkpoint(run, checkpoints, checkpoint)) == "classify":
+    task = "generate" if compare else task_of(resolve_checkpoint(run, checkpoints, checkpoint))
+    if task != "generate" and (split is not None or max_bits_per_char is not None):
+        raise click.UsageError(
+            f"--split and --max-bits-per-char are for models that generate text, not --task {task}"
+        )
+    if task != "transduce" and (beam is not None or length_penalty is not None):
+        raise click.UsageError("--beam and --length-penalty are for models of --task transduce")
+    if task == "classify":
         from charrnn.cli.labelled_report import evaluate
 
-        if split is not None or stop is not None or max_bits_per_char is not None:
-            raise click.UsageError("--split, --stop and --max-bits-per-char are for models that generate text")
+        if stop is not None:
+            raise click.UsageError("--stop is for models that end texts; this one classifies them")
         evaluate(run, file, checkpoints, checkpoint, part, as_json=as_json, verbose=verbose)
         return
+    if task == "transduce":
+        from charrnn.cli.transduce_report import evaluate as evaluate_transducer
+
+        how = search_of(beam, length_penalty)
+        where = (run, file, checkpoints, checkpoint, part, stop, how)
+        evaluate_transducer(*where, as_json=as_json, quiet=quiet, verbose=verbose)
+        return
+
     with Progress(quiet=quiet) as progress:
         reports = [
             report

@@ -15,6 +15,8 @@ from charrnn.errors import CorpusError
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
 
+    from charrnn.sampling.search import Search
+
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 
@@ -191,6 +193,25 @@ def _which_checkpoint(ctx: click.Context, param: click.Parameter, value: str) ->
 
 def _complete_checkpoint(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in ("best", "last") if name.startswith(incomplete)]
+
+
+def search_options(function: Function) -> Function:
+    for name, kind, default, help in (
+        ("--length-penalty", Number(0), "1", "Rank outputs by ln p / (length + 1)^X; 0 by probability alone."),
+        ("--beam", click.IntRange(1), "5", "Outputs that are followed side by side (transduce); 1 is greedy."),
+    ):
+        metavar = "N" if isinstance(kind, click.IntRange) else "X"
+        function = option(name, type=kind, show_default=default, metavar=metavar, show_range=False, help=help)(
+            function
+        )
+    return function
+
+
+def search_of(beam: int | None, length_penalty: float | None) -> "Search":
+    """The search that the options ask for."""
+    from charrnn.sampling.search import Search
+
+    return Search(beam=beam or 5, length_penalty=1.0 if length_penalty is None else length_penalty)
 
 
 def given_option(group: str) -> Decorator:

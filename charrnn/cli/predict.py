@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from charrnn.cli.alignment import print_alignment
 from charrnn.cli.options import (
     checkpoint_option,
     given_option,
     option,
     run_and_file,
     run_and_file_arguments,
+    search_of,
+    search_options,
     stop_option,
     subcommand,
 )
 from charrnn.cli.score import STANDARD_INPUT, open_text, read_texts
-from charrnn.cli.terminal import one_blas_thread, result_writer, use_utf8, write_json
+from charrnn.cli.terminal import console, one_blas_thread, result_writer, use_utf8, write_json
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 @stop_option(
     "Options", "How a text ends, of a model with several ways; by default its first of eos, halt, length."
 )
+@search_options
+@option("--attention", is_flag=True, help="Show where the model looked for each symbol that it wrote.")
 @checkpoint_option("Options")
 def command(
     *,
@@ -41,6 +46,9 @@ def command(
     num_best: int,
     given: tuple[str, ...],
     stop: Any,
+    beam: int | None,
+    length_penalty: float | None,
+    attention: bool,
     checkpoint: Any,
     as_json: bool,
     quiet: bool,
@@ -61,19 +69,27 @@ def command(
       charrnn predict surnames people.txt --json | jq -r .prediction
     """
     one_blas_thread()
-    from charrnn.api import Model, load_predictor
+    from charrnn.api import LabelModel, Model, Transducer, load_predictor
 
     run, file = run_and_file(targets, checkpoints)
     model = load_predictor(run, checkpoint=checkpoint, checkpoints=checkpoints)
     if verbose and not quiet:
         click.echo(str(model.path), err=True)
     predict: Callable[..., Iterator[Prediction]] = model.predict
+    searched = beam is not None or length_penalty is not None
     if isinstance(model, Model):
         predict = partial(model.predict, given=given, stop=stop)
-    elif given or stop is not None:
+    elif isinstance(model, Transducer):
+        how = search_of(max(beam or 5, num_best), length_penalty)
+        predict = partial(model.predict, given=given, stop=stop, how=how)
+    if searched and not isinstance(model, Transducer):
+        raise UsageError("--beam and --length-penalty are for models of --task transduce")
+    if attention and not (isinstance(model, Transducer) and model.saved.config.decoder.attention):
+        raise UsageError("--attention: the model has no attention; --task transduce trains one that has")
+    if isinstance(model, LabelModel) and (given or stop is not None):
         raise UsageError("--given and --stop are for models that generate text; this one classifies it")
     use_utf8()
-    write = result_writer()
+    write, screen = result_writer(), console(sys.stdout)
     with nullcontext(sys.stdin.buffer) if file in (None, "-") else open_text(str(file)) as stream:
         name = STANDARD_INPUT if file in (None, "-") else str(file)
         for texts in read_texts(cast(BufferedReader, stream), name, jsonl=False):
@@ -82,6 +98,10 @@ def command(
                     write_json(found)
                 else:
                     write(plain_line(found))
+                    if attention and isinstance(model, Transducer):
+                        looked = model.alignment(found, given)
+                        if looked is not None:
+                            print_alignment(screen, *looked)
             sys.stdout.flush()
 
 

@@ -20,6 +20,7 @@ from charrnn.errors import UsageError
 BUDGETS = ("minutes", "epochs", "steps")
 
 MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
+PAIRS = "A sequence for a sequence (--task transduce)"
 LABELLED = "A label or a number for each text (--task classify)"
 GIVEN = "Text in a table (.tsv, .csv), given its other columns"
 BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
@@ -54,11 +55,15 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("valid", TEXT, "Validation text, instead of a part of the corpus."),
     ("valid_fraction", TEXT, "Share of the corpus for validation."),
     ("test_fraction", TEXT, "Share of the corpus for `charrnn eval`."),
-    ("task", MODEL, "Generate text, or classify it: tell a label or a number."),
+    ("task", MODEL, "Generate text, classify it, or transduce it into other text."),
     ("label_column", LABELLED, "Column of what is predicted (NAME:category, NAME:number decide)."),
-    ("direction", LABELLED, "How a text is read."),
+    ("direction", LABELLED, "How an input is read."),
     ("pooling", LABELLED, "The last output of each direction, or the mean or maximum of all."),
-    ("source_sep", LABELLED, "What stands between the symbols of a text."),
+    ("source_sep", LABELLED, "What stands between the symbols of an input."),
+    ("source_column", PAIRS, "Column of the inputs."),
+    ("target_column", PAIRS, "Column of the outputs."),
+    ("target_sep", PAIRS, "What stands between the symbols of an output, such as a space."),
+    ("attention", PAIRS, "How the decoder looks back at the input."),
     ("text_column", GIVEN, "Column of the text, by name, or by number without a header."),
     ("context_mode", GIVEN, "It acts at every step, as the initial state, or both."),
     ("batch_size", OPTIMISATION, "Sequences, or lanes of a text, side by side."),
@@ -92,6 +97,8 @@ _WHEN_NONE = {
     "output_depth": "1; min_gru, min_lstm 2",
     "text_column": "the only other",
     "label_column": "the first of two",
+    "source_column": "the first",
+    "target_column": "the second",
     "seed": "random",
     "threads": "one a core, at most 4",
     "forget_bias": "1",
@@ -109,6 +116,9 @@ _METAVARS = {
     "text_column": "NAME",
     "label_column": "NAME",
     "source_sep": "TEXT",
+    "target_sep": "TEXT",
+    "source_column": "NAME",
+    "target_column": "NAME",
     "init_from": "RUN",
     "cell": "NAME",
     "device": "NAME",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint import list_runs
 from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_words, nats_and_bits, quality
 from charrnn.config import Column, ResolvedConfig
+from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.labelled import LabelledDataset
+from charrnn.corpus.pairs import PairDataset
 
 if TYPE_CHECKING:
-    from charrnn.corpus.dataset import Dataset
-    from charrnn.tasks.observer import Begun
+    from charrnn.tasks.observer import AnyDataset, Begun
     from charrnn.tasks.train import Outcome
     from charrnn.training.loop import Metrics, Progress
 
@@ -25,11 +26,7 @@ MOST_FILES = 3
 def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
     """What is about to be trained, on what, and why that way; all settings if `verbose`."""
     record, config = begun.record, begun.record.config
-    facts = (
-        _labelled_facts(begun.dataset)
-        if isinstance(begun.dataset, LabelledDataset)
-        else _text_facts(begun.dataset)
-    )
+    facts = _facts(begun.dataset)
     model = model_words(config, record.num_parameters)
     chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
     budget = f"{budget_words(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
@@ -40,6 +37,24 @@ def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
         facts.append(("Settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())))
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
     return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config.threads))]
+
+
+def _facts(dataset: "AnyDataset") -> Facts:
+    """What the data is."""
+    if isinstance(dataset, LabelledDataset):
+        return _labelled_facts(dataset)
+    if isinstance(dataset, PairDataset):
+        return _pair_facts(dataset)
+    return _text_facts(dataset)
+
+
+def _pair_facts(dataset: PairDataset) -> Facts:
+    parts = (dataset.train, dataset.valid, dataset.test)
+    facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'pair')}")]
+    facts += [("", note) for note in dataset.notes]
+    facts += [("Pairs", "{:,} to train on, {:,} to validate, {:,} to test".format(*map(len, parts)))]
+    symbols = f"{count(dataset.source.size, 'symbol')} read, {dataset.target.size:,} written"
+    return [*facts, ("Symbols", symbols)]
 
 
 def _text_facts(dataset: "Dataset") -> Facts:
@@ -107,7 +122,7 @@ def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: fl
         facts.append(("Training", quality(loss, unit)))
     if progress.best_loss is not None:
         facts.append(("Validation", f"{quality(progress.best_loss, unit)} (step {progress.best_step:,})"))
-    columns = () if isinstance(begun.dataset, LabelledDataset) else begun.dataset.columns
+    columns = begun.dataset.columns if isinstance(begun.dataset, Dataset) else ()
     first, *others = next_commands(outcome.run, config, columns, root)
     return [*facts, ("Next", first), *(("", other) for other in others)]
 
@@ -120,7 +135,7 @@ def next_commands(run: Path, config: ResolvedConfig, columns: tuple[Column, ...]
     if config.order == "independent" and not extra:
         extra = ["-n", "10"]
     where = _where(root)
-    if config.task == "classify":
+    if config.task != "generate":
         return [shlex.join(["charrnn", command, *name, *where]) for command in ("predict", "eval")]
     given = [item for column in columns for item in ("--given", f"{column.name}={_usual(column)}")]
     return [

@@ -14,7 +14,7 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-UNITS: dict[TaskName, str] = {"generate": "char", "classify": "text"}
+UNITS: dict[TaskName, str] = {"generate": "char", "classify": "text", "transduce": "symbol"}
 """What a loss is divided by, and what is counted a second."""
 
 
@@ -65,6 +65,10 @@ def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
     if config.task == "classify":
         read = f"{DIRECTIONS[config.direction]}, {config.pooling} pooled"
         return f"{what}, read {read}, {count(num_parameters, 'parameter')}"
+    if config.task == "transduce":
+        read = "no attention" if config.attention == "none" else f"{config.attention} attention"
+        size = f"{count(num_parameters, 'parameter')} (--stop {' '.join(config.stop)})"
+        return f"{what} twice, {read}, context {config.context_mode}, {size}"
     names = config.context if isinstance(config, TrainConfig) else [column.name for column in config.columns]
     given = f", given {', '.join(names)}" if names else ""
     ends = f"{endings(config.stop)} (--stop {' '.join(config.stop)})"

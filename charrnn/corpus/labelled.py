@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from charrnn.config import Column, TrainConfig
 from charrnn.corpus.columns import category_indices, encode_columns, fit_column, parse_spec
-from charrnn.corpus.partition import fractions, sides_by_value
+from charrnn.corpus.rows import encode_rows, sides_of
 from charrnn.corpus.scratch import workspace
-from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised
+from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
-from charrnn.errors import CorpusError, UsageError
+from charrnn.errors import CorpusError
 
 LABEL, TEXT = "1", "2"
 """Columns of a table of two without a header."""
@@ -84,18 +83,10 @@ def read_pairs(
 
 def load_labelled(config: TrainConfig) -> LabelledDataset:
     """The examples of a run as its configuration says. Raises CorpusError, UsageError."""
-    if config.split not in ("auto", "line") or config.order == "ordered":
-        raise UsageError("the rows of a table are independent; leave --split and --order out")
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
     table, name, text_column = read_pairs(config.corpus, name, config.text_column, encoding=config.encoding)
     texts = [normalised(text) for text in table.column(text_column)]
-    usual = None if config.valid is None else 0.0
-    shares = fractions(
-        sequences := Sequences.from_texts(texts),
-        usual if config.valid_fraction is None else config.valid_fraction,
-        usual if config.test_fraction is None else config.test_fraction,
-    )
-    sides = sides_by_value(sequences, *shares, config.seed or 0)
+    sides = sides_of(texts, config)
     label = fit_column(name, kind, table.column(name), sides == 0, table.where)
     symbols = Symbols.of((texts[row] for row in np.flatnonzero(sides == 0)), config.source_sep)
     whole = labelled_examples(table, text_column, label, symbols)
@@ -126,16 +117,9 @@ def labelled_examples(table: Table, text_column: str, label: Column, symbols: Sy
         outputs = category_indices(label, strings, table.where)
     else:
         outputs = encode_columns([label], [strings], table.where)[:, 0]
-    rows = []
-    for row, text in enumerate(texts):
-        rows.append(symbols.encode(text, unknown=symbols.size))
-        if len(rows[-1]) > LONGEST:
-            raise CorpusError(f"{table.where(row)}: {len(rows[-1]):,} symbols; at most {LONGEST:,} can be read")
-    return Examples(texts, Ragged.of(rows), outputs.astype(np.float64))
+    inputs = encode_rows(texts, symbols, table, unknown=symbols.size)
+    return Examples(texts, inputs, outputs.astype(np.float64))
 
 
 def _taken(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:
-    ends = examples.inputs.ends
-    begins = ends - examples.inputs.lengths
-    parts = [examples.inputs.values[begins[row] : ends[row]] for row in rows]
-    return Examples([examples.texts[row] for row in rows], Ragged.of(parts), examples.outputs[rows])
+    return Examples([examples.texts[row] for row in rows], examples.inputs.take(rows), examples.outputs[rows])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from charrnn.config import STOP_NAMES
 from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.corpus.vocabulary import Numbered, Vocabulary
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -71,7 +71,7 @@ class StepReader:
     """Reads steps of sequences through a vocabulary."""
 
     sequences: Sequences
-    vocabulary: Vocabulary
+    vocabulary: Numbered
     table: npt.NDArray[np.int32]
     """(A,) alphabet id of the corpus -> input id of the model."""
 

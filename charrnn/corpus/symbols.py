@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.corpus.vocabulary import Numbered
+
 LONGEST = 10_000
 """Symbols that a model of whole inputs reads at most: all of them are kept for the gradient."""
 
@@ -18,7 +20,7 @@ def normalised(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Symbols:
+class Symbols(Numbered):
     """Distinct symbols in the order of their numbers. Raises ValueError when they repeat or are empty."""
 
     symbols: tuple[str, ...]
@@ -45,10 +47,14 @@ class Symbols:
     def _index(self) -> dict[str, int]:
         return {symbol: number for number, symbol in enumerate(self.symbols)}
 
+    def split(self, text: str) -> list[str]:
+        """The symbols of a text, known or not."""
+        return split_symbols(text, self.separator)
+
     def encode(self, text: str, unknown: int) -> npt.NDArray[np.int32]:
         """The numbers of a text's symbols, `unknown` for those that are not among them."""
         index = self._index
-        return np.array([index.get(symbol, unknown) for symbol in split_symbols(text, self.separator)], np.int32)
+        return np.array([index.get(symbol, unknown) for symbol in self.split(text)], np.int32)
 
     def decode(self, numbers: Sequence[int] | npt.NDArray[np.integer]) -> str:
         return self.separator.join(self.symbols[number] for number in numbers)
@@ -79,6 +85,11 @@ class Ragged:
     def lengths(self) -> npt.NDArray[np.int64]:
         """(R,)"""
         return np.diff(self.ends, prepend=0)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> "Ragged":
+        """Some of the rows."""
+        begins = self.ends - self.lengths
+        return Ragged.of([self.values[begins[row] : self.ends[row]] for row in rows])
 
     def padded(self, rows: npt.NDArray[np.integer], fill: int) -> npt.NDArray[np.int64]:
         """(S, B) some of the rows as columns, S at least 1, with `fill` behind their ends."""

@@ -1,5 +1,6 @@
 """The model's vocabulary: which characters it knows, under which numbers. Knows nothing of files."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,32 @@ from charrnn.errors import CorpusError
 _MOST_NAMED = 10
 
 
+class Numbered(ABC):
+    """Symbols 0 … V − 1, and the numbers that stand for what is none of them."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """V"""
+
+    @property
+    def bos(self) -> int:
+        """The input id that begins every sequence."""
+        return self.size
+
+    @property
+    def unknown(self) -> int:
+        """The input id of every symbol that is not known."""
+        return self.size + 1
+
+    @property
+    def eos(self) -> int:
+        """The output id that ends a sequence."""
+        return self.size
+
+
 @dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(Numbered):
     """The characters of a model, sorted by code point: symbol i is id i.
 
     Raises ValueError when they are not distinct single characters in that order.
@@ -38,21 +63,6 @@ class Vocabulary:
     def size(self) -> int:
         """V, the number of characters."""
         return len(self.symbols)
-
-    @property
-    def bos(self) -> int:
-        """The input id that begins every sequence."""
-        return self.size
-
-    @property
-    def unknown(self) -> int:
-        """The input id of every character outside the vocabulary."""
-        return self.size + 1
-
-    @property
-    def eos(self) -> int:
-        """The output id that ends a sequence."""
-        return self.size
 
     @cached_property
     def code_points(self) -> NDArray[np.uint32]:

@@ -1,6 +1,6 @@
 """A language model as the files of a checkpoint, and back. Reading imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,12 @@ from charrnn.cells.arrays import Params
 from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, encode_vocab
 from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.tensors import encode_tensors
-from charrnn.config import CheckpointConfig, ClassifierConfig, ModelConfig, TaskName
+from charrnn.config import CheckpointConfig, ClassifierConfig, ModelConfig, TaskName, TransducerConfig
 from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.classifier import Classifier
+from charrnn.models.encoder_decoder import EncoderDecoder
 from charrnn.models.language_model import LanguageModel
 
 
@@ -30,12 +31,18 @@ class SavedModel:
 
 
 def model_files(
-    config: CheckpointConfig, params: Mapping[str, np.ndarray], symbols: Sequence[str]
+    config: CheckpointConfig,
+    params: Mapping[str, np.ndarray],
+    symbols: Sequence[str],
+    outputs: Sequence[str] | None = None,
 ) -> dict[str, bytes]:
-    """What a checkpoint holds of a model; the weights' bytes depend on the weights alone."""
+    """What a checkpoint holds of a model; the weights' bytes depend on the weights alone.
+
+    outputs: the symbols that it writes where they are others than those it reads.
+    """
     return {
         CONFIG: encode_json(config),
-        VOCAB: encode_vocab(symbols),
+        VOCAB: encode_vocab(symbols, outputs),
         MODEL: encode_tensors(params),
     }
 
@@ -51,14 +58,29 @@ class SavedClassifier:
     sha256: str
 
 
+@dataclass(frozen=True)
+class SavedTransducer:
+    """The same of a model of a sequence for a sequence."""
+
+    config: TransducerConfig
+    model: EncoderDecoder
+    params: Params
+    source: Symbols
+    target: Symbols
+    sha256: str
+
+
+Saved = SavedModel | SavedClassifier | SavedTransducer
+
+
 def task_of(checkpoint: Checkpoint) -> TaskName:
     """What a checkpoint's model does. Raises CheckpointError."""
     return checkpoint.config(CheckpointConfig).task
 
 
-def load_any(checkpoint: Checkpoint) -> SavedModel | SavedClassifier:
+def load_any(checkpoint: Checkpoint) -> Saved:
     """The model of a checkpoint of any task. Raises CheckpointError."""
-    return load_classifier(checkpoint) if task_of(checkpoint) == "classify" else load_model(checkpoint)
+    return _LOADERS[task_of(checkpoint)](checkpoint)
 
 
 def load_model(checkpoint: Checkpoint) -> SavedModel:
@@ -87,14 +109,35 @@ def load_classifier(checkpoint: Checkpoint) -> SavedClassifier:
     return SavedClassifier(config, model, _params(checkpoint, model), symbols, checkpoint.model_sha256)
 
 
+def load_transducer(checkpoint: Checkpoint) -> SavedTransducer:
+    """Raises CheckpointError as `load_model` does."""
+    config = checkpoint.config(TransducerConfig)
+    source = Symbols(_symbols(checkpoint, config.encoder.vocab_size), config.source_sep)
+    outputs = checkpoint.output_vocab()
+    target = Symbols(_counted(checkpoint, outputs, config.decoder.vocab_size), config.target_sep)
+    model = EncoderDecoder(config)
+    params = _params(checkpoint, model)
+    return SavedTransducer(config, model, params, source, target, checkpoint.model_sha256)
+
+
+_LOADERS: dict[TaskName, Callable[[Checkpoint], Saved]] = {
+    "generate": load_model,
+    "classify": load_classifier,
+    "transduce": load_transducer,
+}
+
+
 def _symbols(checkpoint: Checkpoint, expected: int) -> tuple[str, ...]:
-    symbols = checkpoint.vocab()
+    return _counted(checkpoint, checkpoint.vocab(), expected)
+
+
+def _counted(checkpoint: Checkpoint, symbols: list[str], expected: int) -> tuple[str, ...]:
     if len(symbols) != expected:
         raise CheckpointError(f"{checkpoint.path}: {VOCAB} has {len(symbols)} symbols, {CONFIG} says {expected}")
     return tuple(symbols)
 
 
-def _params(checkpoint: Checkpoint, model: LanguageModel | Classifier) -> Params:
+def _params(checkpoint: Checkpoint, model: LanguageModel | Classifier | EncoderDecoder) -> Params:
     try:
         shapes = model.shapes
     except (TypeError, ValueError) as error:

@@ -10,8 +10,7 @@ import torch
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ResolvedConfig
 from charrnn.corpus.batching import Position
-from charrnn.corpus.dataset import Dataset
-from charrnn.corpus.labelled import LabelledDataset
+from charrnn.tasks.observer import AnyDataset
 from charrnn.training.loop import Learner
 
 Arrays = dict[str, npt.NDArray[np.floating]]
@@ -51,7 +50,7 @@ class Job(Protocol):
     def config(self) -> ResolvedConfig: ...
 
     @property
-    def dataset(self) -> Dataset | LabelledDataset: ...
+    def dataset(self) -> AnyDataset: ...
 
     @property
     def files(self) -> tuple[str, ...]: ...

@@ -7,7 +7,10 @@ from typing import Protocol
 from charrnn.config import RunRecord
 from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.labelled import LabelledDataset
+from charrnn.corpus.pairs import PairDataset
 from charrnn.training.loop import Metrics, Observer, Progress
+
+AnyDataset = Dataset | LabelledDataset | PairDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,7 @@ class Begun:
 
     run: Path
     record: RunRecord
-    dataset: Dataset | LabelledDataset
+    dataset: AnyDataset
     resumed_at: int | None
     warnings: tuple[str, ...]
 
