@@ -100,7 +100,9 @@ class LanguageModel:
             layers.append(build_layer(c, size, self.num_logits))
             size = layers[-1].output_size + c.memory_size
         if layers[-1].gives_logits and (c.output_depth > 1 or c.attention):
-            raise ValueError("its outputs are the logits, which nothing can follow")
+            raise ValueError(
+                "its outputs are the logits, which nothing follows: give --output-depth 1 and --attention none"
+            )
         if self.starts_from_context and not any(initial_shapes(cell) for cell in layers):
             raise ValueError("it has no state that a context could begin; give --context-mode add")
         return tuple(layers)

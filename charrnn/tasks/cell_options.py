@@ -23,22 +23,23 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         if config.cell not in owners[name]:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"--cell {config.cell} has no {flag}; it is an option of {', '.join(owners[name])}")
-    depths: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
-    tiny: dict[str, Any] = {
-        "cell": config.cell,
-        "cell_options": chosen,
-        "vocab_size": 1,
-        "hidden_size": 1,
-        **depths,
-    }
     try:
-        if config.task == "generate":
-            size = min(1, len(config.context))
-            given: dict[str, Any] = {"context_size": size, "context_mode": config.context_mode}
-            stop: tuple[StopName, ...] = ("none",)
-            _ = LanguageModel(GeneratorConfig(**tiny, **given, num_layers=1, stop=stop, training_chars=1)).shapes
-        else:
-            _ = Encoder(EncoderConfig(**tiny, num_layers=1), num_outputs=1).shapes
+        _try_out(config, chosen)
     except ValueError as error:
         raise UsageError(f"--cell {config.cell}: {error}") from error
     return chosen
+
+
+def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
+    """Builds what the task is made of, as small as it can be. Raises ValueError for what cannot be built so."""
+    tiny: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
+    tiny |= {"cell": config.cell, "cell_options": chosen, "vocab_size": 1, "hidden_size": 1, "num_layers": 1}
+    context = 1 if config.task == "transduce" else min(1, len(config.context))
+    if config.task != "generate":
+        _ = Encoder(EncoderConfig(**tiny), num_outputs=1).shapes
+    if config.task in ("generate", "transduce"):
+        attention = config.attention if config.task == "transduce" and config.attention != "none" else None
+        given: dict[str, Any] = {"context_size": context, "context_mode": config.context_mode}
+        given |= {"attention": attention, "memory_size": 1 if attention else 0}
+        stop: tuple[StopName, ...] = ("none",)
+        _ = LanguageModel(GeneratorConfig(**tiny, **given, stop=stop, training_chars=1)).shapes
