@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from charrnn.config import STOP_NAMES, StopName, TrainConfig
 from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.errors import CorpusError, UsageError
 from charrnn.models.given import given as fix_context
-from charrnn.models.saved import SavedClassifier, SavedModel, SavedTransducer, load_any, load_model
+from charrnn.models.saved import SavedClassifier, SavedModel, SavedTagger, SavedTransducer, load_any, load_model
 from charrnn.models.saved import load_classifier as saved_classifier
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
 from charrnn.sampling.bayes import posterior
@@ -26,7 +26,8 @@ from charrnn.sampling.prediction import Prediction
 from charrnn.sampling.scoring import Score, choose_stop, score
 from charrnn.sampling.search import Search
 from charrnn.sampling.stepper import Stepper
-from charrnn.sampling.transducing import aligned, transduce
+from charrnn.sampling.tagging import tag
+from charrnn.sampling.transducing import Alignment, aligned, transduce
 
 if TYPE_CHECKING:
     from charrnn.tasks.observer import RunObserver
@@ -183,6 +184,22 @@ class LabelModel:
         return classify(self.saved, texts, n=n)
 
 
+class Tagger:
+    """A trained model of a symbol for each symbol. It needs no torch."""
+
+    def __init__(self, saved: SavedTagger, path: Path) -> None:
+        self.saved, self.path = saved, path
+
+    def predict(
+        self, texts: Iterable[str], *, how: Search = BEAM, n: int = 1, number: int = 0
+    ) -> Iterator[Prediction]:
+        """The n likeliest outputs for each input, or n that are drawn. Raises CorpusError for too long a text.
+
+        number: of the first text, which decides what is drawn for it.
+        """
+        return tag(self.saved, texts, how=how, n=n, number=number)
+
+
 class Transducer:
     """A trained model of a sequence for a sequence. It needs no torch."""
 
@@ -197,19 +214,25 @@ class Transducer:
         stop: StopName | None = None,
         how: Search = BEAM,
         n: int = 1,
+        number: int = 0,
     ) -> Iterator[Prediction]:
-        """The n best outputs for each input. Raises UsageError, CorpusError for what cannot be read.
+        """The n best outputs for each input, or n drawn. Raises UsageError, CorpusError for what cannot be read.
 
         With columns, those are given for all inputs, or stand behind each input in its line, between tabs.
+        number: of the first text, which decides what is drawn for it.
         """
         chosen = choose_stop(self.saved.model.decoder, stop)
-        return transduce(self.saved, texts, given=given, stop=chosen, how=how, n=n)
+        return transduce(self.saved, texts, given=given, stop=chosen, how=how, n=n, number=number)
 
     def alignment(
-        self, prediction: Prediction, given: Sequence[str] = ()
-    ) -> "tuple[list[str], list[str], npt.NDArray[np.floating]] | None":
-        """Symbols of an input and its prediction, and where the model looked, (T, S); None without attention."""
-        return aligned(self.saved, prediction.input, str(prediction.prediction), given)
+        self, prediction: Prediction, given: Sequence[str] = (), *, stop: StopName | None = None
+    ) -> Alignment:
+        """Where the model looked in an input when it wrote its prediction. Raises UsageError without attention."""
+        chosen = choose_stop(self.saved.model.decoder, stop)
+        return aligned(self.saved, prediction.input, str(prediction.prediction), given, stop=chosen)
+
+
+Predictor: TypeAlias = Model | LabelModel | Tagger | Transducer
 
 
 def load_classifier(
@@ -222,13 +245,18 @@ def load_classifier(
 
 def load_predictor(
     run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
-) -> Model | LabelModel | Transducer:
+) -> Predictor:
     """As `load`, of any task. Raises CheckpointError."""
     found = _found(run, checkpoint, checkpoints)
-    saved = load_any(found)
-    if isinstance(saved, SavedTransducer):
-        return Transducer(saved, found.path)
-    return LabelModel(saved, found.path) if isinstance(saved, SavedClassifier) else Model(saved, found.path)
+    match load_any(found):
+        case SavedModel() as saved:
+            return Model(saved, found.path)
+        case SavedClassifier() as saved:
+            return LabelModel(saved, found.path)
+        case SavedTagger() as saved:
+            return Tagger(saved, found.path)
+        case SavedTransducer() as saved:
+            return Transducer(saved, found.path)
 
 
 def _found(run: str | Path | None, which: Which, root: str | Path) -> Checkpoint:

@@ -27,7 +27,7 @@ CellName = Literal[
 ]
 """The registry of recurrent cells: `charrnn/cells/NAME.py` defines `CELL`."""
 
-TaskName = Literal["generate", "classify", "transduce"]
+TaskName = Literal["generate", "classify", "tag", "transduce"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
@@ -165,6 +165,24 @@ class ClassifierConfig(CheckpointConfig):
     """What is predicted: its categories, or a number's mean and standard deviation in training."""
     encoder: EncoderConfig
     pooling: Pooling = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerConfig(CheckpointConfig):
+    """A symbol for each symbol of an input. Inputs and outputs are read in Unicode form C."""
+
+    task: Literal["tag"] = "tag"
+    source_column: Annotated[str, Meta(max_length=1000)]
+    target_column: Annotated[str, Meta(max_length=1000)]
+    source_sep: Annotated[str, Meta(max_length=8)] = ""
+    target_sep: Annotated[str, Meta(max_length=8)] = ""
+    encoder: EncoderConfig
+    num_tags: VocabSize
+    """Symbols that are written."""
+    training_chars: Annotated[int, Meta(ge=1)]
+    """Symbols in the training split; an unseen one that was to be written costs ln(training_chars + 1) nats."""
+    decoder: GeneratorConfig | None = None
+    """What writes them where each depends on those before it; None where they are independent given the input."""
 
 
 @dataclass(frozen=True, kw_only=True)

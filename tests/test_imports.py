@@ -37,6 +37,8 @@ LAYERS = (
 """From the top to the bottom; a module imports from its own layer and from those below."""
 
 DEPENDENCIES = {"click", "msgspec", "numpy", "rich", "safetensors", "torch"}
+EXTRAS = {"matplotlib"}
+"""Imported only where they are used, with an error that names them where they are missing."""
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 TORCH_ANYWHERE = {"study", "training", "tasks"}
@@ -91,6 +93,8 @@ def violations(module: str, source: str) -> list[str]:
                 found.append(f"{module} imports {name}, which lies above it")
         elif top in PICKLES:
             found.append(f"{module} imports {name}")
+        elif on_use and top in EXTRAS:
+            continue
         elif top not in DEPENDENCIES and top not in sys.stdlib_module_names:
             found.append(f"{module} imports {name}, which is no dependency")
         elif top in ("click", "rich") and here != "cli":

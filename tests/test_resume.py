@@ -34,6 +34,7 @@ MODES: dict[str, dict[str, Any]] = {
     "all": {"corpus": "plays.txt", "stop": ("eos", "halt", "length"), "bptt_steps": 8, "initial_state": "learned"},
     "given": {"corpus": "sizes.tsv", "context": ("size", "first"), "text_column": "name", "bptt_steps": 6},
     "classify": {"task": "classify", "corpus": "firsts.tsv", "valid_fraction": 0.1, "dropout": 0.2},
+    "tag": {"task": "tag", "corpus": "spelled.tsv", "feedback": "target", "dropout": 0.2},
     "transduce": {"task": "transduce", "corpus": "firsts.tsv", "stop": ("eos", "length"), "dropout": 0.2},
     "stream": {"corpus": "plays.txt", "stop": ("none",), "bptt_steps": 8},
 }
@@ -56,6 +57,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{len(name)}\t{name[:1]}\t{name}\n" for name in names[:200]]
     (folder / "sizes.tsv").write_text("".join(["size\tfirst\tname\n", *rows]), encoding="utf-8")
     (folder / "firsts.tsv").write_text("".join(f"{n[:1]}\t{n[1:]}\n" for n in names[:200]), encoding="utf-8")
+    (folder / "spelled.tsv").write_text("".join(f"{n}\t{n.upper()}\n" for n in names[:200]), encoding="utf-8")
     plays = (ROOT / "data" / "tinyshakespeare.txt").read_text(encoding="utf-8")
     (folder / "plays.txt").write_text(plays[:6000], encoding="utf-8")
     return folder

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_cli import fail, json_lines, succeed, train
+from helpers_cli import fail, invoke, json_lines, succeed, train
 from helpers_models import as_torch, assert_follows, random_params
 
 from charrnn.api import load_predictor
@@ -18,6 +18,7 @@ from charrnn.config import EncoderConfig, GeneratorConfig, StopName, TransducerC
 from charrnn.corpus.pairs import PairDataset, Pairs
 from charrnn.corpus.steps import STOP_INDEX
 from charrnn.corpus.symbols import Ragged, Symbols
+from charrnn.errors import UsageError
 from charrnn.models.encoder_decoder import EncoderDecoder, Transduced
 from charrnn.models.saved import SavedTransducer
 from charrnn.sampling.search import Search, alignment, search
@@ -157,6 +158,8 @@ def test_draws_follow_the_distribution(stop):
     count = 3000
     inputs = Ragged.of([SOURCE.encode("abca", SOURCE.size)] * count)
     drawn = [TARGET.decode(h[0].symbols) for h in search(found, inputs, None, how=Search(seed=5))]
+    (again,) = search(found, inputs.take(np.array([7])), None, how=Search(seed=5), number=7)
+    assert TARGET.decode(again[0].symbols) == drawn[7]
     outputs = all_outputs(4)
     p = np.exp(-model.nll(found.params, batch(["abca"] * len(outputs), outputs, stop)))
     counts = [drawn.count(output) for output in outputs]
@@ -166,11 +169,20 @@ def test_draws_follow_the_distribution(stop):
 def test_where_it_looks_is_what_reading_the_output_looks_at():
     found = saved(make("lstm", {"attention": "additive", "num_layers": 2}, stop=("eos",)))
     source, output = SOURCE.encode("abca", 3).astype(np.int64), TARGET.encode("xyx", 3).astype(np.int64)
-    weights = alignment(found, source, None, output)
-    assert weights is not None
+    weights = alignment(found, source, None, output, "eos")
     assert weights.shape == (3, 4)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
-    assert alignment(saved(make("lstm", {})), source, None, output) is None
+    with pytest.raises(UsageError, match="no attention"):
+        alignment(saved(make("lstm", {})), source, None, output, "eos")
+
+
+def test_each_way_to_end_looks_in_its_own_way():
+    """Of a model with several, the count is read under `length` alone."""
+    found = saved(make("lstm", {"attention": "dot"}))
+    source, output = SOURCE.encode("abca", 3).astype(np.int64), TARGET.encode("xyx", 3).astype(np.int64)
+    by_eos, by_halt, by_length = (alignment(found, source, None, output, stop) for stop in ENDINGS)
+    np.testing.assert_allclose(by_eos, by_halt)
+    assert np.abs(by_eos - by_length).max() > 1e-6
 
 
 # The commands ------------------------------------------------------------------------------------------------
@@ -217,6 +229,22 @@ def test_an_alignment_is_shown(folder):
     assert head.split() == ["a", "b", "c"]
     assert [row.split()[0] for row in rows] == ["AH", "B", "K"]
     assert max(map(len, rows)) <= 80
+
+
+def test_alignments_are_drawn(folder, tmp_path):
+    for name in ("looked.png", "looked.svg"):
+        path = tmp_path / name
+        succeed("predict", "bare", "--checkpoints", folder / "runs", "--picture", path, stdin="abc\ncab\n")
+        assert path.stat().st_size > 1000
+    line = fail_after_output("predict", "bare", "--checkpoints", folder / "runs", "--picture", tmp_path / "a.xyz")
+    assert "a.xyz" in line
+    assert "png" in line
+
+
+def fail_after_output(*arguments: str | Path) -> str:
+    result = invoke(*arguments, stdin="abc\n")
+    assert result.exit_code == 2
+    return result.stderr
 
 
 def test_several_outputs_of_one_input_are_all_right(folder, tmp_path):

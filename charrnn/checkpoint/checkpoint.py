@@ -85,6 +85,12 @@ class Checkpoint:
         return self.manifest.step
 
     @property
+    def run_name(self) -> str:
+        """The name of the run that it lies in, its own where it lies alone."""
+        path = self.path.resolve()
+        return path.parent.name if path.name.startswith("checkpoint-") else self.path.name
+
+    @property
     def model_sha256(self) -> str:
         return self.manifest.files[MODEL].sha256
 

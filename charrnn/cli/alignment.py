@@ -1,14 +1,21 @@
-"""Where a model looked in its input for each symbol that it wrote, as shades on a terminal."""
+"""Where a model looked in its input for each symbol that it wrote: shades on a terminal, or a picture."""
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.terminal import visible
+from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from rich.console import Console
 
+    from charrnn.sampling.transducing import Alignment
+
 SHADES = " ░▒▓█"
+MOST_PANELS = 12
+"""Inputs in a picture."""
 
 
 def print_alignment(where: "Console", source: list[str], target: list[str], weights: "npt.NDArray") -> None:  # type: ignore[type-arg]
@@ -30,3 +37,31 @@ def print_alignment(where: "Console", source: list[str], target: list[str], weig
 
 def _shade(weight: float) -> str:
     return SHADES[min(len(SHADES) - 1, int(weight * len(SHADES)))]
+
+
+def draw_alignments(path: Path, alignments: "list[Alignment]") -> None:
+    """A picture with a panel for each alignment: rows are written, columns are read.
+
+    Raises UsageError without matplotlib and for a kind of file that it does not draw, CorpusError where it cannot
+    be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("--picture needs matplotlib (the extra `plot`): pip install matplotlib") from error
+    columns = min(3, max(1, len(alignments)))
+    rows = max(1, math.ceil(len(alignments) / columns))
+    figure = Figure(figsize=(4.0 * columns, 3.6 * rows), layout="constrained")
+    for number, (source, target, weights) in enumerate(alignments, start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.imshow(weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+        axes.set_xticks(range(len(source)), [visible(symbol) for symbol in source])
+        axes.set_yticks(range(len(target)), [visible(symbol) for symbol in target])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+    try:
+        figure.savefig(path, dpi=150)
+    except ValueError as error:
+        raise UsageError(f"--picture {path}: {error}") from error
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be written: {error.strerror}") from error

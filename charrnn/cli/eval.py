@@ -20,11 +20,13 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.progress import Progress
 from charrnn.cli.terminal import console, one_blas_thread, use_utf8, write_json
-from charrnn.config import SPLIT_NAMES
+from charrnn.config import SPLIT_NAMES, TaskName
 from charrnn.errors import GateError
 
 if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
     from charrnn.report.evaluation import EvalReport
+    from charrnn.sampling.search import Search
 
 PARTS = ("train", "valid", "test")
 
@@ -102,26 +104,21 @@ def command(
     from charrnn.cli.eval_report import print_comparison, print_report
     from charrnn.models.saved import task_of
 
-    task = "generate" if compare else task_of(resolve_checkpoint(run, checkpoints, checkpoint))
+    found = None if compare else resolve_checkpoint(run, checkpoints, checkpoint)
+    task = "generate" if found is None else task_of(found)
     if task != "generate" and (split is not None or max_bits_per_char is not None):
         raise click.UsageError(
             f"--split and --max-bits-per-char are for models that generate text, not --task {task}"
         )
-    if task != "transduce" and (beam is not None or length_penalty is not None):
-        raise click.UsageError("--beam and --length-penalty are for models of --task transduce")
-    if task == "classify":
-        from charrnn.cli.labelled_report import evaluate
-
-        if stop is not None:
-            raise click.UsageError("--stop is for models that end texts; this one classifies them")
-        evaluate(run, file, checkpoints, checkpoint, part, as_json=as_json, verbose=verbose)
-        return
-    if task == "transduce":
-        from charrnn.cli.transduce_report import evaluate as evaluate_transducer
-
+    if task not in ("tag", "transduce") and beam is not None:
+        raise click.UsageError("--beam is for models of --task tag and --task transduce")
+    if task != "transduce" and length_penalty is not None:
+        raise click.UsageError("--length-penalty is for models of --task transduce")
+    if task in ("classify", "tag") and stop is not None:
+        raise click.UsageError(f"--stop is for models that end texts, not --task {task}")
+    if found is not None and task != "generate":
         how = search_of(beam, length_penalty)
-        where = (run, file, checkpoints, checkpoint, part, stop, how)
-        evaluate_transducer(*where, as_json=as_json, quiet=quiet, verbose=verbose)
+        _evaluate_rows(found, task, file, part, stop, how, as_json=as_json, quiet=quiet, verbose=verbose)
         return
 
     with Progress(quiet=quiet) as progress:
@@ -140,6 +137,29 @@ def command(
             print_report(console(sys.stdout), report, verbose=verbose)
     if max_bits_per_char is not None:
         _check(reports, max_bits_per_char)
+
+
+def _evaluate_rows(
+    found: "Checkpoint",
+    task: TaskName,
+    file: str | None,
+    part: Any,
+    stop: Any,
+    how: "Search",
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Prints the report on a model that reads whole inputs."""
+    from charrnn.cli import labelled_report, tag_report, transduce_report
+
+    if task == "classify":
+        labelled_report.evaluate(found, file, part, as_json=as_json, verbose=verbose)
+    elif task == "tag":
+        tag_report.evaluate(found, file, part, how, as_json=as_json, quiet=quiet, verbose=verbose)
+    else:
+        transduce_report.evaluate(found, file, part, stop, how, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _reports(
@@ -166,9 +186,8 @@ def _reports(
     text = held_out(found, home.parent, file=file, part=part, split=split)
     progress("fitting simpler models", 0.0)
     simpler = simpler_models(saved, text)
-    name = home.name if found.path.name.startswith("checkpoint-") else found.path.name
     return [
-        evaluate(saved, text, stop=stop, run=name, step=found.step, simpler=simpler, notify=progress)
+        evaluate(saved, text, stop=stop, run=found.run_name, step=found.step, simpler=simpler, notify=progress)
         for stop in stops
     ]
 

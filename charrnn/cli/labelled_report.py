@@ -1,13 +1,13 @@
 """`charrnn eval` of a model that tells a label or a number for each text."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.checkpoint import Checkpoint
 from charrnn.cli.terminal import console, print_facts, print_table, use_utf8, write_json
-from charrnn.cli.words import count
+from charrnn.cli.words import count, percent
 from charrnn.report.classification import ClassFigures, Classification
-from charrnn.report.labelled import LabelledReport, evaluate_labelled, labelled_part
+from charrnn.report.labelled import LabelledReport, evaluate_labelled, labelled_rows
 from charrnn.report.regression import Regression
 
 if TYPE_CHECKING:
@@ -20,19 +20,13 @@ MOST_CONFUSIONS = 8
 MOST_ROWS = 30
 
 
-def evaluate(
-    run: str | None, file: str | None, root: Path, which: Any, part: Any, *, as_json: bool, verbose: bool
-) -> None:
-    """Prints the report on a run and a file, or a part of the run's own table."""
-    from charrnn.checkpoint import resolve_checkpoint
+def evaluate(found: Checkpoint, file: str | None, part: Any, *, as_json: bool, verbose: bool) -> None:
+    """Prints the report on a model and a file, or a part of its run's own table."""
     from charrnn.models.saved import load_classifier
 
-    found = resolve_checkpoint(run, root, which)
     saved = load_classifier(found)
-    data, examples = labelled_part(found, saved, file=file, part=part)
-    home = found.path.resolve().parent
-    name = home.name if found.path.name.startswith("checkpoint-") else found.path.name
-    report = evaluate_labelled(saved, examples, data=data, run=name, step=found.step)
+    data, examples = labelled_rows(found, saved, file=file, part=part)
+    report = evaluate_labelled(saved, examples, data=data, run=found.run_name, step=found.step)
     use_utf8()
     if as_json:
         write_json(report)
@@ -57,12 +51,12 @@ def _print_labels(
     where: "Console", facts: list[tuple[str, str]], report: LabelledReport, found: Classification
 ) -> None:
     facts.append(("Texts", f"{report.data}: {count(found.num_examples, 'text')}"))
-    floor = f"always the commonest: {_percent(found.majority_accuracy)}"
-    macro = f"F1 {_percent(found.macro_f1)}, recall {_percent(found.macro_recall)}"
-    calibration = f"expected calibration error {_percent(found.expected_calibration_error)}"
+    floor = f"always the commonest: {percent(found.majority_accuracy)}"
+    macro = f"F1 {percent(found.macro_f1)}, recall {percent(found.macro_recall)}"
+    calibration = f"expected calibration error {percent(found.expected_calibration_error)}"
     facts += [
-        ("Accuracy", f"{_percent(found.accuracy)} ({floor})"),
-        ("Macro", f"{macro}, precision {_percent(found.macro_precision)}"),
+        ("Accuracy", f"{percent(found.accuracy)} ({floor})"),
+        ("Macro", f"{macro}, precision {percent(found.macro_precision)}"),
         ("Probability", f"{_figure(found.loss)} nats/text, {calibration}, temperature {report.temperature:.3f}"),
     ]
     print_facts(where, facts)
@@ -79,9 +73,9 @@ def _class_row(c: ClassFigures) -> tuple[str, ...]:
         c.label,
         f"{c.support:,}",
         f"{c.predicted:,}",
-        _percent(c.precision),
-        _percent(c.recall),
-        _percent(c.f1),
+        percent(c.precision),
+        percent(c.recall),
+        percent(c.f1),
     )
 
 
@@ -103,10 +97,6 @@ def _numbers(report: LabelledReport, found: Regression) -> list[tuple[str, str]]
         ("", f"root {_figure(found.rmse)}, mean absolute {_figure(found.mae)}"),
         ("R²", f"{_figure(found.r2)}; correlation {_figure(found.pearson)}, of ranks {_figure(found.spearman)}"),
     ]
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
 
 
 def _figure(value: float | None) -> str:

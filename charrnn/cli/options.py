@@ -198,7 +198,12 @@ def _complete_checkpoint(ctx: click.Context, param: click.Parameter, incomplete:
 def search_options(function: Function) -> Function:
     for name, kind, default, help in (
         ("--length-penalty", Number(0), "1", "Rank outputs by ln p / (length + 1)^X; 0 by probability alone."),
-        ("--beam", click.IntRange(1), "5", "Outputs that are followed side by side (transduce); 1 is greedy."),
+        (
+            "--beam",
+            click.IntRange(1),
+            "5",
+            "Outputs followed side by side (tag, transduce); 1 is greedy.",
+        ),
     ):
         metavar = "N" if isinstance(kind, click.IntRange) else "X"
         function = option(name, type=kind, show_default=default, metavar=metavar, show_range=False, help=help)(

@@ -1,17 +1,20 @@
 """`charrnn predict`: what each line most probably is."""
 
+import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from charrnn.cli.alignment import print_alignment
+from charrnn.cli.alignment import MOST_PANELS, draw_alignments, print_alignment
 from charrnn.cli.options import (
+    MAX_SEED,
+    Number,
     checkpoint_option,
     given_option,
     option,
@@ -27,7 +30,9 @@ from charrnn.cli.terminal import console, one_blas_thread, result_writer, use_ut
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
+    from charrnn.api import Predictor
     from charrnn.sampling.prediction import Prediction
+    from charrnn.sampling.transducing import Alignment
 
 
 @subcommand("predict")
@@ -38,7 +43,30 @@ if TYPE_CHECKING:
     "Options", "How a text ends, of a model with several ways; by default its first of eos, halt, length."
 )
 @search_options
+@option("--sample", is_flag=True, help="Draw outputs (tag, transduce), and do not search for the likeliest.")
+@option(
+    "--temperature",
+    type=Number(0, min_open=True),
+    show_default="1",
+    metavar="X",
+    show_range=False,
+    help="Of --sample: below 1 likelier outputs are drawn more often.",
+)
+@option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    show_default="random",
+    metavar="N",
+    show_range=False,
+    help="Of --sample: the same seed draws the same outputs.",
+)
 @option("--attention", is_flag=True, help="Show where the model looked for each symbol that it wrote.")
+@option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw where it looked (.png, .svg, .pdf; needs matplotlib, the extra `plot`).",
+)
 @checkpoint_option("Options")
 def command(
     *,
@@ -48,7 +76,11 @@ def command(
     stop: Any,
     beam: int | None,
     length_penalty: float | None,
+    sample: bool,
+    temperature: float | None,
+    seed: int | None,
     attention: bool,
+    picture: Path | None,
     checkpoint: Any,
     as_json: bool,
     quiet: bool,
@@ -57,52 +89,83 @@ def command(
 ) -> None:
     """Tell what each line most probably is.
 
-    Reads FILE or standard input, a text a line. A model of --task classify prints the likeliest labels, each with
-    its probability, or a number, and the line. A model of texts given a column (`charrnn train TABLE --context
-    COLUMN`) is turned round by Bayes' rule: how probable each value is, given the text. A single argument that
-    names a run or checkpoint is RUN, otherwise FILE.
+    Reads FILE or standard input, a text a line, and prints for each the likeliest labels (--task classify),
+    outputs (--task tag, transduce), each with its probability, or a number, and the line. A model of texts given
+    a column (`charrnn train TABLE --context COLUMN`) is turned round by Bayes' rule: how probable each value is,
+    given the text. A single argument that names a run or checkpoint is RUN, otherwise FILE.
 
     \b
     Examples:
       echo Kowalski | charrnn predict surnames
       charrnn predict surnames people.txt -n 3
       charrnn predict surnames people.txt --json | jq -r .prediction
+      echo knight | charrnn predict phones --attention
+      echo knight | charrnn predict phones --sample -n 5 --seed 1
     """
+    if not sample and (temperature is not None or seed is not None):
+        raise click.UsageError("--temperature and --seed are for --sample, which draws outputs")
     one_blas_thread()
-    from charrnn.api import LabelModel, Model, Transducer, load_predictor
+    from charrnn.api import Model, Tagger, Transducer, load_predictor
 
     run, file = run_and_file(targets, checkpoints)
     model = load_predictor(run, checkpoint=checkpoint, checkpoints=checkpoints)
+    how = search_of(max(beam or 5, num_best), length_penalty)
+    if sample:
+        seed = secrets.randbits(32) if seed is None else seed
+        how = replace(how, temperature=temperature or 1.0, seed=seed)
     if verbose and not quiet:
-        click.echo(str(model.path), err=True)
-    predict: Callable[..., Iterator[Prediction]] = model.predict
-    searched = beam is not None or length_penalty is not None
-    if isinstance(model, Model):
-        predict = partial(model.predict, given=given, stop=stop)
-    elif isinstance(model, Transducer):
-        how = search_of(max(beam or 5, num_best), length_penalty)
-        predict = partial(model.predict, given=given, stop=stop, how=how)
-    if searched and not isinstance(model, Transducer):
-        raise UsageError("--beam and --length-penalty are for models of --task transduce")
-    if attention and not (isinstance(model, Transducer) and model.saved.config.decoder.attention):
+        click.echo(f"{model.path}{f', seed {seed}' if sample else ''}", err=True)
+    for flag, asked, tasks in (
+        ("--beam", beam is not None, (Tagger, Transducer)),
+        ("--sample", sample, (Tagger, Transducer)),
+        ("--length-penalty", length_penalty is not None, (Transducer,)),
+        ("--given", bool(given), (Model, Transducer)),
+        ("--stop", stop is not None, (Model, Transducer)),
+    ):
+        if asked and not isinstance(model, tasks):
+            raise UsageError(f"{flag} is not for a model of --task {model.saved.config.task}")
+    looks = isinstance(model, Transducer) and model.saved.config.decoder.attention is not None
+    if (attention or picture is not None) and not looks:
         raise UsageError("--attention: the model has no attention; --task transduce trains one that has")
-    if isinstance(model, LabelModel) and (given or stop is not None):
-        raise UsageError("--given and --stop are for models that generate text; this one classifies it")
+    options: dict[str, Any] = {"n": num_best}
+    if isinstance(model, Model | Transducer):
+        options |= {"given": given, "stop": stop}
+    if isinstance(model, Tagger | Transducer):
+        options |= {"how": how}
     use_utf8()
     write, screen = result_writer(), console(sys.stdout)
+    looked: list[Alignment] = []
     with nullcontext(sys.stdin.buffer) if file in (None, "-") else open_text(str(file)) as stream:
         name = STANDARD_INPUT if file in (None, "-") else str(file)
-        for texts in read_texts(cast(BufferedReader, stream), name, jsonl=False):
-            for found in predict(texts, n=num_best):
+        for answers in _answers(model, read_texts(cast(BufferedReader, stream), name, jsonl=False), options):
+            for found in answers:
                 if as_json:
                     write_json(found)
                 else:
                     write(plain_line(found))
-                    if attention and isinstance(model, Transducer):
-                        looked = model.alignment(found, given)
-                        if looked is not None:
-                            print_alignment(screen, *looked)
+                if isinstance(model, Transducer) and (attention or (len(looked) < MOST_PANELS and picture)):
+                    alignment = model.alignment(found, given, stop=stop)
+                    looked.append(alignment)
+                    if attention and not as_json:
+                        print_alignment(screen, *alignment)
             sys.stdout.flush()
+    if picture is not None:
+        draw_alignments(picture, looked[:MOST_PANELS])
+
+
+def _answers(
+    model: "Predictor", batches: Iterator[list[str]], options: dict[str, Any]
+) -> "Iterator[Iterator[Prediction]]":
+    """What the model makes of the lines of each batch; what is drawn for one depends on its number alone."""
+    from charrnn.api import Tagger, Transducer
+
+    number = 0
+    for texts in batches:
+        if isinstance(model, Tagger | Transducer):
+            yield model.predict(texts, **options, number=number)
+        else:
+            yield model.predict(texts, **options)
+        number += len(texts)
 
 
 def plain_line(found: "Prediction") -> str:

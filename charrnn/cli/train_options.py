@@ -20,8 +20,9 @@ from charrnn.errors import UsageError
 BUDGETS = ("minutes", "epochs", "steps")
 
 MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
-PAIRS = "A sequence for a sequence (--task transduce)"
+PAIRS = "A sequence for a sequence (--task tag, transduce)"
 LABELLED = "A label or a number for each text (--task classify)"
+READ = "Inputs that are read as wholes (--task classify, tag, transduce)"
 GIVEN = "Text in a table (.tsv, .csv), given its other columns"
 BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
 
@@ -47,7 +48,12 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("input_scaling", ONE_CELL, "Of echo_state: bound of its fixed input weights and biases."),
     ("skip_delay", ONE_CELL, "Of skip: delays of the long connections, such as 5 or 5,20."),
     ("remove_short", ONE_CELL, "Of skip: no connection of one step."),
-    ("feedback", ONE_CELL, "Of output_recurrent: the true output, or the model's own, is fed back."),
+    (
+        "feedback",
+        ONE_CELL,
+        "Of output_recurrent: the true output, or the model's own, is fed back. Of --task tag: each "
+        "output depends on those before it.",
+    ),
     ("delay_levels", ONE_CELL, "Of time_delay: it sees 2 to the power of this many characters."),
     ("split", TEXT, "What a sequence is; auto looks at the text and says what it chose."),
     ("order", TEXT, "Are sequences independent, as names are, or ordered, as in a book?"),
@@ -55,15 +61,15 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("valid", TEXT, "Validation text, instead of a part of the corpus."),
     ("valid_fraction", TEXT, "Share of the corpus for validation."),
     ("test_fraction", TEXT, "Share of the corpus for `charrnn eval`."),
-    ("task", MODEL, "Generate text, classify it, or transduce it into other text."),
+    ("task", MODEL, "Generate text, classify it, tag each symbol, or transduce it into other text."),
     ("label_column", LABELLED, "Column of what is predicted (NAME:category, NAME:number decide)."),
-    ("direction", LABELLED, "How an input is read."),
     ("pooling", LABELLED, "The last output of each direction, or the mean or maximum of all."),
-    ("source_sep", LABELLED, "What stands between the symbols of an input."),
+    ("direction", READ, "How an input is read."),
+    ("source_sep", READ, "What stands between the symbols of an input."),
     ("source_column", PAIRS, "Column of the inputs."),
     ("target_column", PAIRS, "Column of the outputs."),
     ("target_sep", PAIRS, "What stands between the symbols of an output, such as a space."),
-    ("attention", PAIRS, "How the decoder looks back at the input."),
+    ("attention", PAIRS, "Of transduce: how the decoder looks back at the input."),
     ("text_column", GIVEN, "Column of the text, by name, or by number without a header."),
     ("context_mode", GIVEN, "It acts at every step, as the initial state, or both."),
     ("batch_size", OPTIMISATION, "Sequences, or lanes of a text, side by side."),
@@ -210,6 +216,7 @@ def _setting(name: str, heading: str, help: str) -> Callable[..., Any]:
         metavar=_METAVARS.get(name) or ("N" if isinstance(kind, click.IntRange) else "X" if number else None),
         group=heading,
         help=help,
+        **({"is_flag": False, "flag_value": "target"} if name == "feedback" else {}),
     )
 
 

@@ -14,7 +14,7 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-UNITS: dict[TaskName, str] = {"generate": "char", "classify": "text", "transduce": "symbol"}
+UNITS: dict[TaskName, str] = {"generate": "char", "classify": "text", "tag": "symbol", "transduce": "symbol"}
 """What a loss is divided by, and what is counted a second."""
 
 
@@ -30,6 +30,10 @@ def quality(loss: float, unit: str = "char") -> str:
 def count(number: int, noun: str) -> str:
     """`1 step`, `1,000 steps`."""
     return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def clock(seconds: float) -> str:
@@ -65,6 +69,9 @@ def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
     if config.task == "classify":
         read = f"{DIRECTIONS[config.direction]}, {config.pooling} pooled"
         return f"{what}, read {read}, {count(num_parameters, 'parameter')}"
+    if config.task == "tag":
+        edges = "no output edges" if config.feedback is None else "output edges"
+        return f"{what}, read {DIRECTIONS[config.direction]}, {edges}, {count(num_parameters, 'parameter')}"
     if config.task == "transduce":
         read = "no attention" if config.attention == "none" else f"{config.attention} attention"
         size = f"{count(num_parameters, 'parameter')} (--stop {' '.join(config.stop)})"

@@ -77,15 +77,26 @@ class PairTable:
     source: str
     target: str
 
-    def pairs(self, source: Symbols, target: Symbols, columns: Sequence[Column]) -> Pairs:
-        """Raises CorpusError for an unknown value of a column and for what is too long."""
+    def pairs(
+        self, source: Symbols, target: Symbols, columns: Sequence[Column] = (), *, same_length: bool = False
+    ) -> Pairs:
+        """Raises CorpusError for an unknown value of a column, for what is too long, and where an output does not
+        have the length of its input though it should."""
         table = self.table
         sources, targets = self.texts(self.source), self.texts(self.target)
         contexts = None
         if columns:
             contexts = encode_columns(columns, [table.column(column.name) for column in columns], table.where)
         inputs = encode_rows(sources, source, table, unknown=source.size)
-        return Pairs(sources, targets, inputs, encode_rows(targets, target, table, target.size + 1), contexts)
+        outputs = encode_rows(targets, target, table, target.size + 1)
+        if same_length and (unlike := np.flatnonzero(inputs.lengths != outputs.lengths)).size:
+            row = int(unlike[0])
+            raise CorpusError(
+                f"{table.where(row)}: the input has {inputs.lengths[row]:,} symbols and the output "
+                f"{outputs.lengths[row]:,}, in Unicode form C; --task tag needs a symbol for each, "
+                "--task transduce does not"
+            )
+        return Pairs(sources, targets, inputs, outputs, contexts)
 
     def texts(self, column: str) -> list[str]:
         """A column in Unicode form C."""
@@ -125,7 +136,8 @@ def load_pairs(config: TrainConfig) -> PairDataset:
     if not source.size or not target.size:
         raise CorpusError(f"{table.files[0]}: the inputs or outputs to train on are all empty; name other columns")
     columns = tuple(fit_column(name, kind, table.column(name), sides == 0, table.where) for name, kind in specs)
-    whole = found.pairs(source, target, columns)
+    tagged = config.task == "tag"
+    whole = found.pairs(source, target, columns, same_length=tagged)
     train, valid, test = (whole.take(np.flatnonzero(sides == side)) for side in range(3))
     notes = [
         *table.notes,
@@ -133,7 +145,7 @@ def load_pairs(config: TrainConfig) -> PairDataset:
     ]
     if config.valid is not None:
         other = read_pair_table([config.valid], found.source, found.target, names, encoding=config.encoding)
-        valid = other.pairs(source, target, columns)
+        valid = other.pairs(source, target, columns, same_length=tagged)
         if shared := len(set(valid.sources) & set(train.sources)):
             notes.append(f"{shared:,} validation inputs also stand in the training part")
     return PairDataset(

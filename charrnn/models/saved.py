@@ -1,4 +1,4 @@
-"""A language model as the files of a checkpoint, and back. Reading imports no torch."""
+"""A model as the files of a checkpoint, and back. Reading imports no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,21 @@ from charrnn.cells.arrays import Params
 from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, encode_vocab
 from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.tensors import encode_tensors
-from charrnn.config import CheckpointConfig, ClassifierConfig, ModelConfig, TaskName, TransducerConfig
+from charrnn.config import (
+    CheckpointConfig,
+    ClassifierConfig,
+    ModelConfig,
+    TaggerConfig,
+    TaskName,
+    TransducerConfig,
+)
 from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.classifier import Classifier
 from charrnn.models.encoder_decoder import EncoderDecoder
 from charrnn.models.language_model import LanguageModel
+from charrnn.models.tagger import Tagger
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,18 @@ class SavedClassifier:
 
 
 @dataclass(frozen=True)
+class SavedTagger:
+    """The same of a model of a symbol for each symbol."""
+
+    config: TaggerConfig
+    model: Tagger
+    params: Params
+    source: Symbols
+    target: Symbols
+    sha256: str
+
+
+@dataclass(frozen=True)
 class SavedTransducer:
     """The same of a model of a sequence for a sequence."""
 
@@ -70,7 +90,7 @@ class SavedTransducer:
     sha256: str
 
 
-Saved = SavedModel | SavedClassifier | SavedTransducer
+Saved = SavedModel | SavedClassifier | SavedTagger | SavedTransducer
 
 
 def task_of(checkpoint: Checkpoint) -> TaskName:
@@ -109,12 +129,18 @@ def load_classifier(checkpoint: Checkpoint) -> SavedClassifier:
     return SavedClassifier(config, model, _params(checkpoint, model), symbols, checkpoint.model_sha256)
 
 
+def load_tagger(checkpoint: Checkpoint) -> SavedTagger:
+    """Raises CheckpointError as `load_model` does."""
+    config = checkpoint.config(TaggerConfig)
+    source, target = _both_symbols(checkpoint, config, config.num_tags)
+    model = Tagger(config)
+    return SavedTagger(config, model, _params(checkpoint, model), source, target, checkpoint.model_sha256)
+
+
 def load_transducer(checkpoint: Checkpoint) -> SavedTransducer:
     """Raises CheckpointError as `load_model` does."""
     config = checkpoint.config(TransducerConfig)
-    source = Symbols(_symbols(checkpoint, config.encoder.vocab_size), config.source_sep)
-    outputs = checkpoint.output_vocab()
-    target = Symbols(_counted(checkpoint, outputs, config.decoder.vocab_size), config.target_sep)
+    source, target = _both_symbols(checkpoint, config, config.decoder.vocab_size)
     model = EncoderDecoder(config)
     params = _params(checkpoint, model)
     return SavedTransducer(config, model, params, source, target, checkpoint.model_sha256)
@@ -123,6 +149,7 @@ def load_transducer(checkpoint: Checkpoint) -> SavedTransducer:
 _LOADERS: dict[TaskName, Callable[[Checkpoint], Saved]] = {
     "generate": load_model,
     "classify": load_classifier,
+    "tag": load_tagger,
     "transduce": load_transducer,
 }
 
@@ -131,13 +158,21 @@ def _symbols(checkpoint: Checkpoint, expected: int) -> tuple[str, ...]:
     return _counted(checkpoint, checkpoint.vocab(), expected)
 
 
+def _both_symbols(
+    checkpoint: Checkpoint, config: TaggerConfig | TransducerConfig, num_outputs: int
+) -> tuple[Symbols, Symbols]:
+    """What is read, and what is written."""
+    source = Symbols(_symbols(checkpoint, config.encoder.vocab_size), config.source_sep)
+    return source, Symbols(_counted(checkpoint, checkpoint.output_vocab(), num_outputs), config.target_sep)
+
+
 def _counted(checkpoint: Checkpoint, symbols: list[str], expected: int) -> tuple[str, ...]:
     if len(symbols) != expected:
         raise CheckpointError(f"{checkpoint.path}: {VOCAB} has {len(symbols)} symbols, {CONFIG} says {expected}")
     return tuple(symbols)
 
 
-def _params(checkpoint: Checkpoint, model: LanguageModel | Classifier | EncoderDecoder) -> Params:
+def _params(checkpoint: Checkpoint, model: LanguageModel | Classifier | Tagger | EncoderDecoder) -> Params:
     try:
         shapes = model.shapes
     except (TypeError, ValueError) as error:

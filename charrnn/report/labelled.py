@@ -3,19 +3,17 @@
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.corpus.labelled import Examples, labelled_examples, load_labelled, read_pairs
-from charrnn.corpus.paths import seen_from
-from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.classifier import LOG_TEMPERATURE
 from charrnn.models.saved import SavedClassifier
 from charrnn.report.classification import Classification, classification
 from charrnn.report.held_out import PartName, run_record
+from charrnn.report.held_out_rows import own_rows
 from charrnn.report.regression import Regression, regression
 from charrnn.sampling.classifying import logits_of
 
@@ -41,29 +39,18 @@ class LabelledReport:
     model_sha256: str
 
 
-def labelled_part(
+def labelled_rows(
     checkpoint: Checkpoint, saved: SavedClassifier, *, file: str | None, part: PartName | None
 ) -> tuple[str, Examples]:
-    """The name and the examples of a file as given, or of a part of the run's own table (test, else validation).
-
-    Raises CorpusError, CheckpointError.
-    """
+    """The name and the examples of a file as given, or of a part of the run's own. Raises as `own_rows` does."""
+    if file is None:
+        return own_rows(checkpoint, part, load_labelled)
     record, config = run_record(checkpoint), saved.config
-    if file is not None:
-        encoding = "utf-8" if record is None else record.config.encoding
-        bare = record is not None and record.config.label_column is None and record.config.text_column is None
-        names = (None, None) if bare else (config.label.name, config.text_column)
-        table, _, _ = read_pairs([file], *names, encoding=encoding)
-        return file, labelled_examples(table, config.text_column, config.label, saved.symbols)
-    if record is None:
-        raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
-    dataset = load_labelled(seen_from(record.config, Path(record.directory)))
-    if dataset.sha256 != record.corpus_sha256:
-        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
-    name = part or ("test" if len(dataset.test) else "valid")
-    if not len(dataset.part(name)):
-        raise CorpusError(f"the {name} split of {record.name} is empty; name a FILE instead")
-    return name, dataset.part(name)
+    encoding = "utf-8" if record is None else record.config.encoding
+    bare = record is not None and record.config.label_column is None and record.config.text_column is None
+    names = (None, None) if bare else (config.label.name, config.text_column)
+    table, _, _ = read_pairs([file], *names, encoding=encoding)
+    return file, labelled_examples(table, config.text_column, config.label, saved.symbols)
 
 
 def evaluate_labelled(

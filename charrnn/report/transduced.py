@@ -3,18 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from charrnn.checkpoint import Checkpoint
 from charrnn.config import StopName
-from charrnn.corpus.pairs import Pairs, load_pairs, read_pair_table
-from charrnn.corpus.paths import seen_from
-from charrnn.errors import CheckpointError, CorpusError
+from charrnn.corpus.pairs import Pairs
 from charrnn.models.saved import SavedTransducer
-from charrnn.report.held_out import PartName, run_record
 from charrnn.report.sequence_figures import Transduction, transduction
 from charrnn.sampling.search import Search, search
 
@@ -41,30 +36,6 @@ class TransduceReport:
     """Symbols of the inputs that the model does not know."""
     inputs_per_second: float
     model_sha256: str
-
-
-def transduce_part(
-    checkpoint: Checkpoint, saved: SavedTransducer, *, file: str | None, part: PartName | None
-) -> tuple[str, Pairs]:
-    """The name and the pairs of a file as given, or of a part of the run's own table (test, else validation).
-
-    Raises CorpusError, CheckpointError.
-    """
-    record, config = run_record(checkpoint), saved.config
-    if file is not None:
-        encoding = "utf-8" if record is None else record.config.encoding
-        names = [column.name for column in config.columns]
-        table = read_pair_table([file], config.source_column, config.target_column, names, encoding=encoding)
-        return file, table.pairs(saved.source, saved.target, config.columns)
-    if record is None:
-        raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
-    dataset = load_pairs(seen_from(record.config, Path(record.directory)))
-    if dataset.sha256 != record.corpus_sha256:
-        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
-    name = part or ("test" if len(dataset.test) else "valid")
-    if not len(dataset.part(name)):
-        raise CorpusError(f"the {name} split of {record.name} is empty; name a FILE instead")
-    return name, dataset.part(name)
 
 
 def evaluate_transducer(

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.symbols import LONGEST, Ragged, normalised
-from charrnn.errors import CorpusError
+from charrnn.corpus.symbols import Ragged
 from charrnn.models.saved import SavedClassifier
-from charrnn.sampling.prediction import Prediction, most_probable
+from charrnn.sampling.prediction import Prediction, most_probable, read_inputs
 
 BATCH = 128
 
@@ -22,23 +21,13 @@ def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Ite
     """
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
-        logits = logits_of(saved, encoded(saved, batch))
+        logits = logits_of(saved, read_inputs(saved.symbols, batch))
         if saved.model.is_regression:
             found = saved.model.numbers(logits)
             yield from (Prediction(text, float(y), None, []) for text, y in zip(batch, found, strict=True))
         else:
             labels, p = saved.config.label.values, saved.model.probabilities(saved.params, logits)
             yield from (most_probable(text, labels, row, n) for text, row in zip(batch, p, strict=True))
-
-
-def encoded(saved: SavedClassifier, texts: list[str]) -> Ragged:
-    rows = [saved.symbols.encode(normalised(text), unknown=saved.symbols.size) for text in texts]
-    for row, text in zip(rows, texts, strict=True):
-        if len(row) > LONGEST:
-            raise CorpusError(
-                f"an input of {len(row):,} symbols ({text[:20]!a}...): at most {LONGEST:,} can be read"
-            )
-    return Ragged.of(rows)
 
 
 def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:

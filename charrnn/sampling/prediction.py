@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised
+from charrnn.errors import CorpusError
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -29,3 +32,15 @@ def most_probable(text: str, values: Sequence[str], probabilities: npt.NDArray[n
     best = np.argsort(-probabilities, kind="stable")[:n].tolist()
     candidates = [Candidate(values[k], float(probabilities[k])) for k in best]
     return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
+
+
+def read_inputs(symbols: Symbols, texts: Sequence[str]) -> Ragged:
+    """The texts' symbols in Unicode form C, an unknown one as the number behind the last.
+
+    Raises CorpusError for a text that is too long.
+    """
+    rows = [symbols.encode(normalised(text), unknown=symbols.size) for text in texts]
+    for row, text in zip(rows, texts, strict=True):
+        if len(row) > LONGEST:
+            raise CorpusError(f"input {text[:20]!a}...: {len(row):,} symbols; at most {LONGEST:,} can be read")
+    return Ragged.of(rows)

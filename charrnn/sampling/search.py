@@ -1,21 +1,24 @@
 """The outputs of an encoder-decoder: the likeliest one by beam search, or draws, many inputs side by side.
 
 A hypothesis is a prefix of an output. Each step extends the K best of every input by every symbol and by the
-end; of all of these the best go on. With one hypothesis and noise it is ancestral sampling.
+end; of all of these the best go on. With one hypothesis that is extended at random it is ancestral sampling.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.cells.arrays import log_softmax, logsumexp
 from charrnn.config import StopName
 from charrnn.corpus.symbols import Ragged
+from charrnn.errors import UsageError
 from charrnn.models.saved import SavedTransducer
 from charrnn.models.stopping import log_go_on, log_halt
 from charrnn.sampling.prompt import character_log_probs
+from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, Given, IntArray, Stepper, take_rows
 
 ROWS = 256
@@ -37,7 +40,7 @@ class Hypothesis(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """beam: K, hypotheses kept of each input; length_penalty: A, 0 ranks by probability, 1 by its mean a symbol;
-    temperature: with `seed`, hypotheses are drawn at this temperature and not searched for."""
+    seed: where there is one, outputs are drawn at this temperature and not searched for."""
 
     beam: int = 1
     length_penalty: float = 1.0
@@ -56,46 +59,76 @@ def search(
     stop: StopName | None = None,
     how: Search = GREEDY,
     n: int = 1,
+    number: int = 0,
 ) -> Iterator[list[Hypothesis]]:
-    """For each of R inputs, in order, its n best outputs, the best first.
+    """For each of R inputs, in order, its n best outputs, the best first, or n that are drawn.
 
-    contexts: (R, X) the columns that outputs are conditioned on, where there are any.
+    contexts: (R, X) the columns that outputs are conditioned on, where there are any; number: of the first input,
+    which decides what is drawn for it.
     """
     chosen = stop or saved.model.decoder.stops[0]
-    rng = None if how.seed is None else np.random.default_rng(how.seed)
     decoder = Stepper(saved.model.decoder, saved.model.decoder_params(saved.params))
-    size = max(1, ROWS // how.beam)
-    for first in range(0, len(inputs), size):
-        rows = np.arange(first, min(first + size, len(inputs)))
+    for rows in groups(len(inputs), how, n):
         lengths = inputs.lengths[rows]
         ids = inputs.padded(rows, fill=saved.source.size)
         read = saved.model.read(saved.params, ids, lengths, None if contexts is None else contexts[rows])
         given = decoder.given(read.context, read.memory)
         longest = np.maximum(20, 10 + 5 * np.maximum(lengths, int(saved.config.decoder.length_scale)))
-        owners, taus, log_p = rows - first, None, np.zeros(len(rows))
+        owners, streams = np.arange(len(rows)), None
+        if how.seed is not None:
+            owners, streams = draws(number + int(rows[0]), len(rows), how.seed, n)
+        taus, log_p = None, np.zeros(len(owners))
         if chosen == "length":
-            owners, taus, log_p = _announced(decoder, given, how, longest, rng)
-        found: list[list[Hypothesis]] = [[] for _ in rows]
-        beam = _Beam(decoder, given.take(owners), chosen, how, longest[owners], rng)
-        for owner, finished in zip(owners, beam.run(taus, log_p), strict=True):
-            found[owner] += finished
-        yield from (sorted(hypotheses, key=lambda h: -h.score)[:n] for hypotheses in found)
+            some, taus, log_p = _announced(decoder, given.take(owners), how, longest[owners], streams)
+            owners = owners[some]
+        beam = Beam(decoder, chosen, how, longest[owners], streams)
+        found = beam.run(_always(given.take(np.repeat(owners, beam.K))), taus, log_p)
+        yield from gathered(len(rows), owners, found, how, n)
+
+
+def groups(num_inputs: int, how: Search, n: int) -> Iterator[IntArray]:
+    """The inputs in groups whose hypotheses are followed side by side."""
+    size = max(1, ROWS // (how.beam if how.seed is None else n))
+    for first in range(0, num_inputs, size):
+        yield np.arange(first, min(first + size, num_inputs))
+
+
+def draws(number: int, num_inputs: int, seed: int, n: int) -> tuple[npt.NDArray[np.intp], RowStreams]:
+    """n rows for each input from that number on: whose they are, and a stream of random numbers for each."""
+    streams = RowStreams(seed)
+    streams.open(range(number * n, (number + num_inputs) * n))
+    return np.repeat(np.arange(num_inputs), n), streams
+
+
+def gathered(
+    num_inputs: int, owners: npt.NDArray[np.intp], finished: list[list[Hypothesis]], how: Search, n: int
+) -> Iterator[list[Hypothesis]]:
+    """What was found for each input: its n best, or all that was drawn."""
+    found: list[list[Hypothesis]] = [[] for _ in range(num_inputs)]
+    for owner, hypotheses in zip(owners, finished, strict=True):
+        found[owner] += hypotheses
+    for hypotheses in found:
+        yield hypotheses if how.seed is not None else sorted(hypotheses, key=lambda h: -h.score)[:n]
+
+
+def _always(given: Given) -> Callable[[int], Given]:
+    return lambda _step: given
 
 
 def _announced(
-    decoder: Stepper, given: Given, how: Search, longest: IntArray, rng: np.random.Generator | None
+    decoder: Stepper, given: Given, how: Search, longest: IntArray, streams: RowStreams | None
 ) -> tuple[npt.NDArray[np.intp], IntArray, npt.NDArray[np.float64]]:
     """Lengths τ, each to be searched by itself: whose they are, τ and ln p(τ), (C,).
 
-    The K likeliest ones of each input, or one that is drawn.
+    The K likeliest ones of each row, or one that is drawn.
     """
     B = len(longest)
     hidden, _ = decoder.step(
         np.full(B, decoder.model.config.vocab_size), None, decoder.initial_state(B, given), given
     )
     p = decoder.model.length_distribution(decoder.params, hidden.astype(np.float64))
-    if rng is not None:
-        drawn = p.inverse_survival(np.log1p(-rng.random(B)))
+    if streams is not None:
+        drawn = p.inverse_survival(np.log1p(-streams.uniform()))
         return np.arange(B), drawn, p.log_prob(drawn)
     log_p = np.stack([p.log_prob(np.full(B, tau)) for tau in range(int(longest.max()))], axis=1)
     taus = np.argsort(-log_p, axis=1, kind="stable")[:, : how.beam]
@@ -103,34 +136,33 @@ def _announced(
     return owners, taus.reshape(-1), np.take_along_axis(log_p, taus, axis=1).reshape(-1)
 
 
-class _Beam:
-    """B inputs with K hypotheses each, in (B K) rows."""
+class Beam:
+    """B inputs with K hypotheses each, in (B K) rows; one each where they are drawn."""
 
     def __init__(
-        self,
-        decoder: Stepper,
-        given: Given,
-        stop: StopName,
-        how: Search,
-        longest: IntArray,
-        rng: np.random.Generator | None,
+        self, decoder: Stepper, stop: StopName, how: Search, longest: IntArray, streams: RowStreams | None
     ) -> None:
-        self._decoder, self._stop, self._how, self._rng = decoder, stop, how, rng
-        self._inputs, self._K = len(longest), how.beam
+        self._decoder, self._stop, self._how, self._streams = decoder, stop, how, streams
+        self.K = how.beam if streams is None else 1
+        self._inputs, self._longest = len(longest), longest
         self._V = decoder.model.config.vocab_size
-        self._given = given.take(np.repeat(np.arange(self._inputs), self._K))
-        self._longest = longest
 
-    def run(self, taus: IntArray | None, log_p: npt.NDArray[np.float64]) -> list[list[Hypothesis]]:
-        """Finished hypotheses of each input; (B,) its τ where it was announced, and what that cost."""
-        B, K, V = self._inputs, self._K, self._V
-        decoder, rows = self._decoder, B * self._K
-        state = decoder.initial_state(rows, self._given)
+    def run(
+        self, given: Callable[[int], Given], taus: IntArray | None, log_p: npt.NDArray[np.float64]
+    ) -> list[list[Hypothesis]]:
+        """Finished hypotheses of each input.
+
+        given: what the (B K) rows are conditioned on at step t; taus: (B,) each one's length where it is known,
+        and log_p (B,) what that cost.
+        """
+        B, K, V = self._inputs, self.K, self._V
+        decoder, rows = self._decoder, B * K
+        state = decoder.initial_state(rows, given(0))
         log_p = np.where(np.arange(rows) % K == 0, np.repeat(log_p, K), NEVER)
         remaining = None if taus is None else np.repeat(taus, K)
-        if remaining is not None:
-            _, state = decoder.step(np.full(rows, V), None, state, self._given)
-        hidden, state = decoder.step(np.full(rows, V), remaining, state, self._given)
+        if self._stop == "length":
+            _, state = decoder.step(np.full(rows, V), None, state, given(0))
+        hidden, state = decoder.step(np.full(rows, V), remaining, state, given(0))
         symbols = np.zeros((rows, 0), np.int64)
         finished: list[list[Hypothesis]] = [[] for _ in range(B)]
         open_inputs = np.ones(B, bool)
@@ -139,7 +171,7 @@ class _Beam:
             go, end = self._extensions(hidden, remaining)
             # The end stands behind the symbols, as EOS does.
             total = np.concatenate([log_p[:, None] + go, (log_p + end)[:, None]], axis=1).reshape(B, K * (V + 1))
-            ranked = self._ranked(total)
+            ranked = self._ranked(total) if self._streams is None else self._drawn(go, end, self._streams)
             parents, chosen = np.zeros(rows, np.int64), np.full(rows, V)
             new_log_p = np.full(rows, NEVER)
             for b in np.flatnonzero(open_inputs):
@@ -165,7 +197,7 @@ class _Beam:
             symbols = np.concatenate([symbols[parents], chosen[:, None]], axis=1)
             state, log_p = take_rows(state, parents), new_log_p
             remaining = None if remaining is None else remaining[parents] - 1
-            hidden, state = decoder.step(chosen, remaining, state, self._given)
+            hidden, state = decoder.step(chosen, remaining, state, given(symbols.shape[1]))
         return finished
 
     def _extensions(
@@ -184,45 +216,61 @@ class _Beam:
         return np.where(over[:, None], NEVER, log_probs), np.where(over, 0.0, NEVER)
 
     def _ranked(self, total: npt.NDArray[np.float64]) -> IntArray:
-        """The best 2 K extensions of each input, (B, 2 K), the best first; with noise, one that is drawn."""
-        if self._rng is not None:
-            live = total > NEVER / 2
-            noisy = total / self._how.temperature + self._rng.gumbel(size=total.shape)
-            drawn: IntArray = np.where(live, noisy, -np.inf).argmax(axis=1)[:, None]
-            return drawn
-        most = min(2 * self._K, total.shape[1])
+        """The best 2 K extensions of each input, (B, 2 K), the best first."""
+        most = min(2 * self.K, total.shape[1])
         best = np.argpartition(-total, most - 1, axis=1)[:, :most]
         order = np.argsort(-np.take_along_axis(total, best, axis=1), axis=1, kind="stable")
         ranked: IntArray = np.take_along_axis(best, order, axis=1)
         return ranked
+
+    def _drawn(self, go: npt.NDArray[np.float64], end: npt.NDArray[np.float64], streams: RowStreams) -> IntArray:
+        """An extension of each row, (B, 1). EOS takes part in the temperature, other ends do not."""
+        T = self._how.temperature
+        if self._stop == "eos":
+            go, end = go / T, end / T
+        else:
+            go = logsumexp(go)[:, None] + log_softmax(go / T)
+        return drawn(np.concatenate([go, end[:, None]], axis=1), streams.uniform())[:, None]
 
     def _hypothesis(self, symbols: IntArray, log_prob: float, *, ended: bool) -> Hypothesis:
         score = float(log_prob) / (len(symbols) + 1) ** self._how.length_penalty
         return Hypothesis(symbols.copy(), float(log_prob), score, ended)
 
 
-def alignment(
-    saved: SavedTransducer, source: IntArray, context: npt.NDArray[np.float32] | None, output: IntArray
-) -> FloatArray | None:
-    """(T, S) where the decoder looks when it writes each symbol of an output; None without attention.
+def drawn(log_weights: npt.NDArray[np.float64], u: npt.NDArray[np.float64]) -> IntArray:
+    """(B,) one column of each row of (B, N), as likely as its weight; u (B,) uniform in [0, 1)."""
+    weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
+    below = np.cumsum(weights, axis=-1)
+    found: IntArray = (below <= u[:, None] * below[:, -1:]).sum(axis=-1)
+    return found
 
-    source: (S,) and output: (T,) as numbers; context: (X,).
+
+def alignment(
+    saved: SavedTransducer,
+    source: IntArray,
+    context: npt.NDArray[np.float32] | None,
+    output: IntArray,
+    stop: StopName,
+) -> FloatArray:
+    """(T, S) where the decoder looks when it writes each symbol of an output that ends by `stop`.
+
+    source: (S,) and output: (T,) as numbers; context: (X,). Raises UsageError for a model without attention.
     """
+    if saved.model.decoder.attention is None:
+        raise UsageError("the model has no attention to show")
     columns = None if context is None else context[None]
     read = saved.model.read(saved.params, source[:, None].astype(np.int64), np.array([len(source)]), columns)
     decoder = Stepper(saved.model.decoder, saved.model.decoder_params(saved.params))
     given = decoder.given(read.context, read.memory)
     state = decoder.initial_state(1, given)
     V, tau = saved.target.size, len(output)
-    counted = saved.model.decoder.stops == ("length",)
-    if counted:
+    if stop == "length":
         _, state = decoder.step(np.array([V]), None, state, given)
-    weights = []
+    weights = np.zeros((tau, len(source)))
     for t in range(tau):
         symbol = V if t == 0 else int(output[t - 1])
-        left = np.array([tau - t]) if counted else None
+        left = np.array([tau - t]) if stop == "length" else None
         _, state, looked = decoder.attentive_step(np.array([symbol]), left, state, given)
-        if looked is None:
-            return None
-        weights.append(looked[0])
-    return np.stack(weights) if weights else np.zeros((0, len(source)))
+        assert looked is not None
+        weights[t] = looked[0]
+    return weights

@@ -19,6 +19,8 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         for name in option_names(cell):
             owners.setdefault(name, []).append(cell)
     chosen = {name: value for name in owners if (value := getattr(config, name)) is not None}
+    if has_output_edges(config):
+        del chosen["feedback"]
     for name in chosen:
         if config.cell not in owners[name]:
             flag = "--" + name.replace("_", "-")
@@ -34,12 +36,18 @@ def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
     """Builds what the task is made of, as small as it can be. Raises ValueError for what cannot be built so."""
     tiny: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
     tiny |= {"cell": config.cell, "cell_options": chosen, "vocab_size": 1, "hidden_size": 1, "num_layers": 1}
-    context = 1 if config.task == "transduce" else min(1, len(config.context))
+    edges = has_output_edges(config)
     if config.task != "generate":
         _ = Encoder(EncoderConfig(**tiny), num_outputs=1).shapes
-    if config.task in ("generate", "transduce"):
+    if config.task in ("generate", "transduce") or edges:
         attention = config.attention if config.task == "transduce" and config.attention != "none" else None
-        given: dict[str, Any] = {"context_size": context, "context_mode": config.context_mode}
+        context = min(1, len(config.context)) if config.task == "generate" else 1
+        given: dict[str, Any] = {"context_size": context, "context_mode": "add" if edges else config.context_mode}
         given |= {"attention": attention, "memory_size": 1 if attention else 0}
         stop: tuple[StopName, ...] = ("none",)
         _ = LanguageModel(GeneratorConfig(**tiny, **given, stop=stop, training_chars=1)).shapes
+
+
+def has_output_edges(config: TrainConfig) -> bool:
+    """Whether a tagger's outputs depend on those before them; output_recurrent's own `--feedback` is another."""
+    return config.task == "tag" and config.feedback is not None and config.cell != "output_recurrent"

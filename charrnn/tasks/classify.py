@@ -11,24 +11,21 @@ import torch
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import DEPTHS, ClassifierConfig, EncoderConfig, ResolvedConfig, TrainConfig
-from charrnn.corpus.batching import Position
-from charrnn.corpus.bucketed import BucketedBatches
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.models.classifier import LOG_TEMPERATURE, Classifier, Labelled
+from charrnn.models.language_model import Dropout
 from charrnn.models.saved import load_classifier, model_files
 from charrnn.tasks.cell_options import cell_options
 from charrnn.tasks.defaults import resolve_classifier
+from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.job import Arrays
-from charrnn.training.dropout import dropout, weight_dropout
 from charrnn.training.temperature import fit_temperature
 
-VALIDATION_ROWS = 256
 
-
-class ClassifyLearner:
+class ClassifyLearner(ExamplesLearner):
     """Trains a classifier on batches of whole texts; a `tasks.job.TaskLearner`."""
 
     def __init__(
@@ -37,36 +34,20 @@ class ClassifyLearner:
         params: dict[str, Any],
         dataset: LabelledDataset,
         config: ResolvedConfig,
-        device: Any,
+        device: torch.device,
     ) -> None:
-        self.model, self._dataset, self._config, self._device = model, dataset, config, device
-        self.parameters = {
-            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
-            for name in model.shapes
-        }
-        self.source = BucketedBatches(dataset.train.inputs.lengths, config.batch_size, config.seed)
+        self.model, self._dataset = model, dataset
+        lengths = dataset.train.inputs.lengths
+        super().__init__(model, params, lengths, np.ones_like(lengths), config, device)
 
-    @property
-    def epoch(self) -> float:
-        return self.source.epoch
+    def nats(
+        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
+    ) -> torch.Tensor:
+        loss: torch.Tensor = self.model.nll(params, self._batch(self._dataset.train, rows), mask).sum()
+        return loss
 
-    @property
-    def trained(self) -> dict[str, torch.Tensor]:
-        return {name: value for name, value in self.parameters.items() if value.requires_grad}
-
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        rows = self.source.next_rows()
-        rng = np.random.default_rng([self._config.seed, step])
-        mask = dropout(self._config.dropout, rng)
-        params = {**self.parameters, **weight_dropout(self.trained, self._config.weight_dropout, rng)}
-        nats = self.model.nll(params, self._batch(self._dataset.train, rows), mask).sum()
-        return nats, float(min(self._config.batch_size, len(self._dataset.train))), len(rows)
-
-    def carried(self) -> Arrays:
-        return {}
-
-    def restore(self, carried: Arrays, position: Position) -> None:
-        self.source.seek(position)
+    def counted(self, rows: npt.NDArray[np.int64]) -> int:
+        return len(rows)
 
     @torch.no_grad()
     def validate(self) -> float | None:
@@ -74,10 +55,9 @@ class ClassifyLearner:
         valid = self._dataset.valid
         if not len(valid):
             return None
-        order = np.argsort(valid.inputs.lengths, kind="stable")
         logits, outputs = [], []
-        for first in range(0, len(order), VALIDATION_ROWS):
-            batch = self._batch(valid, order[first : first + VALIDATION_ROWS])
+        for rows in by_length(valid.inputs.lengths):
+            batch = self._batch(valid, rows)
             logits.append(self.model.logits(self.parameters, batch.ids, batch.lengths).double())
             outputs.append(batch.outputs)
         o, y = torch.cat(logits), torch.cat(outputs)
@@ -92,7 +72,7 @@ class ClassifyLearner:
         outputs = examples.outputs[rows]
         outputs = outputs.astype(np.float32) if self.model.is_regression else outputs.astype(np.int64)
         arrays = (ids, examples.inputs.lengths[rows], outputs)
-        return Labelled(*(torch.from_numpy(array).to(self._device) for array in arrays))
+        return Labelled(*map(self.tensor, arrays))
 
 
 @dataclass(frozen=True, eq=False)

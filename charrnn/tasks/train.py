@@ -20,15 +20,17 @@ from charrnn.tasks.classify import ClassifyJob
 from charrnn.tasks.generate import GenerateJob
 from charrnn.tasks.job import Arrays, Job
 from charrnn.tasks.observer import Begun, RunObserver
+from charrnn.tasks.tag import TagJob
 from charrnn.tasks.transduce import TransduceJob
 from charrnn.training.loop import Loop, Metrics, Progress
 from charrnn.training.memory import keep_big_blocks
 from charrnn.training.schedule import Schedule
 from charrnn.training.state import restore, state_files
 
-JOBS: dict[TaskName, type[GenerateJob] | type[ClassifyJob] | type[TransduceJob]] = {
+JOBS: dict[TaskName, type[GenerateJob] | type[ClassifyJob] | type[TagJob] | type[TransduceJob]] = {
     "generate": GenerateJob,
     "classify": ClassifyJob,
+    "tag": TagJob,
     "transduce": TransduceJob,
 }
 

@@ -18,8 +18,6 @@ from charrnn.config import (
     TrainConfig,
     TransducerConfig,
 )
-from charrnn.corpus.batching import Position
-from charrnn.corpus.bucketed import BucketedBatches
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.corpus.paths import seen_from
@@ -27,18 +25,17 @@ from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import LENGTH, PADDING, STOP_INDEX, StepReader
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, encoder_of
+from charrnn.models.language_model import Dropout
 from charrnn.models.saved import SavedTransducer, load_transducer, model_files
 from charrnn.sampling.search import search
 from charrnn.tasks.cell_options import cell_options
 from charrnn.tasks.defaults import resolve_transducer
+from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.generate_learner import map_arrays
 from charrnn.tasks.job import Arrays
-from charrnn.training.dropout import dropout, weight_dropout
-
-VALIDATION_ROWS = 128
 
 
-class TransduceLearner:
+class TransduceLearner(ExamplesLearner):
     """Trains an encoder-decoder on batches of whole pairs; a `tasks.job.TaskLearner`."""
 
     def __init__(
@@ -49,38 +46,20 @@ class TransduceLearner:
         config: ResolvedConfig,
         device: torch.device,
     ) -> None:
-        self.model, self._dataset, self._config, self._device = model, dataset, config, device
-        self.parameters = {
-            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
-            for name in model.shapes
-        }
-        train = dataset.train
-        self.source = BucketedBatches(train.inputs.lengths + train.outputs.lengths, config.batch_size, config.seed)
-        self._terms = float(np.mean(train.outputs.lengths + 1) * min(config.batch_size, len(train)))
+        self.model, self._dataset = model, dataset
+        read, written = dataset.train.inputs.lengths, dataset.train.outputs.lengths
+        super().__init__(model, params, read + written, written + 1, config, device)
         self._stops = np.array([STOP_INDEX[stop] for stop in model.decoder.stops])
 
-    @property
-    def epoch(self) -> float:
-        return self.source.epoch
-
-    @property
-    def trained(self) -> dict[str, torch.Tensor]:
-        return {name: value for name, value in self.parameters.items() if value.requires_grad}
-
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        rows = self.source.next_rows()
-        rng = np.random.default_rng([self._config.seed, step])
-        mask = dropout(self._config.dropout, rng)
-        params = {**self.parameters, **weight_dropout(self.trained, self._config.weight_dropout, rng)}
+    def nats(
+        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
+    ) -> torch.Tensor:
         stops = self._stops[rng.integers(len(self._stops), size=len(rows))]
-        nats = self.model.nll(params, self._batch(self._dataset.train, rows, stops), mask).sum()
-        return nats, self._terms, int(self._dataset.train.outputs.lengths[rows].sum())
+        loss: torch.Tensor = self.model.nll(params, self._batch(self._dataset.train, rows, stops), mask).sum()
+        return loss
 
-    def carried(self) -> Arrays:
-        return {}
-
-    def restore(self, carried: Arrays, position: Position) -> None:
-        self.source.seek(position)
+    def counted(self, rows: npt.NDArray[np.int64]) -> int:
+        return int(self._dataset.train.outputs.lengths[rows].sum())
 
     @torch.no_grad()
     def validate(self) -> float | None:
@@ -89,21 +68,17 @@ class TransduceLearner:
         symbols = int(valid.outputs.lengths.sum())
         if not symbols:
             return None
-        order, nats = np.argsort(valid.inputs.lengths, kind="stable"), 0.0
+        nats = 0.0
         for stop in self._stops:
-            for first in range(0, len(order), VALIDATION_ROWS):
-                rows = order[first : first + VALIDATION_ROWS]
+            for rows in by_length(valid.inputs.lengths):
                 batch = self._batch(valid, rows, np.full(len(rows), stop))
                 nats += float(self.model.nll(self.parameters, batch).sum(dtype=torch.float64))
         return nats / symbols / len(self._stops)
 
     def _batch(self, pairs: Pairs, rows: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Transduced:
         found = batch_of(self._dataset, pairs, rows, stops)
-
-        def tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-            return torch.from_numpy(array).to(self._device)
-
-        return Transduced(tensor(found.ids), tensor(found.lengths), map_arrays(tensor, found.steps))
+        steps = map_arrays(self.tensor, found.steps)
+        return Transduced(self.tensor(found.ids), self.tensor(found.lengths), steps)
 
 
 def batch_of(

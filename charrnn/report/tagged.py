@@ -1,0 +1,71 @@
+"""The report on a model of a symbol for each symbol."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from charrnn.corpus.pairs import Pairs
+from charrnn.models.saved import SavedTagger
+from charrnn.report.sequence_figures import Tagging, tagging
+from charrnn.sampling.search import Search
+from charrnn.sampling.tagging import search_tags
+
+BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagReport:
+    """The fields of `charrnn eval --json` of such a model."""
+
+    schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
+    task: Literal["tag"] = "tag"
+    run: str
+    step: int | None
+    model: str
+    data: str
+    beam: int
+    figures: Tagging
+    num_oov: int
+    """Symbols of the inputs that the model does not know."""
+    inputs_per_second: float
+    model_sha256: str
+
+
+def evaluate_tagger(
+    saved: SavedTagger,
+    pairs: Pairs,
+    *,
+    data: str,
+    run: str,
+    step: int | None,
+    how: Search,
+    notify: Callable[[str, float], object] = lambda _what, _share: None,
+) -> TagReport:
+    """Every row of the table; inputs of similar lengths are read together."""
+    asked = pairs.take(np.argsort(pairs.inputs.lengths, kind="stable"))
+    begin, predicted = time.perf_counter(), []
+    for found in search_tags(saved, asked.inputs, how=how):
+        predicted.append([saved.target.symbols[k] for k in found[0].symbols])
+        if len(predicted) % BATCH == 0:
+            notify("tagging", len(predicted) / len(asked))
+    seconds = time.perf_counter() - begin
+    encoder = saved.config.encoder
+    edges = "output edges" if saved.model.decoder else "no output edges"
+    return TagReport(
+        run=run,
+        step=step,
+        model=f"{encoder.cell} {encoder.num_layers} x {encoder.hidden_size}, {encoder.direction}, {edges}",
+        data=data,
+        beam=how.beam,
+        figures=tagging(
+            predicted,
+            [saved.target.split(text) for text in asked.targets],
+            [saved.source.split(text) for text in asked.sources],
+        ),
+        num_oov=int(np.count_nonzero(asked.inputs.values == saved.source.size)),
+        inputs_per_second=len(asked) / max(seconds, 1e-9),
+        model_sha256=saved.sha256,
+    )

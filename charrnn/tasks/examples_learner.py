@@ -1,0 +1,91 @@
+"""What learners of whole examples share: batches of similar lengths, dropout, and where a run goes on."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from charrnn.config import ResolvedConfig
+from charrnn.corpus.batching import Position
+from charrnn.corpus.bucketed import BucketedBatches
+from charrnn.models.language_model import Dropout
+from charrnn.tasks.job import Arrays
+from charrnn.training.dropout import dropout, weight_dropout
+
+VALIDATION_ROWS = 128
+
+
+class _Model(Protocol):
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]: ...
+
+    @property
+    def frozen(self) -> frozenset[str]: ...
+
+
+class ExamplesLearner:
+    """Trains a model on batches of whole examples; a `tasks.job.TaskLearner` with what a task adds.
+
+    lengths: (R,) what examples are batched by; sizes: (R,) terms of each one's loss.
+    """
+
+    def __init__(
+        self,
+        model: _Model,
+        params: dict[str, Any],
+        lengths: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        config: ResolvedConfig,
+        device: torch.device,
+    ) -> None:
+        self._config, self._device = config, device
+        self.parameters = {
+            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
+            for name in model.shapes
+        }
+        self.source = BucketedBatches(lengths, config.batch_size, config.seed)
+        self._terms = float(sizes.mean() * min(config.batch_size, len(sizes)))
+
+    @abstractmethod
+    def nats(
+        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
+    ) -> torch.Tensor:
+        """The summed −ln p of some training examples."""
+
+    @abstractmethod
+    def counted(self, rows: npt.NDArray[np.int64]) -> int:
+        """What progress is counted in, of some training examples."""
+
+    @property
+    def epoch(self) -> float:
+        return self.source.epoch
+
+    @property
+    def trained(self) -> dict[str, torch.Tensor]:
+        return {name: value for name, value in self.parameters.items() if value.requires_grad}
+
+    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
+        rows = self.source.next_rows()
+        rng = np.random.default_rng([self._config.seed, step])
+        mask = dropout(self._config.dropout, rng)
+        params = {**self.parameters, **weight_dropout(self.trained, self._config.weight_dropout, rng)}
+        return self.nats(params, rows, rng, mask), self._terms, self.counted(rows)
+
+    def carried(self) -> Arrays:
+        return {}
+
+    def restore(self, carried: Arrays, position: Position) -> None:
+        self.source.seek(position)
+
+    def tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def by_length(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """The rows of a validation part in batches of similar lengths."""
+    order = np.argsort(lengths, kind="stable")
+    for first in range(0, len(order), VALIDATION_ROWS):
+        yield order[first : first + VALIDATION_ROWS]
