@@ -78,6 +78,10 @@ class Column:
     scale: Positive = 1.0
     """Standard deviation of a number over the training rows, 1 where it does not vary."""
 
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.values):
+            raise ValueError(f"column {self.name!r} has {len(self.values)} values and {len(self.counts)} counts")
+
     @property
     def size(self) -> int:
         """Entries of the vector."""

@@ -94,6 +94,8 @@ class LanguageModel:
     def layers(self) -> tuple[Cell, ...]:
         """Raises ValueError for a cell that cannot be built so."""
         c = self.config
+        if (c.attention is None) != (c.memory_size == 0):
+            raise ValueError("attention and the memory that it looks at go together")
         size = self.input_size if c.input_depth == 1 else c.hidden_size
         layers: list[Cell] = []
         for _ in range(c.num_layers):

@@ -112,6 +112,8 @@ def load_model(checkpoint: Checkpoint) -> SavedModel:
             "`charrnn eval`"
         )
     config = checkpoint.config(ModelConfig)
+    if sum(column.size for column in config.columns) != config.context_size or config.attention is not None:
+        raise CheckpointError(f"{checkpoint.path / CONFIG}: its columns are not what its context is made of")
     symbols = _symbols(checkpoint, config.vocab_size)
     try:
         vocabulary = Vocabulary(symbols)

@@ -1,0 +1,99 @@
+"""Checkpoints whose files are whole and whose configuration does not fit together, of every task."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_cli import train
+
+from charrnn.checkpoint import Checkpoint, encode_json, resolve_checkpoint
+from charrnn.checkpoint.atomic import write_directory
+from charrnn.checkpoint.manifest import make_manifest
+from charrnn.errors import CheckpointError
+from charrnn.models.saved import load_any
+
+ROWS = [("a", "1.5", "xyxx"), ("b", "2.5", "yxyy"), ("a", "0.5", "xxxy"), ("b", "3.5", "yyyx")]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    table = folder / "rows.tsv"
+    table.write_text("kind\tsize\ttext\n" + "".join("\t".join(row) + "\n" for row in ROWS * 8), encoding="utf-8")
+    pairs = ("--source-column", "text", "--target-column")
+    root, same = folder / "runs", folder / "same.tsv"
+    same.write_text("".join(f"{row[2]}\t{row[2].upper()}\n" for row in ROWS * 8), encoding="utf-8")
+    train(root, table, "--context", "kind", "--context", "size", "--text-column", "text", "--name", "generate")
+    train(
+        root, table, "--task", "classify", "--text-column", "text", "--label-column", "kind", "--name", "classify"
+    )
+    train(root, same, "--task", "tag", "--feedback", "--name", "tag")
+    train(root, table, "--task", "transduce", *pairs, "size", "--context", "kind", "--name", "transduce")
+    return root
+
+
+def altered(checkpoint: Checkpoint, path: Path, file: str, change: Callable[[Any], object]) -> Checkpoint:
+    """A copy in which one JSON file is another and everything else, the manifest included, is in order."""
+    files = {name: (checkpoint.path / name).read_bytes() for name in checkpoint.manifest.files}
+    values = json.loads(files[file])
+    change(values)
+    files[file] = encode_json(values)
+    write_directory(path, {**files, "MANIFEST.json": encode_json(make_manifest(checkpoint.step, files))})
+    return Checkpoint.open(path)
+
+
+def at(*keys: str | int, value: object) -> Callable[[Any], None]:
+    """A change: the value at a place of nested objects and lists."""
+
+    def change(values: Any) -> None:
+        *way, last = keys
+        for key in way:
+            values = values[key]
+        values[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("run", "file", "change"),
+    [
+        ("generate", "config.json", at("columns", 0, "counts", value=[1])),
+        ("generate", "config.json", at("columns", 0, "values", value=["a"])),
+        ("generate", "config.json", at("columns", 1, "scale", value=0)),
+        ("generate", "config.json", at("columns", value=[])),
+        ("generate", "config.json", at("context_size", value=2)),
+        ("generate", "config.json", at("attention", value="dot")),
+        ("generate", "config.json", at("memory_size", value=8)),
+        ("generate", "config.json", at("task", value="classify")),
+        ("classify", "config.json", at("label", "counts", value=[])),
+        ("classify", "config.json", at("label", "values", value=["a", "b", "c"])),
+        ("classify", "config.json", at("pooling", value="median")),
+        ("classify", "config.json", at("encoder", "direction", value="forward")),
+        ("classify", "config.json", at("encoder", "hidden_size", value=1 << 40)),
+        ("tag", "config.json", at("num_tags", value=3)),
+        ("tag", "config.json", at("decoder", value=None)),
+        ("tag", "config.json", at("decoder", "context_mode", value="both")),
+        ("tag", "config.json", at("decoder", "stop", value=["eos"])),
+        ("tag", "config.json", at("decoder", "context_size", value=1)),
+        ("tag", "vocab.json", at("outputs", value=None)),
+        ("tag", "vocab.json", at("outputs", value=["Y", "X"])),
+        ("transduce", "config.json", at("columns", value=[])),
+        ("transduce", "config.json", at("decoder", "memory_size", value=7)),
+        ("transduce", "config.json", at("decoder", "attention", value=None)),
+        ("transduce", "config.json", at("decoder", "vocab_size", value=1)),
+        ("transduce", "config.json", at("encoder", "cell", value="output_recurrent")),
+        ("transduce", "vocab.json", at("symbols", value=["x"])),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused(run, file, change, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    checkpoint = resolve_checkpoint(run, runs, "best")
+    load_any(checkpoint)
+    with pytest.raises(CheckpointError) as caught:
+        load_any(altered(checkpoint, tmp_path / checkpoint.path.name, file, change))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
