@@ -256,6 +256,8 @@ class TrainConfig:
     dropout: Fraction | None = None
     weight_dropout: Fraction | None = None
     """Share of the hidden-to-hidden weights that is dropped in each training window."""
+    symbol_dropout: Fraction | None = None
+    """Share of the symbols of inputs that are read as unknown in training."""
     washout: Annotated[int, Meta(ge=0)] = 0
     """Characters after an initial state that are read in training and not fitted."""
     scheduled_sampling: Fraction = 0.0
@@ -293,6 +295,7 @@ class ResolvedConfig(TrainConfig):
     output_depth: Depth
     dropout: Fraction
     weight_dropout: Fraction
+    symbol_dropout: Fraction = 0.0
     batch_size: Annotated[int, Meta(ge=1)]
     bptt_steps: Annotated[int, Meta(ge=1)]
     learning_rate: Positive

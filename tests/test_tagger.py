@@ -13,15 +13,16 @@ import torch
 from helpers_cli import fail, json_lines, succeed, train
 from helpers_models import CELL_CASES, as_torch, assert_follows, each_of, random_params
 
-from charrnn.api import load_predictor
+from charrnn.api import load_predictor, train_config
 from charrnn.config import EncoderConfig, GeneratorConfig, TaggerConfig
-from charrnn.corpus.pairs import Pairs
+from charrnn.corpus.pairs import PairDataset, Pairs
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.models.saved import SavedTagger
 from charrnn.models.tagger import Tagged, Tagger
 from charrnn.sampling.search import Search
 from charrnn.sampling.tagging import likeliest, search_tags
-from charrnn.tasks.tag import batch_of
+from charrnn.tasks.defaults import resolve_tagger
+from charrnn.tasks.tag import TagLearner, batch_of
 
 SOURCE, TARGET = Symbols(tuple("abc")), Symbols(tuple("xyz"))
 INPUTS = ["abca", "", "c", "qb"]
@@ -168,6 +169,22 @@ def test_the_likeliest_of_independent_symbols():
     np.testing.assert_allclose([h.log_prob for h in likeliest(log_p, 30)], every[:30])
 
 
+def test_symbol_dropout_blurs_its_share_of_the_input():
+    model = make("lstm", {}, False)
+    written = Ragged.of([TARGET.encode("xyzx" * 50, TARGET.size + 1)])
+    pairs = Pairs(["abca" * 50], ["xyzx" * 50], inputs_of(["abca" * 50]), written, None)
+    data = PairDataset((), "", 0, "1", "2", SOURCE, TARGET, (), pairs, pairs, pairs, ())
+    asked = train_config(corpus=["x"], task="tag", seed=1, symbol_dropout=0.25, steps=1)
+    learner = TagLearner(
+        model, random_params(model.shapes, seed=1), data, resolve_tagger(asked, 200), torch.device("cpu")
+    )
+    ids = torch.from_numpy(np.arange(40_000).reshape(200, 200) % 3)
+    blurred = learner.blurred(ids, 3, np.random.default_rng(0))
+    assert float((blurred == 3).double().mean()) == pytest.approx(0.25, abs=0.01)
+    assert bool(((blurred == ids) | (blurred == 3)).all())
+    assert bool((blurred == learner.blurred(ids, 3, np.random.default_rng(0))).all())
+
+
 # The commands ------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +198,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append((text, "".join(b.upper() if a == "a" else a for a, b in itertools.pairwise(text + " "))))
     (folder / "ahead.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
     arguments = ("--task", "tag", "--learning-rate", "0.02", "--num-layers", "1", "--hidden-size", "24")
+    arguments += ("--symbol-dropout", "0")
     root = folder / "runs"
     for direction in ("both", "forward"):
         train(root, folder / "ahead.tsv", *arguments, "--name", direction, "--direction", direction, steps=150)

@@ -43,7 +43,9 @@ class ClassifyLearner(ExamplesLearner):
     def nats(
         self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
     ) -> torch.Tensor:
-        loss: torch.Tensor = self.model.nll(params, self._batch(self._dataset.train, rows), mask).sum()
+        batch = self._batch(self._dataset.train, rows)
+        batch = batch._replace(ids=self.blurred(batch.ids, self.model.config.encoder.vocab_size, rng))
+        loss: torch.Tensor = self.model.nll(params, batch, mask).sum()
         return loss
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:

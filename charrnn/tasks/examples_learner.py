@@ -74,6 +74,13 @@ class ExamplesLearner:
         params = {**self.parameters, **weight_dropout(self.trained, self._config.weight_dropout, rng)}
         return self.nats(params, rows, rng, mask), self._terms, self.counted(rows)
 
+    def blurred(self, ids: torch.Tensor, unknown: int, rng: np.random.Generator) -> torch.Tensor:
+        """Symbols (S, B) of which a share is unknown: so the model learns what to make of those, and of others."""
+        if not self._config.symbol_dropout:
+            return ids
+        drop = self.tensor(rng.random(tuple(ids.shape)) < self._config.symbol_dropout)
+        return torch.where(drop, unknown, ids)
+
     def carried(self) -> Arrays:
         return {}
 

@@ -55,7 +55,9 @@ class TransduceLearner(ExamplesLearner):
         self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
     ) -> torch.Tensor:
         stops = self._stops[rng.integers(len(self._stops), size=len(rows))]
-        loss: torch.Tensor = self.model.nll(params, self._batch(self._dataset.train, rows, stops), mask).sum()
+        batch = self._batch(self._dataset.train, rows, stops)
+        batch = batch._replace(ids=self.blurred(batch.ids, self.model.config.encoder.vocab_size, rng))
+        loss: torch.Tensor = self.model.nll(params, batch, mask).sum()
         return loss
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
