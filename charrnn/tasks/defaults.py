@@ -124,11 +124,11 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
     """The same for a model that writes a symbol for each that it reads; its seed must be set."""
     fit, small = _FITS[config.cell], num_symbols < LARGE_CORPUS
     chosen: dict[str, Any] = {
-        "hidden_size": 128 if small else 256,
+        "hidden_size": 256,
         "num_layers": 2,
         "output_depth": 1,
-        "dropout": 0.3,
-        "weight_dropout": 0.0,
+        "dropout": 0.5 if small else 0.2,
+        "weight_dropout": 0.3 if small else 0.0,
         "symbol_dropout": 0.1,
         "batch_size": 16 if small else 32,
         "bptt_steps": 1,
@@ -136,7 +136,7 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
         "threads": min(available_cores(), 4),
     }
     if config.minutes is None and config.epochs is None and config.steps is None:
-        chosen["minutes"] = USUAL_MINUTES if small else 5 * USUAL_MINUTES
+        chosen["minutes"] = 2 * USUAL_MINUTES if small else 5 * USUAL_MINUTES
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": "line", "order": "independent"})
 
@@ -150,7 +150,7 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
         "output_depth": 1,
         "dropout": 0.5 if small else 0.2,
         "weight_dropout": 0.0,
-        "symbol_dropout": 0.1,
+        "symbol_dropout": 0.0,
         "batch_size": 32 if small else 64,
         "bptt_steps": 1,
         "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
