@@ -155,6 +155,8 @@ class EncoderConfig(LayersConfig):
     """What reads a whole sequence."""
 
     direction: Direction = "both"
+    language_model: bool = False
+    """Whether its first layer has a readout of its own, which predicts the input's symbols in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +260,8 @@ class TrainConfig:
     """Share of the hidden-to-hidden weights that is dropped in each training window."""
     symbol_dropout: Fraction | None = None
     """Share of the symbols of inputs that are read as unknown in training."""
+    lm_weight: Annotated[float, Meta(ge=0)] | None = None
+    """What predicting an input's own symbols counts for at the beginning of training; it wanes to nothing."""
     washout: Annotated[int, Meta(ge=0)] = 0
     """Characters after an initial state that are read in training and not fitted."""
     scheduled_sampling: Fraction = 0.0
@@ -296,6 +300,7 @@ class ResolvedConfig(TrainConfig):
     dropout: Fraction
     weight_dropout: Fraction
     symbol_dropout: Fraction = 0.0
+    lm_weight: Annotated[float, Meta(ge=0)] = 0.0
     batch_size: Annotated[int, Meta(ge=1)]
     bptt_steps: Annotated[int, Meta(ge=1)]
     learning_rate: Positive

@@ -127,3 +127,32 @@ def test_depth_matters_in_each_place(depth):
 def test_the_true_text_cannot_be_fed_back_into_what_reads_an_input():
     with pytest.raises(ValueError, match="--feedback output"):
         _ = make("output_recurrent", {}, "forward").shapes
+
+
+@each_direction
+@pytest.mark.parametrize("cell", ["lstm", "gru", "leaky"])
+def test_its_own_language_model_is_a_loop_by_hand(cell, direction):
+    """Each direction predicts what it reads next, and its end; the first symbol and unknown ones cost nothing."""
+    encoder = make(cell, {}, direction, language_model=True)
+    params = random_params(encoder.shapes, seed=1, scale=0.5)
+    blurred = np.where(np.random.default_rng(5).random(IDS.shape) < 0.3, V, IDS)
+    found = encoder.language_nll(params, blurred, LENGTHS, IDS)
+    for b, length in enumerate(LENGTHS):
+        expected = 0.0
+        for name in encoder.directions:
+            step = 1 if name == "forward" else -1
+            read, truth = blurred[:length, b][::step], [*IDS[:length, b][::step], V]
+            prefix = f"layers.0.{name}."
+            own = {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
+            state = start(encoder.layers[0], params, f"initial_state.0.{name}.", 1)
+            for t in range(length):
+                h, state = encoder.layers[0].step(
+                    own, encoder.layers[0].project(own, OneHot(read[t : t + 1], V)), state
+                )
+                head = f"language_model.{name}."
+                o = h[0] @ params[head + "weight"].T + params[head + "bias"]
+                if t + 1 == length or truth[t + 1] < V:
+                    expected -= o[truth[t + 1]] - np.log(np.exp(o).sum())
+        assert found[b] == pytest.approx(expected, rel=1e-9)
+    tensors = encoder.language_nll(as_torch(params), *map(torch.from_numpy, (blurred, LENGTHS, IDS)))
+    np.testing.assert_allclose(tensors.detach().numpy(), found, rtol=1e-9)

@@ -80,6 +80,9 @@ class Classifier:
         zeros = {name: np.zeros(shape, np.float32) for name, shape in self.shapes.items() if name not in params}
         return {**params, **zeros}
 
+    def encoder_params(self, params: Params) -> Params:
+        return {name: params[name] for name in self.encoder.shapes}
+
     def logits(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Array:
         """o, (B, K), of symbols (S, B) and lengths (B,)."""
         encoded = self.encoder.read(params, ids, lengths, dropout)

@@ -1,5 +1,6 @@
 """What reads a whole sequence: layers of a cell that run forwards, backwards or both ways."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -7,13 +8,26 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, asarray, concat, floats, rows, where
-from charrnn.cells.cell import Cell
+from charrnn.cells.arrays import (
+    Array,
+    OneHot,
+    Params,
+    asarray,
+    concat,
+    floats,
+    log_softmax,
+    rows,
+    take_last,
+    where,
+)
+from charrnn.cells.cell import Cell, uniform_init
 from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
 from charrnn.config import EncoderConfig
 from charrnn.models.language_model import Dropout
 from charrnn.models.layers import build_layer, initial_shapes, start
+
+_HEAD = re.compile(r"language_model\.\w+\.weight")
 
 
 class Encoded(NamedTuple):
@@ -84,6 +98,11 @@ class Encoder:
             shapes |= {f"{prefix}{name}": shape for name, shape in cell.shapes.items()}
             if self.config.initial_state == "learned":
                 shapes |= {f"{start_name}{i}": shape for i, shape in enumerate(initial_shapes(cell))}
+        if self.config.language_model:
+            symbols, H = self.config.vocab_size + 1, self.layers[0].output_size
+            for name in self.directions:
+                prefix = f"language_model.{name}."
+                shapes |= {prefix + "weight": (symbols, H), prefix + "bias": (symbols,)}
         return {**shapes, **self.output_layers.shapes}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
@@ -91,6 +110,8 @@ class Encoder:
         for _, prefix, cell in self._cells():
             params |= {f"{prefix}{name}": value for name, value in cell.init(rng).items()}
         params |= self.output_layers.init(rng)
+        heads = {name: shape for name, shape in self.shapes.items() if _HEAD.fullmatch(name)}
+        params |= uniform_init(rng, heads, self.layers[0].output_size ** -0.5)
         fresh = {name: np.zeros(shape, np.float32) for name, shape in self.shapes.items() if name not in params}
         return {**params, **fresh}
 
@@ -99,19 +120,51 @@ class Encoder:
         S, B = ids.shape
         turned, last = _turned(lengths, S), _last(lengths, B)
         x: Array | OneHot = self.input_layers(params, OneHot(ids, self.config.vocab_size))
-        for index, cell in enumerate(self.layers):
-            found, ends = [], []
-            for direction in self.directions:
-                backward = direction == "backward"
-                layer = {name: params[f"layers.{index}.{direction}.{name}"] for name in cell.shapes}
-                state = start(cell, params, f"initial_state.{index}.{direction}.", B)
-                outputs, _ = unroll(cell, layer, _rearranged(x, turned) if backward else x, state)
-                ends.append(rows(outputs.reshape(S * B, -1), last))
-                found.append(_rearranged(outputs, turned) if backward else outputs)
+        for index in range(len(self.layers)):
+            read = self._directions(params, index, x, turned)
+            ends = [rows(outputs.reshape(S * B, -1), last) for outputs in read.values()]
+            found = [_rearranged(h, turned) if name == "backward" else h for name, h in read.items()]
             x = found[0] if len(found) == 1 else concat(found, axis=-1)
             x = x if dropout is None else dropout(x)
         summary = concat(ends, axis=-1) * floats(lengths > 0, x)[:, None]
         return Encoded(self.output_layers(params, x), self.output_layers(params, summary))
+
+    def language_nll(
+        self, params: Params, ids: Array, lengths: Array, targets: Array, dropout: Dropout | None = None
+    ) -> Array:
+        """−ln p of every symbol of the inputs and of their ends, each given those that a direction has read.
+
+        Nats, (B,), summed over the directions, of symbols (S, B) that are read and the targets (S, B) that stand
+        there; what is unknown, and the first symbol of a direction, is not predicted. The first layer's readout of
+        each direction is under `language_model.`: a task with few examples trains the layer by its inputs too.
+
+        Source: Dai and Le 2015; Rei 2017.
+        """
+        V, turned = self.config.vocab_size, _turned(lengths, len(ids))
+        x = self.input_layers(params, OneHot(ids, V))
+        t = asarray(np.arange(len(ids)), lengths)[:, None]
+        total = []
+        for name, h in self._directions(params, 0, x, turned).items():
+            prefix = f"language_model.{name}."
+            h = h if dropout is None else dropout(h)
+            log_p = log_softmax(h @ params[prefix + "weight"].T + params[prefix + "bias"])
+            read = targets if name == "forward" else targets.reshape(-1)[turned].reshape(*ids.shape)
+            following = concat([read[1:], 0 * read[:1] + V], axis=0)
+            end = t + 1 == lengths
+            charged = (t < lengths) & (end | (following < V))
+            nll = -take_last(log_p, where(end, V, following))
+            total.append(where(charged, nll, 0.0 * nll).sum(0))
+        return total[0] if len(total) == 1 else total[0] + total[1]
+
+    def _directions(self, params: Params, index: int, x: Array | OneHot, turned: Array) -> dict[str, Array]:
+        """A layer's outputs (S, B, H) in each direction, in the order in which it reads."""
+        cell, found = self.layers[index], {}
+        B = x.ids.shape[1] if isinstance(x, OneHot) else x.shape[1]
+        for name in self.directions:
+            layer = {key: params[f"layers.{index}.{name}.{key}"] for key in cell.shapes}
+            state = start(cell, params, f"initial_state.{index}.{name}.", B)
+            found[name], _ = unroll(cell, layer, _rearranged(x, turned) if name == "backward" else x, state)
+        return found
 
     def _cells(self) -> list[tuple[str, str, Cell]]:
         """Where each cell's initial state and its parameters stand, and the cell."""

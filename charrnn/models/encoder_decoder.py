@@ -88,6 +88,9 @@ class EncoderDecoder:
         encoder = {ENCODER + name: value for name, value in self.encoder.init(rng).items()}
         return encoder | {DECODER + name: value for name, value in self.decoder.init(rng, lengths).items()}
 
+    def encoder_params(self, params: Params) -> Params:
+        return {name: params[ENCODER + name] for name in self.encoder.shapes}
+
     def decoder_params(self, params: Params) -> Params:
         return {name: params[DECODER + name] for name in self.decoder.shapes}
 
@@ -95,8 +98,7 @@ class EncoderDecoder:
         self, params: Params, ids: Array, lengths: Array, columns: Array | None, dropout: Dropout | None = None
     ) -> Read:
         """Inputs (S, B) of lengths (B,), and columns (B, X) where there are any."""
-        own = {name: params[ENCODER + name] for name in self.encoder.shapes}
-        encoded = self.encoder.read(own, ids, lengths, dropout)
+        encoded = self.encoder.read(self.encoder_params(params), ids, lengths, dropout)
         context = encoded.summary if columns is None else concat([encoded.summary, columns], axis=-1)
         if self.decoder.attention is None:
             return Read(context, None)

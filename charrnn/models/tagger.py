@@ -92,13 +92,15 @@ class Tagger:
         params |= uniform_init(rng, weight, self.encoder.output_size**-0.5)
         return {**params, "readout.bias": np.zeros(self.num_tags, np.float32)}
 
+    def encoder_params(self, params: Params) -> Params:
+        return {name: params[ENCODER + name] for name in self.encoder.shapes}
+
     def decoder_params(self, params: Params) -> Params:
         return {name.removeprefix(DECODER): value for name, value in params.items() if name.startswith(DECODER)}
 
     def read(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Array:
         """h, (S, B, E), of symbols (S, B) and lengths (B,); behind a sequence's end it means nothing."""
-        own = {name: params[ENCODER + name] for name in self.encoder.shapes}
-        return self.encoder.read(own, ids, lengths, dropout).outputs
+        return self.encoder.read(self.encoder_params(params), ids, lengths, dropout).outputs
 
     def log_probs(self, params: Params, h: Array) -> Array:
         """ln p(y(t) | x) where the y(t) are independent: (S, B, K) of h (S, B, E)."""

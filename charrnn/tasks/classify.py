@@ -16,7 +16,6 @@ from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.models.classifier import LOG_TEMPERATURE, Classifier, Labelled
-from charrnn.models.language_model import Dropout
 from charrnn.models.saved import load_classifier, model_files
 from charrnn.tasks.cell_options import cell_options
 from charrnn.tasks.defaults import resolve_classifier
@@ -40,13 +39,8 @@ class ClassifyLearner(ExamplesLearner):
         lengths = dataset.train.inputs.lengths
         super().__init__(model, params, lengths, np.ones_like(lengths), config, device)
 
-    def nats(
-        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
-    ) -> torch.Tensor:
-        batch = self._batch(self._dataset.train, rows)
-        batch = batch._replace(ids=self.blurred(batch.ids, self.model.config.encoder.vocab_size, rng))
-        loss: torch.Tensor = self.model.nll(params, batch, mask).sum()
-        return loss
+    def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Labelled:
+        return self._batch(self._dataset.train, rows)
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return len(rows)
@@ -123,6 +117,7 @@ class ClassifyJob:
             **{name: getattr(config, name) for name in DEPTHS},
             initial_state=config.initial_state,
             direction=config.direction,
+            language_model=config.lm_weight > 0,
         )
         return Classifier(
             ClassifierConfig(

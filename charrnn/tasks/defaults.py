@@ -80,6 +80,7 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
         "dropout": round(fit.dropout + more_dropout, 3),
         "weight_dropout": round(fit.weight_dropout + more_weight_dropout, 3),
         "symbol_dropout": 0.0,
+        "lm_weight": 0.0,
         "batch_size": max(lanes, fit.lanes),
         "bptt_steps": 64,
         "learning_rate": round(fit.learning_rate * (1.0 if large else 4 / 3), 6),
@@ -93,8 +94,10 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
     window = config.bptt_steps or chosen["bptt_steps"]
     if config.washout > window:
         raise UsageError(f"--washout {config.washout}: more than the {window} characters of --bptt-steps")
-    if config.symbol_dropout:
-        raise UsageError("--symbol-dropout is for models that read whole inputs (--task classify, tag, transduce)")
+    if config.symbol_dropout or config.lm_weight:
+        raise UsageError(
+            "--symbol-dropout and --lm-weight are for models of whole inputs (--task classify, tag, transduce)"
+        )
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": dataset.order})
 
@@ -109,6 +112,7 @@ def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig
         "dropout": 0.3,
         "weight_dropout": 0.0,
         "symbol_dropout": 0.1,
+        "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
         "bptt_steps": 1,
         "learning_rate": 2e-3 if fit.learning_rate < 6e-3 else 3e-3,
@@ -130,6 +134,7 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
         "dropout": 0.5 if small else 0.2,
         "weight_dropout": 0.3 if small else 0.0,
         "symbol_dropout": 0.1,
+        "lm_weight": 0.0,
         "batch_size": 16 if small else 32,
         "bptt_steps": 1,
         "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
@@ -151,6 +156,7 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
         "dropout": 0.5 if small else 0.2,
         "weight_dropout": 0.0,
         "symbol_dropout": 0.0,
+        "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
         "bptt_steps": 1,
         "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,

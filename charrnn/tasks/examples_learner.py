@@ -1,6 +1,6 @@
 """What learners of whole examples share: batches of similar lengths, dropout, and where a run goes on."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from charrnn.cells.arrays import Array, Params
 from charrnn.config import ResolvedConfig
 from charrnn.corpus.batching import Position
 from charrnn.corpus.bucketed import BucketedBatches
+from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import Dropout
 from charrnn.tasks.job import Arrays
 from charrnn.training.dropout import dropout, weight_dropout
@@ -18,15 +20,36 @@ from charrnn.training.dropout import dropout, weight_dropout
 VALIDATION_ROWS = 128
 
 
-class _Model(Protocol):
+class Batch(Protocol):
+    """Whole inputs side by side, with what belongs to them."""
+
+    @property
+    def ids(self) -> Any:
+        """(S, B) symbols"""
+
+    @property
+    def lengths(self) -> Any:
+        """(B,)"""
+
+    def _replace(self, *, ids: Any) -> Any: ...
+
+
+class Model(Protocol):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
 
     @property
     def frozen(self) -> frozenset[str]: ...
 
+    @property
+    def encoder(self) -> Encoder: ...
 
-class ExamplesLearner:
+    def encoder_params(self, params: Params) -> Params: ...
+
+    def nll(self, params: Params, batch: Any, dropout: Dropout | None = None) -> Array: ...
+
+
+class ExamplesLearner(ABC):
     """Trains a model on batches of whole examples; a `tasks.job.TaskLearner` with what a task adds.
 
     lengths: (R,) what examples are batched by; sizes: (R,) terms of each one's loss.
@@ -34,14 +57,14 @@ class ExamplesLearner:
 
     def __init__(
         self,
-        model: _Model,
+        model: Model,
         params: dict[str, Any],
         lengths: npt.NDArray[np.int64],
         sizes: npt.NDArray[np.int64],
         config: ResolvedConfig,
         device: torch.device,
     ) -> None:
-        self._config, self._device = config, device
+        self._trained_model, self._config, self._device = model, config, device
         self.parameters = {
             name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
             for name in model.shapes
@@ -50,10 +73,8 @@ class ExamplesLearner:
         self._terms = float(sizes.mean() * min(config.batch_size, len(sizes)))
 
     @abstractmethod
-    def nats(
-        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
-    ) -> torch.Tensor:
-        """The summed −ln p of some training examples."""
+    def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Batch:
+        """Some of the training examples."""
 
     @abstractmethod
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
@@ -68,11 +89,19 @@ class ExamplesLearner:
         return {name: value for name, value in self.parameters.items() if value.requires_grad}
 
     def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        rows = self.source.next_rows()
-        rng = np.random.default_rng([self._config.seed, step])
-        mask = dropout(self._config.dropout, rng)
-        params = {**self.parameters, **weight_dropout(self.trained, self._config.weight_dropout, rng)}
-        return self.nats(params, rows, rng, mask), self._terms, self.counted(rows)
+        rows, config, model = self.source.next_rows(), self._config, self._trained_model
+        rng = np.random.default_rng([config.seed, step])
+        mask = dropout(config.dropout, rng)
+        params = {**self.parameters, **weight_dropout(self.trained, config.weight_dropout, rng)}
+        batch = self.training_batch(rows, rng)
+        ids = self.blurred(batch.ids, model.encoder.config.vocab_size, rng)
+        nats: torch.Tensor = model.nll(params, batch._replace(ids=ids), mask).sum()
+        if config.lm_weight:
+            own = model.encoder_params(params)
+            beside = model.encoder.language_nll(own, ids, batch.lengths, batch.ids, mask).sum()
+            # Its gradient counts, its value does not: the loss that is shown is the task's own.
+            nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
+        return nats, self._terms, self.counted(rows)
 
     def blurred(self, ids: torch.Tensor, unknown: int, rng: np.random.Generator) -> torch.Tensor:
         """Symbols (S, B) of which a share is unknown: so the model learns what to make of those, and of others."""

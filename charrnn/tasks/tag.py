@@ -16,7 +16,6 @@ from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.models.encoder import Encoder
-from charrnn.models.language_model import Dropout
 from charrnn.models.saved import SavedTagger, load_tagger, model_files
 from charrnn.models.tagger import Tagged, Tagger
 from charrnn.sampling.tagging import search_tags
@@ -41,13 +40,8 @@ class TagLearner(ExamplesLearner):
         lengths = dataset.train.inputs.lengths
         super().__init__(model, params, lengths, lengths, config, device)
 
-    def nats(
-        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
-    ) -> torch.Tensor:
-        batch = self._batch(self._dataset.train, rows)
-        batch = batch._replace(ids=self.blurred(batch.ids, self.model.config.encoder.vocab_size, rng))
-        loss: torch.Tensor = self.model.nll(params, batch, mask).sum()
-        return loss
+    def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Tagged:
+        return self._batch(self._dataset.train, rows)
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.inputs.lengths[rows].sum())
@@ -119,6 +113,7 @@ class TagJob:
             vocab_size=dataset.source.size,
             num_layers=config.num_layers,
             direction=config.direction,
+            language_model=config.lm_weight > 0,
         )
         K, chars = dataset.target.size, int(dataset.train.outputs.lengths.sum())
         decoder = None

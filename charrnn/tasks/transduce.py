@@ -25,7 +25,6 @@ from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import LENGTH, PADDING, STOP_INDEX, StepReader
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, encoder_of
-from charrnn.models.language_model import Dropout
 from charrnn.models.saved import SavedTransducer, load_transducer, model_files
 from charrnn.sampling.search import search
 from charrnn.tasks.cell_options import cell_options
@@ -51,14 +50,9 @@ class TransduceLearner(ExamplesLearner):
         super().__init__(model, params, read + written, written + 1, config, device)
         self._stops = np.array([STOP_INDEX[stop] for stop in model.decoder.stops])
 
-    def nats(
-        self, params: dict[str, Any], rows: npt.NDArray[np.int64], rng: np.random.Generator, mask: Dropout | None
-    ) -> torch.Tensor:
+    def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Transduced:
         stops = self._stops[rng.integers(len(self._stops), size=len(rows))]
-        batch = self._batch(self._dataset.train, rows, stops)
-        batch = batch._replace(ids=self.blurred(batch.ids, self.model.config.encoder.vocab_size, rng))
-        loss: torch.Tensor = self.model.nll(params, batch, mask).sum()
-        return loss
+        return self._batch(self._dataset.train, rows, stops)
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.outputs.lengths[rows].sum())
@@ -144,7 +138,12 @@ class TransduceJob:
             name: getattr(config, name) for name in (*DEPTHS, "cell", "hidden_size", "num_layers")
         }
         layers |= {"cell_options": cell_options(config), "initial_state": config.initial_state}
-        encoder = EncoderConfig(**layers, vocab_size=dataset.source.size, direction=config.direction)
+        encoder = EncoderConfig(
+            **layers,
+            vocab_size=dataset.source.size,
+            direction=config.direction,
+            language_model=config.lm_weight > 0,
+        )
         E = encoder_of(encoder).output_size
         outputs = dataset.train.outputs.lengths
         decoder = GeneratorConfig(
