@@ -10,7 +10,7 @@ from helpers_models import alphabet_of, as_torch, corpus, each_model, random_par
 
 from charrnn.config import GeneratorConfig
 from charrnn.corpus.steps import Steps
-from charrnn.models.attention import Attention
+from charrnn.models.attention import FARTHEST, Attention
 from charrnn.models.language_model import LanguageModel
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.generate_learner import map_arrays
@@ -102,7 +102,7 @@ def test_steps_one_by_one_are_the_whole(mode, kind, options):
     given = stepper.given(steps.context, memory)
     state = stepper.initial_state(3, given)
     for t, expected in enumerate(hidden):
-        found, state = stepper.step(steps.inputs[t], steps.remaining[t], state, given)
+        found, state = stepper.step(steps.inputs[t], steps.remaining[t], state, given._replace(step=t))
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -123,17 +123,19 @@ def test_attention_is_what_its_equations_say(kind):
     query, values = rng.normal(size=(2, 3, 3)), rng.normal(size=(3, 5, 4))
     lengths = np.array([5, 0, 2])
     memory = attention.memory(params, values, np.arange(5) < lengths[:, None])
-    seen, weights = attention.attend(params, query, memory)
+    seen, weights = attention.attend(params, query, memory, first=19)
+    r = params["attention.offset"]
     A = params["attention.query.weight"]
     for t in range(2):
         for b, length in enumerate(lengths):
             energies = []
-            for m in values[b, :length]:
+            for s, m in enumerate(values[b, :length]):
+                nearness = r[FARTHEST + max(s - (19 + t), -FARTHEST)]
                 if kind == "dot":
-                    energies.append((A @ query[t, b]) @ m / 4**0.5)
+                    energies.append((A @ query[t, b]) @ m / 4**0.5 + nearness)
                 else:
                     inner = A @ query[t, b] + params["attention.key.weight"] @ m + params["attention.key.bias"]
-                    energies.append(params["attention.energy.weight"] @ np.tanh(inner))
+                    energies.append(params["attention.energy.weight"] @ np.tanh(inner) + nearness)
             alpha = np.exp(energies) / max(np.exp(energies).sum(), 1e-300)
             np.testing.assert_allclose(weights[t, b], np.append(alpha, np.zeros(5 - length)), atol=1e-12)
             np.testing.assert_allclose(seen[t, b], alpha @ values[b, :length] if length else 0.0, atol=1e-12)

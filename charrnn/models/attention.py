@@ -6,12 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, Params, concat, exp, log_softmax, tanh, where
+from charrnn.cells.arrays import Array, Params, asarray, concat, exp, log_softmax, rows, tanh, where
 from charrnn.cells.cell import uniform_init
 from charrnn.config import AttentionName
 
 MASKED = -1e30
 """A logit that stands for probability zero, without the NaN that −∞ brings to gradients."""
+
+
+FARTHEST = 20
+"""Offsets between what is written and what is read that are told apart."""
 
 
 class Memory(NamedTuple):
@@ -29,15 +33,18 @@ class Memory(NamedTuple):
 class Attention:
     """The weights with which a query q looks at vectors m_s, and what it sees:
 
-        e_s = v · tanh(A q + K m_s + b)        (`additive`; Bahdanau, Cho and Bengio 2015, appendix A.1.2)
-        e_s = (A q) · m_s / √E                 (`dot`; Luong, Pham and Manning 2015, "general", scaled)
+        e_s = v · tanh(A q + K m_s + b) + r(s − t)     (`additive`; Bahdanau, Cho and Bengio 2015, A.1.2)
+        e_s = (A q) · m_s / √E + r(s − t)              (`dot`; Luong, Pham and Manning 2015, "general", scaled)
         α = softmax(e),  c = Σ_s α_s m_s,  h = tanh(C [top, c] + d)
 
     A = `attention.query.weight` (A, Q), K = `attention.key.weight` (A, E), b = `attention.key.bias` (A,),
     v = `attention.energy.weight` (A,); for `dot` A is (E, Q) and the others are not there. C =
     `attention.output.weight` (H, H + E) and d = `attention.output.bias` (H,) make of the last layer's output
-    and c what the readout reads. The query is an output of the first layer, so all steps of a sequence are
-    attended at once in training; layers above read c beside it, which is how what was seen is remembered.
+    and c what the readout reads. r = `attention.offset` (2 FARTHEST + 1,) is what it is worth that place s lies
+    s − t from step t, offsets beyond FARTHEST counting as that (Raffel et al. 2020): outputs mostly follow their
+    inputs in order, and a model that knows so learns where to look from fewer examples. The query is an output of
+    the first layer, so all steps of a sequence are attended at once in training; layers above read c beside it,
+    which is how what was seen is remembered.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, sections 10.4 and 12.4.5.1.
     """
@@ -54,14 +61,15 @@ class Attention:
         shapes: dict[str, tuple[int, ...]] = {"attention.query.weight": (A, self.query_size)}
         if self.kind == "additive":
             shapes |= {"attention.key.weight": (A, E), "attention.key.bias": (A,), "attention.energy.weight": (A,)}
+        shapes["attention.offset"] = (2 * FARTHEST + 1,)
         return {**shapes, "attention.output.weight": (H, H + E), "attention.output.bias": (H,)}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """Every parameter uniform within ± (its inputs)^(−1/2)."""
+        """Every parameter uniform within ± (its inputs)^(−1/2), r zero: no place is preferred at first."""
         params: dict[str, npt.NDArray[np.float32]] = {}
         for name, shape in self.shapes.items():
             params |= uniform_init(rng, {name: shape}, shape[-1] ** -0.5)
-        return params
+        return {**params, "attention.offset": np.zeros(2 * FARTHEST + 1, np.float32)}
 
     def memory(self, params: Params, values: Array, real: Array) -> Memory:
         """Vectors (B, S, E), of which those are real (B, S), made ready to be looked at."""
@@ -69,13 +77,20 @@ class Attention:
             return Memory(values, values, real)
         return Memory(values, values @ params["attention.key.weight"].T + params["attention.key.bias"], real)
 
-    def attend(self, params: Params, query: Array, memory: Memory) -> tuple[Array, Array]:
-        """Queries (T, B, Q) -> what is seen (T, B, E) and the weights (T, B, S); nothing of an empty memory."""
+    def attend(self, params: Params, query: Array, memory: Memory, first: int = 0) -> tuple[Array, Array]:
+        """Queries (T, B, Q) -> what is seen (T, B, E) and the weights (T, B, S); nothing of an empty memory.
+
+        first: t of the first query.
+        """
         q = (query @ params["attention.query.weight"].T).swapaxes(0, 1)
         if self.kind == "dot":
             energy = (q @ memory.keys.swapaxes(1, 2)) * self.memory_size**-0.5
         else:
             energy = tanh(q[:, :, None] + memory.keys[:, None]) @ params["attention.energy.weight"]
+        T, S = energy.shape[1:]
+        offsets = np.arange(S) - (first + np.arange(T))[:, None]
+        places = asarray(np.clip(offsets, -FARTHEST, FARTHEST) + FARTHEST, memory.real)
+        energy = energy + rows(params["attention.offset"][:, None], places)[..., 0]
         real = memory.real[:, None]
         weights = exp(log_softmax(where(real, energy, MASKED)))
         weights = where(real, weights, 0.0 * weights)

@@ -82,7 +82,7 @@ def search(
             some, taus, log_p = _announced(decoder, given.take(owners), how, longest[owners], streams)
             owners = owners[some]
         beam = Beam(decoder, chosen, how, longest[owners], streams)
-        found = beam.run(_always(given.take(np.repeat(owners, beam.K))), taus, log_p)
+        found = beam.run(_at(given.take(np.repeat(owners, beam.K))), taus, log_p)
         yield from gathered(len(rows), owners, found, how, n)
 
 
@@ -111,8 +111,8 @@ def gathered(
         yield hypotheses if how.seed is not None else sorted(hypotheses, key=lambda h: -h.score)[:n]
 
 
-def _always(given: Given) -> Callable[[int], Given]:
-    return lambda _step: given
+def _at(given: Given) -> Callable[[int], Given]:
+    return lambda step: given._replace(step=step)
 
 
 def _announced(
@@ -160,9 +160,11 @@ class Beam:
         state = decoder.initial_state(rows, given(0))
         log_p = np.where(np.arange(rows) % K == 0, np.repeat(log_p, K), NEVER)
         remaining = None if taus is None else np.repeat(taus, K)
+        first = 0
         if self._stop == "length":
             _, state = decoder.step(np.full(rows, V), None, state, given(0))
-        hidden, state = decoder.step(np.full(rows, V), remaining, state, given(0))
+            first = 1
+        hidden, state = decoder.step(np.full(rows, V), remaining, state, given(first))
         symbols = np.zeros((rows, 0), np.int64)
         finished: list[list[Hypothesis]] = [[] for _ in range(B)]
         open_inputs = np.ones(B, bool)
@@ -197,7 +199,7 @@ class Beam:
             symbols = np.concatenate([symbols[parents], chosen[:, None]], axis=1)
             state, log_p = take_rows(state, parents), new_log_p
             remaining = None if remaining is None else remaining[parents] - 1
-            hidden, state = decoder.step(chosen, remaining, state, given(symbols.shape[1]))
+            hidden, state = decoder.step(chosen, remaining, state, given(first + symbols.shape[1]))
         return finished
 
     def _extensions(
@@ -264,13 +266,15 @@ def alignment(
     given = decoder.given(read.context, read.memory)
     state = decoder.initial_state(1, given)
     V, tau = saved.target.size, len(output)
+    first = 1 if stop == "length" else 0
     if stop == "length":
         _, state = decoder.step(np.array([V]), None, state, given)
     weights = np.zeros((tau, len(source)))
     for t in range(tau):
         symbol = V if t == 0 else int(output[t - 1])
         left = np.array([tau - t]) if stop == "length" else None
-        _, state, looked = decoder.attentive_step(np.array([symbol]), left, state, given)
+        at = given._replace(step=first + t)
+        _, state, looked = decoder.attentive_step(np.array([symbol]), left, state, at)
         assert looked is not None
         weights[t] = looked[0]
     return weights

@@ -22,6 +22,8 @@ class Given(NamedTuple):
     effect: FloatArray | None
     """(B, G) what the context adds to the first layer's projection; None where it adds nothing."""
     memory: Memory | None
+    step: int = 0
+    """How many steps came before."""
 
     def take(self, rows: npt.NDArray[np.intp]) -> "Given":
         """Some of the rows, in another order, or several times."""
@@ -29,6 +31,7 @@ class Given(NamedTuple):
             None if self.context is None else self.context[rows],
             None if self.effect is None else self.effect[rows],
             None if self.memory is None else Memory(*(array[rows] for array in self.memory)),
+            self.step,
         )
 
 
@@ -80,7 +83,7 @@ class Stepper:
             x, after = cell.step(layer, x, state[index])
             new.append(after)
             if index == 0 and self.model.attention is not None and given.memory is not None:
-                seen, looked = self.model.attention.attend(self.params, x[None], given.memory)
+                seen, looked = self.model.attention.attend(self.params, x[None], given.memory, given.step)
                 attended, weights = seen[0], looked[0]
         hidden: FloatArray = self.model.output(self.params, x, attended)
         return hidden, tuple(new), weights

@@ -51,8 +51,12 @@ class TransduceLearner(ExamplesLearner):
         self._stops = np.array([STOP_INDEX[stop] for stop in model.decoder.stops])
 
     def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Transduced:
+        """The decoder reads its share of unknown symbols too, so that it must look at the input."""
         stops = self._stops[rng.integers(len(self._stops), size=len(rows))]
-        return self._batch(self._dataset.train, rows, stops)
+        batch, target = self._batch(self._dataset.train, rows, stops), self._dataset.target
+        written: Any = batch.steps.inputs
+        blurred: Any = torch.where(written == target.bos, written, self.blurred(written, target.unknown, rng))
+        return batch._replace(steps=batch.steps._replace(inputs=blurred))
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.outputs.lengths[rows].sum())
