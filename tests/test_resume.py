@@ -33,9 +33,9 @@ MODES: dict[str, dict[str, Any]] = {
     "ordered": {"corpus": "plays.txt", "stop": ("halt",), "bptt_steps": 8, "num_layers": 2},
     "all": {"corpus": "plays.txt", "stop": ("eos", "halt", "length"), "bptt_steps": 8, "initial_state": "learned"},
     "given": {"corpus": "sizes.tsv", "context": ("size", "first"), "text_column": "name", "bptt_steps": 6},
-    "classify": {"task": "classify", "corpus": "firsts.tsv", "valid_fraction": 0.1, "dropout": 0.2},
+    "classify": {"task": "classify", "corpus": "firsts.tsv", "valid_fraction": 0.1, "lm_weight": 0.3},
     "tag": {"task": "tag", "corpus": "spelled.tsv", "feedback": "target", "dropout": 0.2},
-    "transduce": {"task": "transduce", "corpus": "firsts.tsv", "stop": ("eos", "length"), "dropout": 0.2},
+    "transduce": {"task": "transduce", "corpus": "firsts.tsv", "stop": ("eos", "length"), "symbol_dropout": 0.2},
     "stream": {"corpus": "plays.txt", "stop": ("none",), "bptt_steps": 8},
 }
 """Names longer than a window are read in several, so that their state is carried too."""

@@ -34,9 +34,9 @@ each_tagger = each_of(("edges",), CASES, EDGES, lambda _number: EDGES)
 each_edges = pytest.mark.parametrize("edges", [False, True], ids=list(EDGES))
 
 
-def make(cell: str, options: dict[str, Any], edges: bool, direction: Any = "both", hidden_size: int = 3) -> Tagger:
-    layers: dict[str, Any] = {"cell": cell, "cell_options": options, "hidden_size": hidden_size, "num_layers": 1}
-    encoder = EncoderConfig(**layers, vocab_size=SOURCE.size, direction=direction)
+def make(cell: str, options: dict[str, Any], edges: bool, direction: Any = "both", **settings: Any) -> Tagger:
+    layers: dict[str, Any] = {"cell": cell, "cell_options": options, "hidden_size": 3, "num_layers": 1}
+    encoder = EncoderConfig(**layers, vocab_size=SOURCE.size, direction=direction, **settings)
     plain: dict[str, Any] = {"source_column": "1", "target_column": "2", "encoder": encoder, "training_chars": 10}
     tagger = Tagger(TaggerConfig(**plain, num_tags=TARGET.size))
     if not edges or cell == "output_recurrent":
@@ -185,6 +185,27 @@ def test_symbol_dropout_blurs_its_share_of_the_input():
     assert bool((blurred == learner.blurred(ids, 3, np.random.default_rng(0))).all())
 
 
+def test_a_language_model_beside_the_task_is_learned_and_not_shown():
+    """Its gradient reaches its readout and wanes with the run; the loss that is shown is the task's own."""
+    losses, gradients = [], []
+    for weight, share in ((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)):
+        asked = train_config(corpus=["x"], task="tag", seed=1, symbol_dropout=0.2, lm_weight=weight, steps=1)
+        model = make("lstm", {}, False, language_model=True)
+        config, params = resolve_tagger(asked, 200), random_params(model.shapes, seed=1)
+        written = Ragged.of([TARGET.encode(text, TARGET.size + 1) for text in ("xyzx", "zy")])
+        pairs = Pairs(["abca", "cb"], ["xyzx", "zy"], inputs_of(["abca", "cb"]), written, None)
+        data = PairDataset((), "", 0, "1", "2", SOURCE, TARGET, (), pairs, pairs, pairs, ())
+        learner = TagLearner(model, params, data, config, torch.device("cpu"))
+        loss, _, _ = learner.next_loss(3, share)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        head = learner.parameters["encoder.language_model.forward.weight"].grad
+        gradients.append(0.0 if head is None else float(head.abs().sum()))
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-12)
+    assert gradients == pytest.approx([0.0, gradients[1], gradients[1] / 2], rel=1e-9)
+    assert gradients[1] > 1e-3
+
+
 # The commands ------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +219,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append((text, "".join(b.upper() if a == "a" else a for a, b in itertools.pairwise(text + " "))))
     (folder / "ahead.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
     arguments = ("--task", "tag", "--learning-rate", "0.02", "--num-layers", "1", "--hidden-size", "24")
-    arguments += ("--symbol-dropout", "0")
+    arguments += ("--symbol-dropout", "0", "--dropout", "0.1", "--weight-dropout", "0")
     root = folder / "runs"
     for direction in ("both", "forward"):
         train(root, folder / "ahead.tsv", *arguments, "--name", direction, "--direction", direction, steps=150)
