@@ -1,6 +1,5 @@
 """The task `classify`: a label or a number for each text."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from charrnn.tasks.cell_options import cell_options
 from charrnn.tasks.defaults import resolve_classifier
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.job import Arrays
+from charrnn.tasks.table_job import TableJob
 from charrnn.training.temperature import fit_temperature
 
 
@@ -71,12 +71,8 @@ class ClassifyLearner(ExamplesLearner):
         return Labelled(*map(self.tensor, arrays))
 
 
-@dataclass(frozen=True, eq=False)
-class ClassifyJob:
+class ClassifyJob(TableJob[LabelledDataset]):
     """A `tasks.job.Job`."""
-
-    config: ResolvedConfig
-    dataset: LabelledDataset
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "ClassifyJob":
@@ -89,24 +85,8 @@ class ClassifyJob:
     def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "ClassifyJob":
         return cls(config, load_labelled(seen_from(config, directory)))
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        return self.dataset.files
-
-    @property
-    def sha256(self) -> str:
-        return self.dataset.sha256
-
-    @property
-    def num_bytes(self) -> int:
-        return self.dataset.num_bytes
-
-    @property
-    def num_parameters(self) -> int:
-        return self._model.num_parameters
-
     @cached_property
-    def _model(self) -> Classifier:
+    def model(self) -> Classifier:
         config, dataset = self.config, self.dataset
         encoder = EncoderConfig(
             cell=config.cell,
@@ -130,28 +110,28 @@ class ClassifyJob:
         )
 
     def initial_params(self, root: Path) -> dict[str, Any]:
-        return self._model.init(np.random.default_rng(self.config.seed))
+        return self.model.init(np.random.default_rng(self.config.seed))
 
     def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
         saved = load_classifier(checkpoint)
-        if saved.config != self._model.config or saved.symbols != self.dataset.symbols:
+        if saved.config != self.model.config or saved.symbols != self.dataset.symbols:
             raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
         return saved.params
 
     def learner(self, params: dict[str, Any], device: torch.device) -> ClassifyLearner:
-        return ClassifyLearner(self._model, params, self.dataset, self.config, device)
+        return ClassifyLearner(self.model, params, self.dataset, self.config, device)
 
     def model_files(self, params: Arrays) -> dict[str, bytes]:
-        return model_files(self._model.config, params, self.dataset.symbols.symbols)
+        return model_files(self.model.config, params, self.dataset.symbols.symbols)
 
     def preview(self, params: Arrays, step: int) -> str:
         """A text of the validation part and what the model makes of it."""
         examples = self.dataset.valid if len(self.dataset.valid) else self.dataset.train
         row = np.array([step % len(examples)])
         ids = examples.inputs.padded(row, fill=self.dataset.symbols.size)
-        logits = self._model.logits(params, ids, examples.inputs.lengths[row])
-        if self._model.is_regression:
-            found = f"{self._model.numbers(logits)[0]:.4g}"
+        logits = self.model.logits(params, ids, examples.inputs.lengths[row])
+        if self.model.is_regression:
+            found = f"{self.model.numbers(logits)[0]:.4g}"
         else:
             found = self.dataset.label.values[int(logits[0].argmax())]
         return f"{examples.texts[row[0]][:60]}: {found}"

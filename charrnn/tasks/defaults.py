@@ -108,20 +108,14 @@ def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig
     chosen: dict[str, Any] = {
         "hidden_size": 128,
         "num_layers": 1,
-        "output_depth": 1,
         "dropout": 0.3,
         "weight_dropout": 0.0,
         "symbol_dropout": 0.1,
         "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
-        "bptt_steps": 1,
         "learning_rate": 2e-3 if fit.learning_rate < 6e-3 else 3e-3,
-        "threads": min(available_cores(), 4),
     }
-    if config.minutes is None and config.epochs is None and config.steps is None:
-        chosen["minutes"] = 1.0 if small else USUAL_MINUTES
-    missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
-    return ResolvedConfig(**{**vars(config), **missing, "split": "line", "order": "independent"})
+    return _of_rows(config, chosen, minutes=1.0 if small else USUAL_MINUTES)
 
 
 def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
@@ -130,40 +124,37 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
     chosen: dict[str, Any] = {
         "hidden_size": 256,
         "num_layers": 2,
-        "output_depth": 1,
         "dropout": 0.5 if small else 0.2,
         "weight_dropout": 0.3 if small else 0.0,
         "symbol_dropout": 0.1,
         "lm_weight": 0.0,
         "batch_size": 16 if small else 32,
-        "bptt_steps": 1,
         "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
-        "threads": min(available_cores(), 4),
     }
-    if config.minutes is None and config.epochs is None and config.steps is None:
-        chosen["minutes"] = 2 * USUAL_MINUTES if small else 5 * USUAL_MINUTES
-    missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
-    return ResolvedConfig(**{**vars(config), **missing, "split": "line", "order": "independent"})
+    return _of_rows(config, chosen, minutes=2 * USUAL_MINUTES if small else 5 * USUAL_MINUTES)
 
 
 def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
     """The same for a model that reads a whole input and writes an output; its seed must be set."""
     fit, small = _FITS[config.cell], num_pairs < 20_000
     chosen: dict[str, Any] = {
-        "hidden_size": 128 if small else 256,
+        "hidden_size": 128 if small else 160,
         "num_layers": 2,
-        "output_depth": 1,
         "dropout": 0.5 if small else 0.2,
         "weight_dropout": 0.0,
         "symbol_dropout": 0.0,
         "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
-        "bptt_steps": 1,
         "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
-        "threads": min(available_cores(), 4),
     }
+    return _of_rows(config, chosen, minutes=USUAL_MINUTES if small else 5 * USUAL_MINUTES)
+
+
+def _of_rows(config: TrainConfig, chosen: dict[str, Any], *, minutes: float) -> ResolvedConfig:
+    """With what is the same for every task whose examples are rows of a table."""
+    chosen |= {"output_depth": 1, "bptt_steps": 1, "threads": min(available_cores(), 4)}
     if config.minutes is None and config.epochs is None and config.steps is None:
-        chosen["minutes"] = USUAL_MINUTES if small else 5 * USUAL_MINUTES
+        chosen["minutes"] = minutes
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": "line", "order": "independent"})
 

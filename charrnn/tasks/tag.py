@@ -1,6 +1,5 @@
 """The task `tag`: a symbol for each symbol of an input."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from charrnn.tasks.cell_options import cell_options, has_output_edges
 from charrnn.tasks.defaults import resolve_tagger
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.job import Arrays
+from charrnn.tasks.table_job import TableJob
 
 
 class TagLearner(ExamplesLearner):
@@ -67,12 +67,8 @@ def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged
     return Tagged(ids, pairs.inputs.lengths[rows], pairs.outputs.padded(rows, fill=model.num_tags + 1))
 
 
-@dataclass(frozen=True, eq=False)
-class TagJob:
+class TagJob(TableJob[PairDataset]):
     """A `tasks.job.Job`."""
-
-    config: ResolvedConfig
-    dataset: PairDataset
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "TagJob":
@@ -87,24 +83,8 @@ class TagJob:
     def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "TagJob":
         return cls(config, load_pairs(seen_from(config, directory)))
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        return self.dataset.files
-
-    @property
-    def sha256(self) -> str:
-        return self.dataset.sha256
-
-    @property
-    def num_bytes(self) -> int:
-        return self.dataset.num_bytes
-
-    @property
-    def num_parameters(self) -> int:
-        return self._model.num_parameters
-
     @cached_property
-    def _model(self) -> Tagger:
+    def model(self) -> Tagger:
         config, dataset = self.config, self.dataset
         layers: dict[str, Any] = {name: getattr(config, name) for name in (*DEPTHS, "cell", "hidden_size")}
         layers |= {"cell_options": cell_options(config), "initial_state": config.initial_state}
@@ -141,25 +121,25 @@ class TagJob:
         )
 
     def initial_params(self, root: Path) -> dict[str, Any]:
-        return self._model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
+        return self.model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
 
     def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
         saved, data = load_tagger(checkpoint), self.dataset
-        if (saved.config, saved.source, saved.target) != (self._model.config, data.source, data.target):
+        if (saved.config, saved.source, saved.target) != (self.model.config, data.source, data.target):
             raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
         return saved.params
 
     def learner(self, params: dict[str, Any], device: torch.device) -> TagLearner:
-        return TagLearner(self._model, params, self.dataset, self.config, device)
+        return TagLearner(self.model, params, self.dataset, self.config, device)
 
     def model_files(self, params: Arrays) -> dict[str, bytes]:
-        return model_files(self._model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
+        return model_files(self.model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
 
     def preview(self, params: Arrays, step: int) -> str:
         """An input of the validation part as the model tags it."""
         data = self.dataset
         pairs = data.valid if len(data.valid) else data.train
         one = pairs.take(np.array([step % len(pairs)]))
-        saved = SavedTagger(self._model.config, self._model, params, data.source, data.target, "")
+        saved = SavedTagger(self.model.config, self.model, params, data.source, data.target, "")
         ((best,),) = search_tags(saved, one.inputs)
         return data.target.decode(best.symbols)

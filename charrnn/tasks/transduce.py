@@ -1,6 +1,5 @@
 """The task `transduce`: a sequence for a sequence."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from charrnn.tasks.defaults import resolve_transducer
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.generate_learner import map_arrays
 from charrnn.tasks.job import Arrays
+from charrnn.tasks.table_job import TableJob
 
 
 class TransduceLearner(ExamplesLearner):
@@ -101,12 +101,8 @@ def batch_of(
     return Transduced(ids, pairs.inputs.lengths[rows], steps)
 
 
-@dataclass(frozen=True, eq=False)
-class TransduceJob:
+class TransduceJob(TableJob[PairDataset]):
     """A `tasks.job.Job`."""
-
-    config: ResolvedConfig
-    dataset: PairDataset
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "TransduceJob":
@@ -119,24 +115,8 @@ class TransduceJob:
     def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "TransduceJob":
         return cls(config, load_pairs(seen_from(config, directory)))
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        return self.dataset.files
-
-    @property
-    def sha256(self) -> str:
-        return self.dataset.sha256
-
-    @property
-    def num_bytes(self) -> int:
-        return self.dataset.num_bytes
-
-    @property
-    def num_parameters(self) -> int:
-        return self._model.num_parameters
-
     @cached_property
-    def _model(self) -> EncoderDecoder:
+    def model(self) -> EncoderDecoder:
         config, dataset = self.config, self.dataset
         layers: dict[str, Any] = {
             name: getattr(config, name) for name in (*DEPTHS, "cell", "hidden_size", "num_layers")
@@ -174,25 +154,25 @@ class TransduceJob:
         )
 
     def initial_params(self, root: Path) -> dict[str, Any]:
-        return self._model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
+        return self.model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
 
     def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
         saved, data = load_transducer(checkpoint), self.dataset
-        if (saved.config, saved.source, saved.target) != (self._model.config, data.source, data.target):
+        if (saved.config, saved.source, saved.target) != (self.model.config, data.source, data.target):
             raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
         return saved.params
 
     def learner(self, params: dict[str, Any], device: torch.device) -> TransduceLearner:
-        return TransduceLearner(self._model, params, self.dataset, self.config, device)
+        return TransduceLearner(self.model, params, self.dataset, self.config, device)
 
     def model_files(self, params: Arrays) -> dict[str, bytes]:
-        return model_files(self._model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
+        return model_files(self.model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
 
     def preview(self, params: Arrays, step: int) -> str:
         """An input of the validation part, and what the model makes of it."""
         data = self.dataset
         pairs = data.valid if len(data.valid) else data.train
         one = pairs.take(np.array([step % len(pairs)]))
-        saved = SavedTransducer(self._model.config, self._model, params, data.source, data.target, "")
+        saved = SavedTransducer(self.model.config, self.model, params, data.source, data.target, "")
         ((best, *_),) = search(saved, one.inputs, one.contexts)
         return f"{one.sources[0]} -> {data.target.decode(best.symbols)}"
