@@ -54,6 +54,7 @@ def at(*keys: str | int, value: object) -> Callable[[Any], None]:
             values = values[key]
         values[last] = value
 
+    change.__name__ = f"{'.'.join(map(str, keys))}={value}"
     return change
 
 
@@ -87,7 +88,7 @@ def at(*keys: str | int, value: object) -> Callable[[Any], None]:
         ("transduce", "config.json", at("encoder", "cell", value="output_recurrent")),
         ("transduce", "vocab.json", at("symbols", value=["x"])),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
 )  # fmt: skip
 def test_what_does_not_fit_together_is_refused(run, file, change, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
