@@ -174,15 +174,21 @@ class ClassifierConfig(CheckpointConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggerConfig(CheckpointConfig):
-    """A symbol for each symbol of an input. Inputs and outputs are read in Unicode form C."""
+class PairConfig(CheckpointConfig):
+    """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
 
-    task: Literal["tag"] = "tag"
     source_column: Annotated[str, Meta(max_length=1000)]
     target_column: Annotated[str, Meta(max_length=1000)]
     source_sep: Annotated[str, Meta(max_length=8)] = ""
     target_sep: Annotated[str, Meta(max_length=8)] = ""
     encoder: EncoderConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerConfig(PairConfig):
+    """A symbol for each symbol of an input."""
+
+    task: Literal["tag"] = "tag"
     num_tags: VocabSize
     """Symbols that are written."""
     training_chars: Annotated[int, Meta(ge=1)]
@@ -192,17 +198,12 @@ class TaggerConfig(CheckpointConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransducerConfig(CheckpointConfig):
-    """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
+class TransducerConfig(PairConfig):
+    """A sequence of any length for a sequence."""
 
     task: Literal["transduce"] = "transduce"
-    source_column: Annotated[str, Meta(max_length=1000)]
-    target_column: Annotated[str, Meta(max_length=1000)]
-    source_sep: Annotated[str, Meta(max_length=8)] = ""
-    target_sep: Annotated[str, Meta(max_length=8)] = ""
     columns: tuple[Column, ...] = ()
     """Columns that the output is conditioned on beside the input."""
-    encoder: EncoderConfig
     decoder: GeneratorConfig
 
 
@@ -286,6 +287,11 @@ class TrainConfig:
     threads: Annotated[int, Meta(ge=1)] | None = None
     device: str = "auto"
     init_from: str | None = None
+
+    @property
+    def has_output_edges(self) -> bool:
+        """Whether a tagger's outputs depend on those before them; output_recurrent's own `feedback` is another."""
+        return self.task == "tag" and self.feedback is not None and self.cell != "output_recurrent"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,9 @@ def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
         read = f"{DIRECTIONS[config.direction]}, {config.pooling} pooled"
         return f"{what}, read {read}, {count(num_parameters, 'parameter')}"
     if config.task == "tag":
-        edges = "no output edges" if config.feedback is None else "output edges"
+        edges = (
+            "output edges" if isinstance(config, TrainConfig) and config.has_output_edges else "no output edges"
+        )
         return f"{what}, read {DIRECTIONS[config.direction]}, {edges}, {count(num_parameters, 'parameter')}"
     if config.task == "transduce":
         read = "no attention" if config.attention == "none" else f"{config.attention} attention"

@@ -1,9 +1,9 @@
-"""Which of a cell's own options were chosen, and whether a model can be built so."""
+"""Which layers a configuration asks for: the cell's own options among them, and whether they can be built."""
 
 from typing import Any
 
 from charrnn.cells import CELLS, option_names
-from charrnn.config import DEPTHS, EncoderConfig, GeneratorConfig, Option, StopName, TrainConfig
+from charrnn.config import DEPTHS, EncoderConfig, GeneratorConfig, Option, ResolvedConfig, StopName, TrainConfig
 from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import LanguageModel
@@ -19,7 +19,7 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         for name in option_names(cell):
             owners.setdefault(name, []).append(cell)
     chosen = {name: value for name in owners if (value := getattr(config, name)) is not None}
-    if has_output_edges(config):
+    if config.has_output_edges:
         del chosen["feedback"]
     for name in chosen:
         if config.cell not in owners[name]:
@@ -36,7 +36,7 @@ def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
     """Builds what the task is made of, as small as it can be. Raises ValueError for what cannot be built so."""
     tiny: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
     tiny |= {"cell": config.cell, "cell_options": chosen, "vocab_size": 1, "hidden_size": 1, "num_layers": 1}
-    edges = has_output_edges(config)
+    edges = config.has_output_edges
     if config.task != "generate":
         _ = Encoder(EncoderConfig(**tiny), num_outputs=1).shapes
     if config.task in ("generate", "transduce") or edges:
@@ -48,6 +48,14 @@ def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
         _ = LanguageModel(GeneratorConfig(**tiny, **given, stop=stop, training_chars=1)).shapes
 
 
-def has_output_edges(config: TrainConfig) -> bool:
-    """Whether a tagger's outputs depend on those before them; output_recurrent's own `--feedback` is another."""
-    return config.task == "tag" and config.feedback is not None and config.cell != "output_recurrent"
+def layer_settings(config: ResolvedConfig) -> dict[str, Any]:
+    """The fields of `LayersConfig` that a training configuration sets: all but the symbols that are read."""
+    names = (*DEPTHS, "cell", "hidden_size", "num_layers", "initial_state")
+    return {name: getattr(config, name) for name in names} | {"cell_options": cell_options(config)}
+
+
+def encoder_config(config: ResolvedConfig, layers: dict[str, Any], vocab_size: int) -> EncoderConfig:
+    """What reads whole inputs of so many symbols."""
+    return EncoderConfig(
+        **layers, vocab_size=vocab_size, direction=config.direction, language_model=config.lm_weight > 0
+    )

@@ -9,14 +9,14 @@ import numpy.typing as npt
 import torch
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import DEPTHS, ClassifierConfig, EncoderConfig, ResolvedConfig, TrainConfig
+from charrnn.config import ClassifierConfig, ResolvedConfig, TrainConfig
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.models.classifier import LOG_TEMPERATURE, Classifier, Labelled
 from charrnn.models.saved import load_classifier, model_files
-from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_classifier
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.job import Arrays
@@ -24,7 +24,7 @@ from charrnn.tasks.table_job import TableJob
 from charrnn.training.temperature import fit_temperature
 
 
-class ClassifyLearner(ExamplesLearner):
+class ClassifyLearner(ExamplesLearner[Classifier]):
     """Trains a classifier on batches of whole texts; a `tasks.job.TaskLearner`."""
 
     def __init__(
@@ -35,7 +35,7 @@ class ClassifyLearner(ExamplesLearner):
         config: ResolvedConfig,
         device: torch.device,
     ) -> None:
-        self.model, self._dataset = model, dataset
+        self._dataset = dataset
         lengths = dataset.train.inputs.lengths
         super().__init__(model, params, lengths, np.ones_like(lengths), config, device)
 
@@ -88,23 +88,12 @@ class ClassifyJob(TableJob[LabelledDataset]):
     @cached_property
     def model(self) -> Classifier:
         config, dataset = self.config, self.dataset
-        encoder = EncoderConfig(
-            cell=config.cell,
-            cell_options=cell_options(config),
-            vocab_size=dataset.symbols.size,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_layers,
-            **{name: getattr(config, name) for name in DEPTHS},
-            initial_state=config.initial_state,
-            direction=config.direction,
-            language_model=config.lm_weight > 0,
-        )
         return Classifier(
             ClassifierConfig(
                 text_column=dataset.text_column,
                 source_sep=config.source_sep,
                 label=dataset.label,
-                encoder=encoder,
+                encoder=encoder_config(config, layer_settings(config), dataset.symbols.size),
                 pooling=config.pooling,
             )
         )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from charrnn.corpus.bucketed import BucketedBatches
 from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import Dropout
 from charrnn.tasks.job import Arrays
+from charrnn.tasks.parameters import trainable
 from charrnn.training.dropout import dropout, weight_dropout
 
 VALIDATION_ROWS = 128
@@ -34,7 +35,7 @@ class Batch(Protocol):
     def _replace(self, *, ids: Any) -> Any: ...
 
 
-class Model(Protocol):
+class _Model(Protocol):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
 
@@ -49,7 +50,10 @@ class Model(Protocol):
     def nll(self, params: Params, batch: Any, dropout: Dropout | None = None) -> Array: ...
 
 
-class ExamplesLearner(ABC):
+Model = TypeVar("Model", bound=_Model)
+
+
+class ExamplesLearner(ABC, Generic[Model]):
     """Trains a model on batches of whole examples; a `tasks.job.TaskLearner` with what a task adds.
 
     lengths: (R,) what examples are batched by; sizes: (R,) terms of each one's loss.
@@ -64,11 +68,8 @@ class ExamplesLearner(ABC):
         config: ResolvedConfig,
         device: torch.device,
     ) -> None:
-        self._trained_model, self._config, self._device = model, config, device
-        self.parameters = {
-            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
-            for name in model.shapes
-        }
+        self.model, self._config, self._device = model, config, device
+        self.parameters = trainable(model, params, device)
         self.source = BucketedBatches(lengths, config.batch_size, config.seed)
         self._terms = float(sizes.mean() * min(config.batch_size, len(sizes)))
 
@@ -89,7 +90,7 @@ class ExamplesLearner(ABC):
         return {name: value for name, value in self.parameters.items() if value.requires_grad}
 
     def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        rows, config, model = self.source.next_rows(), self._config, self._trained_model
+        rows, config, model = self.source.next_rows(), self._config, self.model
         rng = np.random.default_rng([config.seed, step])
         mask = dropout(config.dropout, rng)
         params = {**self.parameters, **weight_dropout(self.trained, config.weight_dropout, rng)}

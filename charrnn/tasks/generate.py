@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from charrnn.checkpoint import Checkpoint, resolve_checkpoint
-from charrnn.config import DEPTHS, ModelConfig, ResolvedConfig, TrainConfig
+from charrnn.config import ModelConfig, ResolvedConfig, TrainConfig
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.dataset import Dataset, load_dataset
 from charrnn.corpus.encoded import Progress
@@ -23,7 +23,7 @@ from charrnn.models.saved import load_model, model_files
 from charrnn.models.transfer import transfer
 from charrnn.sampling.ancestral import Drawn, Request, Sampler
 from charrnn.sampling.stepper import Stepper
-from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.cell_options import layer_settings
 from charrnn.tasks.defaults import resolve
 from charrnn.tasks.generate_learner import GenerateLearner
 from charrnn.tasks.job import Arrays
@@ -129,13 +129,8 @@ def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
     """The model that a resolved configuration asks for on this text."""
     train = dataset.parts.train
     return ModelConfig(
-        cell=config.cell,
-        cell_options=cell_options(config),
+        **layer_settings(config),
         vocab_size=len(dataset.vocabulary.symbols),
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
-        **{name: getattr(config, name) for name in DEPTHS},
-        initial_state=config.initial_state,
         columns=dataset.columns,
         text_column=dataset.text_column,
         context_size=sum(column.size for column in dataset.columns),

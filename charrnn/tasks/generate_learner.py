@@ -15,6 +15,7 @@ from charrnn.corpus.passes import independent_pass, ordered_pass
 from charrnn.corpus.steps import Kind, StepReader, Steps, Window
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel, States
+from charrnn.tasks.parameters import trainable
 from charrnn.tasks.scheduled_sampling import read_own_draws
 from charrnn.training.dropout import dropout, weight_dropout
 
@@ -41,11 +42,7 @@ class GenerateLearner:
         device: torch.device,
     ) -> None:
         self.model, self.source = model, source
-        # In an order of the model's own: sums over parameters, such as a gradient's norm, round as they go.
-        self.parameters = {
-            name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
-            for name in model.shapes
-        }
+        self.parameters = trainable(model, params, device)
         self.state: States | None = None
         """The state carried to the next window, detached."""
         self._validation, self._order = validation, order

@@ -1,10 +1,22 @@
-"""What jobs on the rows of a table share: the data's identity and the model's size."""
+"""What jobs on the rows of a table share, and those on pairs of sequences."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+import numpy as np
+
+from charrnn.checkpoint import Checkpoint
 from charrnn.config import ResolvedConfig
+from charrnn.corpus.encoded import Progress
+from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
+from charrnn.corpus.paths import seen_from
+from charrnn.errors import CheckpointError
+from charrnn.models.encoder_decoder import EncoderDecoder
+from charrnn.models.saved import SavedTagger, SavedTransducer, load_any, model_files
+from charrnn.models.tagger import Tagger
+from charrnn.tasks.job import Arrays
 
 
 class _Table(Protocol):
@@ -53,3 +65,46 @@ class TableJob(ABC, Generic[Data]):
     @property
     def num_parameters(self) -> int:
         return self.model.num_parameters
+
+
+class PairJob(TableJob[PairDataset]):
+    """A part of a `tasks.job.Job` on a sequence for a sequence."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Tagger | EncoderDecoder: ...
+
+    @classmethod
+    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> Self:
+        return cls(config, load_pairs(seen_from(config, directory)))
+
+    @property
+    def symbols_and_columns(self) -> dict[str, Any]:
+        """The fields of `PairConfig` that say where the sequences stand and what separates their symbols."""
+        return {
+            "source_column": self.dataset.source_column,
+            "target_column": self.dataset.target_column,
+            "source_sep": self.config.source_sep,
+            "target_sep": self.config.target_sep,
+        }
+
+    def initial_params(self, root: Path) -> dict[str, Any]:
+        return self.model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
+
+    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        saved, expected = load_any(checkpoint), (self.model.config, self.dataset.source, self.dataset.target)
+        if not isinstance(saved, SavedTagger | SavedTransducer) or expected != (
+            saved.config,
+            saved.source,
+            saved.target,
+        ):
+            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
+        return saved.params
+
+    def model_files(self, params: Arrays) -> dict[str, bytes]:
+        return model_files(self.model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
+
+    def shown(self, step: int) -> Pairs:
+        """One pair to look at, of the validation part where there is one."""
+        pairs = self.dataset.valid if len(self.dataset.valid) else self.dataset.train
+        return pairs.take(np.array([step % len(pairs)]))

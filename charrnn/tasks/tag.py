@@ -8,24 +8,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.checkpoint import Checkpoint
-from charrnn.config import DEPTHS, EncoderConfig, GeneratorConfig, ResolvedConfig, TaggerConfig, TrainConfig
+from charrnn.config import GeneratorConfig, ResolvedConfig, TaggerConfig, TrainConfig
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
-from charrnn.corpus.paths import seen_from
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
-from charrnn.models.saved import SavedTagger, load_tagger, model_files
+from charrnn.models.saved import SavedTagger
 from charrnn.models.tagger import Tagged, Tagger
 from charrnn.sampling.tagging import search_tags
-from charrnn.tasks.cell_options import cell_options, has_output_edges
+from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_tagger
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.job import Arrays
-from charrnn.tasks.table_job import TableJob
+from charrnn.tasks.table_job import PairJob
 
 
-class TagLearner(ExamplesLearner):
+class TagLearner(ExamplesLearner[Tagger]):
     """Trains a tagger on batches of whole sequences; a `tasks.job.TaskLearner`."""
 
     def __init__(
@@ -36,7 +34,7 @@ class TagLearner(ExamplesLearner):
         config: ResolvedConfig,
         device: torch.device,
     ) -> None:
-        self.model, self._dataset = model, dataset
+        self._dataset = dataset
         lengths = dataset.train.inputs.lengths
         super().__init__(model, params, lengths, lengths, config, device)
 
@@ -67,41 +65,29 @@ def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged
     return Tagged(ids, pairs.inputs.lengths[rows], pairs.outputs.padded(rows, fill=model.num_tags + 1))
 
 
-class TagJob(TableJob[PairDataset]):
+class TagJob(PairJob):
     """A `tasks.job.Job`."""
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "TagJob":
         if config.init_from is not None or config.context:
             raise UsageError("--task tag has no --init-from and no --context")
-        if has_output_edges(config) and config.feedback != "target":
+        if config.has_output_edges and config.feedback != "target":
             raise UsageError("--task tag: --feedback feeds back the true output in training; say no other")
         dataset = load_pairs(config)
         return cls(resolve_tagger(config, int(dataset.train.inputs.lengths.sum())), dataset)
 
-    @classmethod
-    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "TagJob":
-        return cls(config, load_pairs(seen_from(config, directory)))
-
     @cached_property
     def model(self) -> Tagger:
         config, dataset = self.config, self.dataset
-        layers: dict[str, Any] = {name: getattr(config, name) for name in (*DEPTHS, "cell", "hidden_size")}
-        layers |= {"cell_options": cell_options(config), "initial_state": config.initial_state}
-        encoder = EncoderConfig(
-            **layers,
-            vocab_size=dataset.source.size,
-            num_layers=config.num_layers,
-            direction=config.direction,
-            language_model=config.lm_weight > 0,
-        )
+        layers = layer_settings(config)
+        encoder = encoder_config(config, layers, dataset.source.size)
         K, chars = dataset.target.size, int(dataset.train.outputs.lengths.sum())
         decoder = None
-        if has_output_edges(config):
+        if config.has_output_edges:
             decoder = GeneratorConfig(
-                **layers,
+                **(layers | {"num_layers": 1}),
                 vocab_size=K,
-                num_layers=1,
                 context_size=Encoder(encoder, num_outputs=K).output_size,
                 context_mode="add",
                 stop=("none",),
@@ -109,10 +95,7 @@ class TagJob(TableJob[PairDataset]):
             )
         return Tagger(
             TaggerConfig(
-                source_column=dataset.source_column,
-                target_column=dataset.target_column,
-                source_sep=config.source_sep,
-                target_sep=config.target_sep,
+                **self.symbols_and_columns,
                 encoder=encoder,
                 num_tags=K,
                 training_chars=chars,
@@ -120,26 +103,12 @@ class TagJob(TableJob[PairDataset]):
             )
         )
 
-    def initial_params(self, root: Path) -> dict[str, Any]:
-        return self.model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
-
-    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        saved, data = load_tagger(checkpoint), self.dataset
-        if (saved.config, saved.source, saved.target) != (self.model.config, data.source, data.target):
-            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
-        return saved.params
-
     def learner(self, params: dict[str, Any], device: torch.device) -> TagLearner:
         return TagLearner(self.model, params, self.dataset, self.config, device)
 
-    def model_files(self, params: Arrays) -> dict[str, bytes]:
-        return model_files(self.model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
-
     def preview(self, params: Arrays, step: int) -> str:
         """An input of the validation part as the model tags it."""
-        data = self.dataset
-        pairs = data.valid if len(data.valid) else data.train
-        one = pairs.take(np.array([step % len(pairs)]))
+        data, one = self.dataset, self.shown(step)
         saved = SavedTagger(self.model.config, self.model, params, data.source, data.target, "")
         ((best,),) = search_tags(saved, one.inputs)
         return data.target.decode(best.symbols)

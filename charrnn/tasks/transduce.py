@@ -8,10 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.checkpoint import Checkpoint
 from charrnn.config import (
-    DEPTHS,
-    EncoderConfig,
     GeneratorConfig,
     ResolvedConfig,
     TrainConfig,
@@ -19,22 +16,21 @@ from charrnn.config import (
 )
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
-from charrnn.corpus.paths import seen_from
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import LENGTH, PADDING, STOP_INDEX, StepReader
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import UsageError
 from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, encoder_of
-from charrnn.models.saved import SavedTransducer, load_transducer, model_files
+from charrnn.models.saved import SavedTransducer
 from charrnn.sampling.search import search
-from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_transducer
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.generate_learner import map_arrays
 from charrnn.tasks.job import Arrays
-from charrnn.tasks.table_job import TableJob
+from charrnn.tasks.table_job import PairJob
 
 
-class TransduceLearner(ExamplesLearner):
+class TransduceLearner(ExamplesLearner[EncoderDecoder]):
     """Trains an encoder-decoder on batches of whole pairs; a `tasks.job.TaskLearner`."""
 
     def __init__(
@@ -45,7 +41,7 @@ class TransduceLearner(ExamplesLearner):
         config: ResolvedConfig,
         device: torch.device,
     ) -> None:
-        self.model, self._dataset = model, dataset
+        self._dataset = dataset
         read, written = dataset.train.inputs.lengths, dataset.train.outputs.lengths
         super().__init__(model, params, read + written, written + 1, config, device)
         self._stops = np.array([STOP_INDEX[stop] for stop in model.decoder.stops])
@@ -101,7 +97,7 @@ def batch_of(
     return Transduced(ids, pairs.inputs.lengths[rows], steps)
 
 
-class TransduceJob(TableJob[PairDataset]):
+class TransduceJob(PairJob):
     """A `tasks.job.Job`."""
 
     @classmethod
@@ -111,23 +107,11 @@ class TransduceJob(TableJob[PairDataset]):
         dataset = load_pairs(config)
         return cls(resolve_transducer(config, len(dataset.train)), dataset)
 
-    @classmethod
-    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "TransduceJob":
-        return cls(config, load_pairs(seen_from(config, directory)))
-
     @cached_property
     def model(self) -> EncoderDecoder:
         config, dataset = self.config, self.dataset
-        layers: dict[str, Any] = {
-            name: getattr(config, name) for name in (*DEPTHS, "cell", "hidden_size", "num_layers")
-        }
-        layers |= {"cell_options": cell_options(config), "initial_state": config.initial_state}
-        encoder = EncoderConfig(
-            **layers,
-            vocab_size=dataset.source.size,
-            direction=config.direction,
-            language_model=config.lm_weight > 0,
-        )
+        layers = layer_settings(config)
+        encoder = encoder_config(config, layers, dataset.source.size)
         E = encoder_of(encoder).output_size
         outputs = dataset.train.outputs.lengths
         decoder = GeneratorConfig(
@@ -143,36 +127,19 @@ class TransduceJob(TableJob[PairDataset]):
         )
         return EncoderDecoder(
             TransducerConfig(
-                source_column=dataset.source_column,
-                target_column=dataset.target_column,
-                source_sep=config.source_sep,
-                target_sep=config.target_sep,
+                **self.symbols_and_columns,
                 columns=dataset.columns,
                 encoder=encoder,
                 decoder=decoder,
             )
         )
 
-    def initial_params(self, root: Path) -> dict[str, Any]:
-        return self.model.init(np.random.default_rng(self.config.seed), self.dataset.train.outputs.lengths)
-
-    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        saved, data = load_transducer(checkpoint), self.dataset
-        if (saved.config, saved.source, saved.target) != (self.model.config, data.source, data.target):
-            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
-        return saved.params
-
     def learner(self, params: dict[str, Any], device: torch.device) -> TransduceLearner:
         return TransduceLearner(self.model, params, self.dataset, self.config, device)
 
-    def model_files(self, params: Arrays) -> dict[str, bytes]:
-        return model_files(self.model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
-
     def preview(self, params: Arrays, step: int) -> str:
         """An input of the validation part, and what the model makes of it."""
-        data = self.dataset
-        pairs = data.valid if len(data.valid) else data.train
-        one = pairs.take(np.array([step % len(pairs)]))
+        data, one = self.dataset, self.shown(step)
         saved = SavedTransducer(self.model.config, self.model, params, data.source, data.target, "")
         ((best, *_),) = search(saved, one.inputs, one.contexts)
         return f"{one.sources[0]} -> {data.target.decode(best.symbols)}"
