@@ -24,7 +24,7 @@ from charrnn.sampling.classifying import classify
 from charrnn.sampling.filters import Filters
 from charrnn.sampling.prediction import Prediction
 from charrnn.sampling.scoring import Score, choose_stop, score
-from charrnn.sampling.search import Search
+from charrnn.sampling.search import BEAM, Search
 from charrnn.sampling.stepper import Stepper
 from charrnn.sampling.tagging import tag
 from charrnn.sampling.transducing import Alignment, aligned, transduce
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 CHECKPOINTS = Path("checkpoints")
 MAX_CHARS = 20_000
 MAX_SEED = 2**63 - 1
-BEAM = Search(beam=5)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from charrnn.cli.terminal import visible
 from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from rich.console import Console
 
     from charrnn.sampling.transducing import Alignment
@@ -18,11 +17,12 @@ MOST_PANELS = 12
 """Inputs in a picture."""
 
 
-def print_alignment(where: "Console", source: list[str], target: list[str], weights: "npt.NDArray") -> None:  # type: ignore[type-arg]
-    """A row for each symbol written, a column for each one read: the darker, the more of (T, S) lies there."""
+def print_alignment(where: "Console", alignment: "Alignment") -> None:
+    """A row for each symbol written, a column for each one read: the darker, the more of the weight lies there."""
     from rich.cells import cell_len
     from rich.text import Text
 
+    source, target, weights = alignment
     left = max([cell_len(visible(symbol)) for symbol in target] + [1]) + 1
     widths = [max(2, cell_len(visible(symbol)) + 1) for symbol in source]
     heads = "".join(

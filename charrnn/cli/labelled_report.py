@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli.terminal import console, print_facts, print_table, use_utf8, write_json
-from charrnn.cli.words import count, percent
+from charrnn.cli.words import count, last_facts, percent
 from charrnn.report.classification import ClassFigures, Classification
 from charrnn.report.labelled import LabelledReport, evaluate_labelled, labelled_rows
 from charrnn.report.regression import Regression
@@ -40,11 +40,7 @@ def print_report(where: "Console", report: LabelledReport, *, verbose: bool) -> 
         _print_labels(where, facts, report, report.labels)
     elif report.numbers is not None:
         print_facts(where, facts + _numbers(report, report.numbers))
-    if report.num_oov:
-        print_facts(where, [("Unknown", f"{count(report.num_oov, 'symbol')}, read as nothing in their place")])
-    if verbose:
-        print_facts(where, [("Speed", f"{report.texts_per_second:,.0f} texts/s")])
-        print_facts(where, [("SHA-256", f"{report.model_sha256} (weights)")])
+    print_facts(where, last_facts(report, f"{report.texts_per_second:,.0f} texts/s", verbose=verbose))
 
 
 def _print_labels(

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,11 +213,12 @@ def search_options(function: Function) -> Function:
     return function
 
 
-def search_of(beam: int | None, length_penalty: float | None) -> "Search":
-    """The search that the options ask for."""
-    from charrnn.sampling.search import Search
+def search_of(beam: int | None, length_penalty: float | None, num_best: int = 1) -> "Search":
+    """The search that the options ask for, wide enough for so many outputs."""
+    from charrnn.sampling.search import BEAM
 
-    return Search(beam=beam or 5, length_penalty=1.0 if length_penalty is None else length_penalty)
+    penalty = BEAM.length_penalty if length_penalty is None else length_penalty
+    return replace(BEAM, beam=max(beam or BEAM.beam, num_best), length_penalty=penalty)
 
 
 def given_option(group: str) -> Decorator:

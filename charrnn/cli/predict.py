@@ -109,7 +109,7 @@ def command(
 
     run, file = run_and_file(targets, checkpoints)
     model = load_predictor(run, checkpoint=checkpoint, checkpoints=checkpoints)
-    how = search_of(max(beam or 5, num_best), length_penalty)
+    how = search_of(beam, length_penalty, num_best)
     if sample:
         seed = secrets.randbits(32) if seed is None else seed
         how = replace(how, temperature=temperature or 1.0, seed=seed)
@@ -147,7 +147,7 @@ def command(
                     alignment = model.alignment(found, given, stop=stop)
                     looked.append(alignment)
                     if attention and not as_json:
-                        print_alignment(screen, *alignment)
+                        print_alignment(screen, alignment)
             sys.stdout.flush()
     if picture is not None:
         draw_alignments(picture, looked[:MOST_PANELS])

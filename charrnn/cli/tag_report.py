@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli.progress import Progress
 from charrnn.cli.terminal import console, print_facts, use_utf8, write_json
-from charrnn.cli.words import count, percent
+from charrnn.cli.words import count, last_facts, percent
 from charrnn.report.held_out_rows import pair_rows
 from charrnn.report.tagged import TagReport, evaluate_tagger
 from charrnn.sampling.search import Search
@@ -52,11 +52,4 @@ def print_report(where: "Console", report: TagReport, *, verbose: bool) -> None:
         ("Words", f"{percent(found.word_accuracy)} right throughout, of {found.num_words:,}"),
         ("Whole", f"{percent(found.sequence_accuracy)} of the outputs right throughout"),
     ]
-    if report.num_oov:
-        facts.append(("Unknown", f"{count(report.num_oov, 'symbol')}, read as nothing in their place"))
-    if verbose:
-        facts += [
-            ("Speed", f"{report.inputs_per_second:,.0f} inputs/s"),
-            ("SHA-256", f"{report.model_sha256} (weights)"),
-        ]
-    print_facts(where, facts)
+    print_facts(where, facts + last_facts(report, f"{report.inputs_per_second:,.0f} inputs/s", verbose=verbose))

@@ -1,6 +1,7 @@
 """Numbers, times and models in the words that every command uses."""
 
 import math
+from typing import Protocol
 
 from charrnn.config import ModelConfig, StopName, TaskName, TrainConfig
 
@@ -34,6 +35,23 @@ def count(number: int, noun: str) -> str:
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+class RowReport(Protocol):
+    """What reports on models of whole inputs have in common."""
+
+    @property
+    def num_oov(self) -> int: ...
+
+    @property
+    def model_sha256(self) -> str: ...
+
+
+def last_facts(report: RowReport, speed: str, *, verbose: bool) -> list[tuple[str, str]]:
+    """What such a report ends with: unknown symbols, and if `verbose` the speed and which weights they were."""
+    facts = [("Unknown", f"{count(report.num_oov, 'symbol')}, read as nothing in their place")]
+    details = [("Speed", speed), ("SHA-256", f"{report.model_sha256} (weights)")]
+    return (facts if report.num_oov else []) + (details if verbose else [])
 
 
 def clock(seconds: float) -> str:

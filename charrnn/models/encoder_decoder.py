@@ -14,6 +14,7 @@ from charrnn.corpus.steps import Steps
 from charrnn.models.attention import Memory
 from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import Dropout, LanguageModel
+from charrnn.models.layers import part_of, under
 
 ENCODER, DECODER = "encoder.", "decoder."
 
@@ -76,8 +77,8 @@ class EncoderDecoder:
         decoder = self.config.decoder
         if decoder.context_size != E + X or decoder.memory_size != (E if decoder.attention else 0):
             raise ValueError(f"the decoder's context and memory do not have the encoder's sizes, {E + X} and {E}")
-        encoder = {ENCODER + name: shape for name, shape in self.encoder.shapes.items()}
-        return encoder | {DECODER + name: shape for name, shape in self.decoder.shapes.items()}
+        encoder = under(ENCODER, self.encoder.shapes)
+        return encoder | under(DECODER, self.decoder.shapes)
 
     @property
     def num_parameters(self) -> int:
@@ -85,14 +86,14 @@ class EncoderDecoder:
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; the lengths (R,) of the training outputs place the heads that end them."""
-        encoder = {ENCODER + name: value for name, value in self.encoder.init(rng).items()}
-        return encoder | {DECODER + name: value for name, value in self.decoder.init(rng, lengths).items()}
+        encoder = under(ENCODER, self.encoder.init(rng))
+        return encoder | under(DECODER, self.decoder.init(rng, lengths))
 
     def encoder_params(self, params: Params) -> Params:
-        return {name: params[ENCODER + name] for name in self.encoder.shapes}
+        return part_of(params, ENCODER, self.encoder.shapes)
 
     def decoder_params(self, params: Params) -> Params:
-        return {name: params[DECODER + name] for name in self.decoder.shapes}
+        return part_of(params, DECODER, self.decoder.shapes)
 
     def read(
         self, params: Params, ids: Array, lengths: Array, columns: Array | None, dropout: Dropout | None = None

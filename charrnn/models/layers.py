@@ -1,5 +1,8 @@
 """What every model builds its layers from: a cell, deep from step to step where that is asked for."""
 
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
 import numpy as np
 
 from charrnn.cells import build_cell
@@ -7,6 +10,18 @@ from charrnn.cells.arrays import Params
 from charrnn.cells.cell import Cell, State, refilled, state_arrays
 from charrnn.cells.deep_transition import DeepTransition
 from charrnn.config import LayersConfig
+
+T = TypeVar("T")
+
+
+def under(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """The parameters of a part of a model, under their names in the whole."""
+    return {prefix + name: value for name, value in values.items()}
+
+
+def part_of(params: Params, prefix: str, names: Iterable[str]) -> Params:
+    """Those of the whole under their names in the part."""
+    return {name: params[prefix + name] for name in names}
 
 
 def build_layer(config: LayersConfig, input_size: int, num_outputs: int) -> Cell:

@@ -14,6 +14,7 @@ from charrnn.config import TaggerConfig
 from charrnn.corpus.steps import ABSENT, NONE, Kind, Steps
 from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import Dropout, LanguageModel
+from charrnn.models.layers import part_of, under
 
 ENCODER, DECODER = "encoder.", "decoder."
 
@@ -72,12 +73,12 @@ class Tagger:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter. Raises ValueError for what cannot be built so."""
         K, E, c = self.num_tags, self.encoder.output_size, self.config.decoder
-        shapes = {ENCODER + name: shape for name, shape in self.encoder.shapes.items()}
+        shapes = under(ENCODER, self.encoder.shapes)
         if self.decoder is None or c is None:
             return {**shapes, "readout.weight": (K, E), "readout.bias": (K,)}
         if (c.vocab_size, c.context_size, c.context_mode, c.stop) != (K, E, "add", ("none",)):
             raise ValueError(f"the decoder must write {K} symbols, given {E} numbers at each step, without an end")
-        return shapes | {DECODER + name: shape for name, shape in self.decoder.shapes.items()}
+        return shapes | under(DECODER, self.decoder.shapes)
 
     @property
     def num_parameters(self) -> int:
@@ -85,18 +86,18 @@ class Tagger:
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; `lengths` (R,) of the training sequences."""
-        params = {ENCODER + name: value for name, value in self.encoder.init(rng).items()}
+        params = under(ENCODER, self.encoder.init(rng))
         if self.decoder is not None:
-            return params | {DECODER + name: value for name, value in self.decoder.init(rng, lengths).items()}
+            return params | under(DECODER, self.decoder.init(rng, lengths))
         weight = {"readout.weight": self.shapes["readout.weight"]}
         params |= uniform_init(rng, weight, self.encoder.output_size**-0.5)
         return {**params, "readout.bias": np.zeros(self.num_tags, np.float32)}
 
     def encoder_params(self, params: Params) -> Params:
-        return {name: params[ENCODER + name] for name in self.encoder.shapes}
+        return part_of(params, ENCODER, self.encoder.shapes)
 
     def decoder_params(self, params: Params) -> Params:
-        return {name.removeprefix(DECODER): value for name, value in params.items() if name.startswith(DECODER)}
+        return {} if self.decoder is None else part_of(params, DECODER, self.decoder.shapes)
 
     def read(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Array:
         """h, (S, B, E), of symbols (S, B) and lengths (B,); behind a sequence's end it means nothing."""

@@ -4,6 +4,7 @@ A hypothesis is a prefix of an output. Each step extends the K best of every inp
 end; of all of these the best go on. With one hypothesis that is extended at random it is ancestral sampling.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,10 +14,11 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import log_softmax, logsumexp
 from charrnn.config import StopName
-from charrnn.corpus.symbols import Ragged
+from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.errors import UsageError
 from charrnn.models.saved import SavedTransducer
 from charrnn.models.stopping import log_go_on, log_halt
+from charrnn.sampling.prediction import Candidate, Prediction
 from charrnn.sampling.prompt import character_log_probs
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, Given, IntArray, Stepper, take_rows
@@ -49,6 +51,8 @@ class Search:
 
 
 GREEDY = Search()
+BEAM = Search(beam=5)
+"""What outputs are searched with unless another search is asked for."""
 
 
 def search(
@@ -109,6 +113,12 @@ def gathered(
         found[owner] += hypotheses
     for hypotheses in found:
         yield hypotheses if how.seed is not None else sorted(hypotheses, key=lambda h: -h.score)[:n]
+
+
+def prediction_of(target: Symbols, text: str, found: list[Hypothesis]) -> Prediction:
+    """What was found for an input, as it is told."""
+    candidates = [Candidate(target.decode(h.symbols), math.exp(h.log_prob)) for h in found]
+    return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
 
 
 def _at(given: Given) -> Callable[[int], Given]:
@@ -266,9 +276,10 @@ def alignment(
     given = decoder.given(read.context, read.memory)
     state = decoder.initial_state(1, given)
     V, tau = saved.target.size, len(output)
-    first = 1 if stop == "length" else 0
+    first = 0
     if stop == "length":
         _, state = decoder.step(np.array([V]), None, state, given)
+        first = 1
     weights = np.zeros((tau, len(source)))
     for t in range(tau):
         symbol = V if t == 0 else int(output[t - 1])

@@ -1,7 +1,6 @@
 """What a tagger makes of lines of text: the fields of `charrnn predict --json`."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -9,9 +8,9 @@ import numpy.typing as npt
 
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.saved import SavedTagger
-from charrnn.sampling.prediction import Candidate, Prediction, read_inputs
+from charrnn.sampling.prediction import Prediction, read_inputs
 from charrnn.sampling.randomness import RowStreams
-from charrnn.sampling.search import GREEDY, Beam, Hypothesis, Search, drawn, draws, gathered, groups
+from charrnn.sampling.search import GREEDY, Beam, Hypothesis, Search, drawn, draws, gathered, groups, prediction_of
 from charrnn.sampling.stepper import FloatArray, Given, IntArray, Stepper
 
 BATCH = 64
@@ -29,8 +28,7 @@ def tag(
     while batch := list(itertools.islice(remaining, BATCH)):
         inputs = read_inputs(saved.source, batch)
         for text, found in zip(batch, search_tags(saved, inputs, how=how, n=n, number=number), strict=True):
-            candidates = [Candidate(saved.target.decode(h.symbols), math.exp(h.log_prob)) for h in found]
-            yield Prediction(text, candidates[0].value, candidates[0].probability, candidates)
+            yield prediction_of(saved.target, text, found)
         number += len(batch)
 
 
@@ -42,21 +40,22 @@ def search_tags(
     Without output edges the search is exact whatever the beam; with them it is as `charrnn.sampling.search` has
     it, of which each output ends with its input. number: of the first input, which decides what is drawn for it.
     """
+    model = saved.model
+    decoder = None if model.decoder is None else Stepper(model.decoder, model.decoder_params(saved.params))
     for rows in groups(len(inputs), how, n):
         tau = inputs.lengths[rows]
-        h = saved.model.read(saved.params, inputs.padded(rows, fill=saved.source.size), tau)
+        h = model.read(saved.params, inputs.padded(rows, fill=saved.source.size), tau)
         owners, streams = np.arange(len(rows)), None
         if how.seed is not None:
             owners, streams = draws(number + int(rows[0]), len(rows), how.seed, n)
-        if saved.model.decoder is None:
-            log_p = saved.model.log_probs(saved.params, h).astype(np.float64)
+        if decoder is None:
+            log_p = model.log_probs(saved.params, h).astype(np.float64)
             if streams is None:
                 yield from (likeliest(log_p[: tau[b], b], n) for b in range(len(rows)))
             else:
                 every = _drawn(log_p[:, owners], tau[owners], how, streams)
                 yield from gathered(len(rows), owners, every, how, n)
             continue
-        decoder = Stepper(saved.model.decoder, saved.model.decoder_params(saved.params))
         beam = Beam(decoder, "none", how, tau[owners] + 2, streams)
         given = _at_each_step(decoder, h[:, np.repeat(owners, beam.K)])
         yield from gathered(len(rows), owners, beam.run(given, tau[owners], np.zeros(len(owners))), how, n)

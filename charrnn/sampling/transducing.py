@@ -1,7 +1,6 @@
 """What an encoder-decoder makes of lines of text: the fields of `charrnn predict --json`."""
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.corpus.symbols import normalised
 from charrnn.errors import CorpusError
 from charrnn.models.saved import SavedTransducer
-from charrnn.sampling.prediction import Candidate, Prediction, read_inputs
-from charrnn.sampling.search import Hypothesis, Search, alignment, search
+from charrnn.sampling.prediction import Prediction, read_inputs
+from charrnn.sampling.search import Search, alignment, prediction_of, search
 
 BATCH = 64
 
@@ -35,18 +34,11 @@ def transduce(
     tabs. A symbol that the model does not know is read as nothing in its place. number: of the first line, which
     decides what is drawn for it. Raises UsageError, CorpusError.
     """
-    columns = saved.config.columns
-    fixed = parse_given(columns, given) if given or not columns else None
-    remaining = iter(lines)
+    fixed, remaining = _fixed(saved, given), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
-        texts, values = (batch, [fixed] * len(batch)) if fixed is not None else _apart(saved, batch)
-        inputs = read_inputs(saved.source, texts)
-        contexts = None
-        if columns:
-            strings = [[row[k] for row in values] for k in range(len(columns))]
-            contexts = encode_columns(columns, strings, lambda row: f"input {batch[row][:40]!a}")
-        found = search(saved, inputs, contexts, stop=stop, how=how, n=n, number=number)
-        yield from (_prediction(saved, text, best) for text, best in zip(batch, found, strict=True))
+        texts, contexts = _read(saved, batch, fixed)
+        found = search(saved, read_inputs(saved.source, texts), contexts, stop=stop, how=how, n=n, number=number)
+        yield from (prediction_of(saved.target, text, best) for text, best in zip(batch, found, strict=True))
         number += len(batch)
 
 
@@ -63,16 +55,29 @@ def aligned(
     saved: SavedTransducer, line: str, output: str, given: Sequence[str] = (), *, stop: StopName
 ) -> Alignment:
     """Where the decoder looks in an input when it writes an output. Raises UsageError without attention."""
-    columns = saved.config.columns
-    text, values = line, parse_given(columns, given) if given or not columns else ()
-    if columns and not given:
-        (text,), (values,) = _apart(saved, [line])
-    source = normalised(text)
-    context = encode_columns(columns, [[value] for value in values], lambda _: "input")[0] if columns else None
-    ids = saved.source.encode(source, unknown=saved.source.size).astype(np.int64)
+    (text,), contexts = _read(saved, [line], _fixed(saved, given))
+    ids = read_inputs(saved.source, [text]).values.astype(np.int64)
     written = saved.target.encode(output, unknown=saved.target.size + 1).astype(np.int64)
-    weights = alignment(saved, ids, context, written, stop)
-    return Alignment(saved.source.split(source), saved.target.split(output), weights)
+    weights = alignment(saved, ids, None if contexts is None else contexts[0], written, stop)
+    return Alignment(saved.source.split(normalised(text)), saved.target.split(output), weights)
+
+
+def _fixed(saved: SavedTransducer, given: Sequence[str]) -> tuple[str, ...] | None:
+    """The values of the columns for all lines; None where each line brings its own. Raises UsageError."""
+    columns = saved.config.columns
+    return parse_given(columns, given) if given or not columns else None
+
+
+def _read(
+    saved: SavedTransducer, lines: Sequence[str], fixed: tuple[str, ...] | None
+) -> tuple[Sequence[str], npt.NDArray[np.float32] | None]:
+    """The inputs of R lines and the columns (R, X) that they are conditioned on, if any. Raises CorpusError."""
+    columns = saved.config.columns
+    texts, values = (lines, [fixed] * len(lines)) if fixed is not None else _apart(saved, lines)
+    if not columns:
+        return texts, None
+    strings = [[row[k] for row in values] for k in range(len(columns))]
+    return texts, encode_columns(columns, strings, lambda row: f"input {lines[row][:40]!a}")
 
 
 def _apart(saved: SavedTransducer, lines: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -85,8 +90,3 @@ def _apart(saved: SavedTransducer, lines: Sequence[str]) -> tuple[list[str], lis
                 f"input {line[:40]!a}: expected the input and {', '.join(names)} between tabs, or --given for all"
             )
     return [fields[0] for fields in parts], [tuple(fields[1:]) for fields in parts]
-
-
-def _prediction(saved: SavedTransducer, text: str, found: list[Hypothesis]) -> Prediction:
-    candidates = [Candidate(saved.target.decode(h.symbols), math.exp(h.log_prob)) for h in found]
-    return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
