@@ -136,7 +136,7 @@ def test_its_own_language_model_is_a_loop_by_hand(cell, direction):
     encoder = make(cell, {}, direction, language_model=True)
     params = random_params(encoder.shapes, seed=1, scale=0.5)
     blurred = np.where(np.random.default_rng(5).random(IDS.shape) < 0.3, V, IDS)
-    found = encoder.language_nll(params, blurred, LENGTHS, IDS)
+    found = encoder.language_nll(params, encoder.read(params, blurred, LENGTHS), LENGTHS, IDS)
     for b, length in enumerate(LENGTHS):
         expected = 0.0
         for name in encoder.directions:
@@ -154,5 +154,27 @@ def test_its_own_language_model_is_a_loop_by_hand(cell, direction):
                 if t + 1 == length or truth[t + 1] < V:
                     expected -= o[truth[t + 1]] - np.log(np.exp(o).sum())
         assert found[b] == pytest.approx(expected, rel=1e-9)
-    tensors = encoder.language_nll(as_torch(params), *map(torch.from_numpy, (blurred, LENGTHS, IDS)))
+    weights, ids, lengths, targets = as_torch(params), *map(torch.from_numpy, (blurred, LENGTHS, IDS))
+    tensors = encoder.language_nll(weights, encoder.read(weights, ids, lengths), lengths, targets)
     np.testing.assert_allclose(tensors.detach().numpy(), found, rtol=1e-9)
+
+
+@each_direction
+def test_dropout_reaches_the_outputs_and_the_summary_of_every_layer(direction):
+    """A model of the summary alone, such as a classifier, has no other place where units are dropped."""
+    encoder = make("lstm", {}, direction, num_layers=2)
+    seen: list[tuple[int, ...]] = []
+
+    def halved(x):
+        seen.append(x.shape)
+        return 0.5 * x
+
+    params = random_params(encoder.shapes, seed=1, scale=0.5)
+    whole, dropped = encoder.read(params, IDS, LENGTHS), encoder.read(params, IDS, LENGTHS, halved)
+    S, B = IDS.shape
+    assert seen == [(S, B, encoder.output_size)] * 2 + [(B, encoder.output_size)]
+    np.testing.assert_array_equal(
+        dropped.first["forward" if direction == "both" else direction],
+        whole.first["forward" if direction == "both" else direction],
+    )
+    assert not np.allclose(dropped.summary, 0.5 * whole.summary)  # The layer below was halved as well.

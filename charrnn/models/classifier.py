@@ -12,7 +12,7 @@ from charrnn.cells.arrays import Array, Params, asarray, exp, floats, largest, l
 from charrnn.cells.cell import uniform_init
 from charrnn.config import ClassifierConfig
 from charrnn.models.attention import MASKED
-from charrnn.models.encoder import Encoder
+from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.language_model import Dropout
 
 LOG_TEMPERATURE = "log_temperature"
@@ -85,7 +85,9 @@ class Classifier:
 
     def logits(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Array:
         """o, (B, K), of symbols (S, B) and lengths (B,)."""
-        encoded = self.encoder.read(params, ids, lengths, dropout)
+        return self._logits(params, self.encoder.read(params, ids, lengths, dropout), lengths)
+
+    def _logits(self, params: Params, encoded: Encoded, lengths: Array) -> Array:
         h = encoded.summary
         if self.config.pooling != "last":
             h = self._pooled(encoded.outputs, lengths)
@@ -101,7 +103,13 @@ class Classifier:
 
     def nll(self, params: Params, batch: Labelled, dropout: Dropout | None = None) -> Array:
         """−ln p(output | x), nats, (B,), before T; of a number, of its density in standard deviations."""
-        return self.nll_of(params, self.logits(params, batch.ids, batch.lengths, dropout), batch.outputs)
+        return self.nll_given(params, self.encoder.read(params, batch.ids, batch.lengths, dropout), batch)
+
+    def nll_given(
+        self, params: Params, encoded: Encoded, batch: Labelled, dropout: Dropout | None = None
+    ) -> Array:
+        """The same of inputs that have been read; behind the encoder's output nothing is dropped."""
+        return self.nll_of(params, self._logits(params, encoded, batch.lengths), batch.outputs)
 
     def nll_of(self, params: Params, logits: Array, outputs: Array) -> Array:
         if self.is_regression:

@@ -37,6 +37,8 @@ class Encoded(NamedTuple):
     """(S, B, E); behind a sequence's end they mean nothing."""
     summary: Array
     """(B, E) what each direction ends with: its output at the last symbol it reads; 0 of an empty sequence."""
+    first: dict[str, Array]
+    """(S, B, H) of the first layer in each direction, in the order in which it reads, without dropout."""
 
 
 @dataclass(frozen=True)
@@ -120,35 +122,37 @@ class Encoder:
         S, B = ids.shape
         turned, last = _turned(lengths, S), _last(lengths, B)
         x: Array | OneHot = self.input_layers(params, OneHot(ids, self.config.vocab_size))
+        layers = []
         for index in range(len(self.layers)):
             read = self._directions(params, index, x, turned)
+            layers.append(read)
             ends = [rows(outputs.reshape(S * B, -1), last) for outputs in read.values()]
             found = [_rearranged(h, turned) if name == "backward" else h for name, h in read.items()]
             x = found[0] if len(found) == 1 else concat(found, axis=-1)
             x = x if dropout is None else dropout(x)
         summary = concat(ends, axis=-1) * floats(lengths > 0, x)[:, None]
-        return Encoded(self.output_layers(params, x), self.output_layers(params, summary))
+        summary = summary if dropout is None else dropout(summary)
+        return Encoded(self.output_layers(params, x), self.output_layers(params, summary), layers[0])
 
     def language_nll(
-        self, params: Params, ids: Array, lengths: Array, targets: Array, dropout: Dropout | None = None
+        self, params: Params, encoded: Encoded, lengths: Array, targets: Array, dropout: Dropout | None = None
     ) -> Array:
         """−ln p of every symbol of the inputs and of their ends, each given those that a direction has read.
 
-        Nats, (B,), summed over the directions, of symbols (S, B) that are read and the targets (S, B) that stand
-        there; what is unknown, and the first symbol of a direction, is not predicted. The first layer's readout of
-        each direction is under `language_model.`: a task with few examples trains the layer by its inputs too.
+        Nats, (B,), summed over the directions, of what was read and the targets (S, B) that stand there; what is
+        unknown, and the first symbol of a direction, is not predicted. The first layer's readout of each direction
+        is under `language_model.`: a task with few examples trains the layer by its inputs too.
 
         Source: Dai and Le 2015; Rei 2017.
         """
-        V, turned = self.config.vocab_size, _turned(lengths, len(ids))
-        x = self.input_layers(params, OneHot(ids, V))
-        t = asarray(np.arange(len(ids)), lengths)[:, None]
+        V, turned = self.config.vocab_size, _turned(lengths, len(targets))
+        t = asarray(np.arange(len(targets)), lengths)[:, None]
         total = []
-        for name, h in self._directions(params, 0, x, turned).items():
+        for name, h in encoded.first.items():
             prefix = f"language_model.{name}."
             h = h if dropout is None else dropout(h)
             log_p = log_softmax(h @ params[prefix + "weight"].T + params[prefix + "bias"])
-            read = targets if name == "forward" else targets.reshape(-1)[turned].reshape(*ids.shape)
+            read = targets if name == "forward" else targets.reshape(-1)[turned].reshape(*targets.shape)
             following = concat([read[1:], 0 * read[:1] + V], axis=0)
             end = t + 1 == lengths
             charged = (t < lengths) & (end | (following < V))

@@ -12,7 +12,7 @@ from charrnn.cells.arrays import Array, Params, asarray, concat
 from charrnn.config import EncoderConfig, TransducerConfig
 from charrnn.corpus.steps import Steps
 from charrnn.models.attention import Memory
-from charrnn.models.encoder import Encoder
+from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.language_model import Dropout, LanguageModel
 from charrnn.models.layers import part_of, under
 
@@ -100,16 +100,27 @@ class EncoderDecoder:
     ) -> Read:
         """Inputs (S, B) of lengths (B,), and columns (B, X) where there are any."""
         encoded = self.encoder.read(self.encoder_params(params), ids, lengths, dropout)
+        return self._offered(params, encoded, lengths, columns)
+
+    def _offered(self, params: Params, encoded: Encoded, lengths: Array, columns: Array | None) -> Read:
+        """What the decoder is given of inputs that have been read."""
         context = encoded.summary if columns is None else concat([encoded.summary, columns], axis=-1)
         if self.decoder.attention is None:
             return Read(context, None)
-        real = asarray(np.arange(len(ids)), lengths) < lengths[:, None]
+        real = asarray(np.arange(len(encoded.outputs)), lengths) < lengths[:, None]
         values = encoded.outputs.swapaxes(0, 1)
         return Read(context, self.decoder.attention.memory(self.decoder_params(params), values, real))
 
     def nll(self, params: Params, batch: Transduced, dropout: Dropout | None = None) -> Array:
         """−ln p(output | input), nats, (B,)."""
-        found = self.read(params, batch.ids, batch.lengths, batch.steps.context, dropout)
+        encoded = self.encoder.read(self.encoder_params(params), batch.ids, batch.lengths, dropout)
+        return self.nll_given(params, encoded, batch, dropout)
+
+    def nll_given(
+        self, params: Params, encoded: Encoded, batch: Transduced, dropout: Dropout | None = None
+    ) -> Array:
+        """The same of inputs that have been read."""
+        found = self._offered(params, encoded, batch.lengths, batch.steps.context)
         steps, decoder = batch.steps._replace(context=found.context), self.decoder_params(params)
         state = self.decoder.initial_state(decoder, len(found.context), found.context)
         hidden, _ = self.decoder.read(decoder, steps, state, dropout, found.memory)

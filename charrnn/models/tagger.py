@@ -12,7 +12,7 @@ from charrnn.cells.arrays import Array, Params, asarray, concat, log_softmax, ta
 from charrnn.cells.cell import uniform_init
 from charrnn.config import TaggerConfig
 from charrnn.corpus.steps import ABSENT, NONE, Kind, Steps
-from charrnn.models.encoder import Encoder
+from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.language_model import Dropout, LanguageModel
 from charrnn.models.layers import part_of, under
 
@@ -109,8 +109,12 @@ class Tagger:
 
     def nll(self, params: Params, batch: Tagged, dropout: Dropout | None = None) -> Array:
         """−ln p(output | input), nats, (B,)."""
-        K, tags = self.num_tags, batch.tags
-        h = self.read(params, batch.ids, batch.lengths, dropout)
+        encoded = self.encoder.read(self.encoder_params(params), batch.ids, batch.lengths, dropout)
+        return self.nll_given(params, encoded, batch, dropout)
+
+    def nll_given(self, params: Params, encoded: Encoded, batch: Tagged, dropout: Dropout | None = None) -> Array:
+        """The same of inputs that have been read."""
+        K, tags, h = self.num_tags, batch.tags, encoded.outputs
         real = asarray(np.arange(len(tags)), tags)[:, None] < batch.lengths
         if self.decoder is None:
             log_p = take_last(self.log_probs(params, h), where(tags < K, tags, 0))

@@ -12,7 +12,7 @@ from charrnn.cells.arrays import Array, Params
 from charrnn.config import ResolvedConfig
 from charrnn.corpus.batching import Position
 from charrnn.corpus.bucketed import BucketedBatches
-from charrnn.models.encoder import Encoder
+from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.language_model import Dropout
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.parameters import trainable
@@ -32,8 +32,6 @@ class Batch(Protocol):
     def lengths(self) -> Any:
         """(B,)"""
 
-    def _replace(self, *, ids: Any) -> Any: ...
-
 
 class _Model(Protocol):
     @property
@@ -47,7 +45,7 @@ class _Model(Protocol):
 
     def encoder_params(self, params: Params) -> Params: ...
 
-    def nll(self, params: Params, batch: Any, dropout: Dropout | None = None) -> Array: ...
+    def nll_given(self, params: Params, encoded: Encoded, batch: Any, dropout: Dropout | None = None) -> Array: ...
 
 
 Model = TypeVar("Model", bound=_Model)
@@ -96,10 +94,11 @@ class ExamplesLearner(ABC, Generic[Model]):
         params = {**self.parameters, **weight_dropout(self.trained, config.weight_dropout, rng)}
         batch = self.training_batch(rows, rng)
         ids = self.blurred(batch.ids, model.encoder.config.vocab_size, rng)
-        nats: torch.Tensor = model.nll(params, batch._replace(ids=ids), mask).sum()
+        own = model.encoder_params(params)
+        encoded = model.encoder.read(own, ids, batch.lengths, mask)
+        nats: torch.Tensor = model.nll_given(params, encoded, batch, mask).sum()
         if config.lm_weight:
-            own = model.encoder_params(params)
-            beside = model.encoder.language_nll(own, ids, batch.lengths, batch.ids, mask).sum()
+            beside = model.encoder.language_nll(own, encoded, batch.lengths, batch.ids, mask).sum()
             # Its gradient counts, its value does not: the loss that is shown is the task's own.
             nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
         return nats, self._terms, self.counted(rows)
