@@ -108,12 +108,12 @@ def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig
     chosen: dict[str, Any] = {
         "hidden_size": 128,
         "num_layers": 1,
-        "dropout": 0.4,
+        "dropout": 0.5,
         "weight_dropout": 0.0,
         "symbol_dropout": 0.1,
         "lm_weight": 0.5,
-        "batch_size": 32 if small else 64,
-        "learning_rate": 2e-3 if fit.learning_rate < 6e-3 else 3e-3,
+        "batch_size": 32,
+        "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 5e-3,
     }
     return _of_rows(config, chosen, minutes=1.0 if small else USUAL_MINUTES)
 
@@ -122,14 +122,15 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
     """The same for a model that writes a symbol for each that it reads; its seed must be set."""
     fit, small = _FITS[config.cell], num_symbols < LARGE_CORPUS
     chosen: dict[str, Any] = {
-        "hidden_size": 256,
+        "hidden_size": 128 if small else 256,
         "num_layers": 2,
-        "dropout": 0.5 if small else 0.2,
-        "weight_dropout": 0.3 if small else 0.0,
+        "dropout": 0.4 if small else 0.2,
+        "weight_dropout": 0.0,
         "symbol_dropout": 0.1,
         "lm_weight": 0.0,
-        "batch_size": 16 if small else 32,
-        "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
+        # Small batches and a high rate: with few examples it is steps that are short, not their precision.
+        "batch_size": 8 if small else 32,
+        "learning_rate": (3e-3 if fit.learning_rate < 6e-3 else 4e-3) * (2 if small else 1),
     }
     return _of_rows(config, chosen, minutes=2 * USUAL_MINUTES if small else 5 * USUAL_MINUTES)
 
