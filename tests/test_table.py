@@ -367,7 +367,20 @@ def test_a_folder_of_one_file_a_class(tmp_path):
     assert rows_of(found) == [["Arabic", "ب"], ["Zulu", "b"], ["Zulu", "a\ta"], ["Zulu", "b"], ["old.Greek", "γ,"]]
     places = [("Arabic", 1), ("Zulu.txt", 1), ("Zulu.txt", 3), ("Zulu.txt", 4), ("old.Greek.txt", 2)]
     assert [found.where(row) for row in range(5)] == [f"{folder / name}, line {line}" for name, line in places]
-    assert found.notes == ("each of 4 files is a class, each line of it a text",)
+    assert found.notes == (
+        "each of 3 files is a class, each line of it a text",
+        f"{folder / 'none.txt'}: is empty, and no class",
+    )
+
+
+def test_a_folder_of_tables_and_of_other_files(tmp_path):
+    table, other = written(tmp_path / "folder" / "t.tsv", "x\n1\n"), written(tmp_path / "folder" / "a.txt", "1\n")
+    for class_name in (None, ""):
+        assert error_of(tmp_path / "folder", class_name=class_name).startswith(
+            f"{other}: stands beside the table {table}; give a folder of tables alone"
+        )
+    # Who names the files knows what they are.
+    assert read(table, written(tmp_path / "b.data", "x\n2\n")).column("x") == ["1", "2"]
 
 
 def test_classes_by_another_name_and_from_files(tmp_path):

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from charrnn.corpus.readers import Source, TextReader, canonical_encoding, expand, fingerprint
 from charrnn.errors import CorpusError
 
+TABLES = (".tsv", ".csv")
+
 CLASS, TEXT = "class", "text"
 """Columns of a folder of one file a class."""
 
@@ -84,18 +86,24 @@ def read_table(
     """Reads files as one table; `header`: the first line of each names the columns.
 
     A file that ends in .csv is CSV (RFC 4180); any other is TSV, its fields taken literally between tabs. Empty
-    lines are left out. A folder without such files, or several other files where `class_name` is given, is a table
-    of one file a class: the class is the file's name without its ending, every line a row. Pipes are copied into
-    the folder `spool`. Raises CorpusError with the line of what does not fit.
+    lines are left out. A folder without tables, or several other files where `class_name` is given, is a table of
+    one file a class: the class is the file's name without its ending, every line a row. Pipes are copied into
+    the folder `spool`. Raises CorpusError with the line of what does not fit, and for a folder of both kinds.
     """
     encoding = canonical_encoding(encoding)
     sources = expand(paths, spool)
     marks = fingerprint(sources)
-    tabular = any(_ending(source) in (".tsv", ".csv") for source in sources)
-    several = Path(paths[0]).is_dir() or len(sources) > 1
+    tables = [source.name for source in sources if _ending(source) in TABLES]
+    tabular, several = bool(tables), Path(paths[0]).is_dir() or len(sources) > 1
+    if tabular and len(tables) < len(sources) and all(Path(path).is_dir() for path in paths):
+        other = next(source.name for source in sources if source.name not in tables)
+        raise CorpusError(
+            f"{other}: stands beside the table {tables[0]}; give a folder of tables alone, "
+            "a folder of one file a class, or name the files"
+        )
     by_class = class_name is not None and several and not tabular
     rows = _Rows(header and not by_class)
-    notes = [f"each of {len(sources)} files is a class, each line of it a text"] if by_class else []
+    notes: list[str] = []
     if by_class:
         rows.name((class_name or CLASS, TEXT), sources[0].name)
     digest = hashlib.sha256()
@@ -117,6 +125,11 @@ def read_table(
     if not rows.places:
         what = "only a header" if rows.names else "nothing"
         raise CorpusError(f"{sources[0].name}: holds {what}; a table needs rows")
+    if by_class:
+        filled = set(rows.places[::2])
+        empty = [source.name for number, source in enumerate(sources) if number not in filled]
+        notes.insert(0, f"each of {len(sources) - len(empty)} files is a class, each line of it a text")
+        notes += [f"{name}: is empty, and no class" for name in empty]
     return Table(
         names=rows.names,
         columns=tuple(rows.columns),
