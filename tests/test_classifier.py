@@ -89,9 +89,9 @@ def test_a_number_has_a_density():
     params = random_params(model.shapes, seed=2, scale=0.5)
     y = np.linspace(-40.0, 40.0, 40_001)
     logits = np.broadcast_to(model.logits(params, IDS, LENGTHS)[:1], (len(y), 1))
-    density = np.exp(-model.nll_of(params, logits, y))
+    density = np.exp(-model.readout.nll(params, logits, y))
     assert float(density.sum() * (y[1] - y[0])) == pytest.approx(1.0, abs=1e-6)
-    assert model.numbers(logits)[0] == pytest.approx(float(logits[0, 0]) * 2.0 + 10.0)
+    assert model.readout.numbers(logits)[0] == pytest.approx(float(logits[0, 0]) * 2.0 + 10.0)
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 5.0))

@@ -8,14 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, Params, asarray, exp, floats, largest, log_softmax, take_last, where
-from charrnn.cells.cell import uniform_init
+from charrnn.cells.arrays import Array, Params, asarray, floats, largest, where
 from charrnn.config import ClassifierConfig
 from charrnn.models.attention import MASKED
 from charrnn.models.encoder import Encoded, Encoder
+from charrnn.models.label_readout import LabelReadout
 from charrnn.models.language_model import Dropout
-
-LOG_TEMPERATURE = "log_temperature"
 
 
 class Labelled(NamedTuple):
@@ -31,14 +29,9 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Classifier:
-    """h pooled over the sequence, then o = c + V h:
+    """h pooled over the sequence, and a label or a number read off it (`charrnn.models.label_readout`).
 
-        p(label | x) = softmax(o / T),    or    y ~ N(o, σ²)
-
-    V = `readout.weight` (K, E), c = `readout.bias` (K,). Pooled is what each direction ends with (`last`), the
-    mean or the largest of each unit over the sequence. T = exp(`log_temperature`) is 1 in training and fitted to
-    the validation part, so that probabilities mean what they say (Guo et al. 2017); σ = exp(`log_deviation`), of
-    standardised numbers, is trained.
+    Pooled is what each direction ends with (`last`), the mean or the largest of each unit over the sequence.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, figure 10.5.
     """
@@ -47,38 +40,27 @@ class Classifier:
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder(self.config.encoder, self.num_logits)
+        return Encoder(self.config.encoder, self.config.label.size)
 
-    @property
-    def is_regression(self) -> bool:
-        return not self.config.label.values
-
-    @property
-    def num_logits(self) -> int:
-        return len(self.config.label.values) or 1
+    @cached_property
+    def readout(self) -> LabelReadout:
+        return LabelReadout(self.config.label, self.encoder.output_size)
 
     @property
     def frozen(self) -> frozenset[str]:
-        return self.encoder.frozen if self.is_regression else self.encoder.frozen | {LOG_TEMPERATURE}
+        return self.encoder.frozen | self.readout.frozen
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter. Raises ValueError for a cell that cannot be built so."""
-        K, E = self.num_logits, self.encoder.output_size
-        last = {"log_deviation": (1,)} if self.is_regression else {LOG_TEMPERATURE: ()}
-        return {**self.encoder.shapes, "readout.weight": (K, E), "readout.bias": (K,), **last}
+        return {**self.encoder.shapes, **self.readout.shapes}
 
     @property
     def num_parameters(self) -> int:
         return sum(map(math.prod, self.shapes.values()))
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        params = self.encoder.init(rng)
-        params |= uniform_init(
-            rng, {"readout.weight": self.shapes["readout.weight"]}, self.encoder.output_size**-0.5
-        )
-        zeros = {name: np.zeros(shape, np.float32) for name, shape in self.shapes.items() if name not in params}
-        return {**params, **zeros}
+        return {**self.encoder.init(rng), **self.readout.init(rng)}
 
     def encoder_params(self, params: Params) -> Params:
         return {name: params[name] for name in self.encoder.shapes}
@@ -91,7 +73,7 @@ class Classifier:
         h = encoded.summary
         if self.config.pooling != "last":
             h = self._pooled(encoded.outputs, lengths)
-        return h @ params["readout.weight"].T + params["readout.bias"]
+        return self.readout.logits(params, h)
 
     def _pooled(self, outputs: Array, lengths: Array) -> Array:
         """The mean or the largest of outputs (S, B, E) over the real steps, (B, E); 0 of an empty sequence."""
@@ -109,21 +91,4 @@ class Classifier:
         self, params: Params, encoded: Encoded, batch: Labelled, dropout: Dropout | None = None
     ) -> Array:
         """The same of inputs that have been read; behind the encoder's output nothing is dropped."""
-        return self.nll_of(params, self._logits(params, encoded, batch.lengths), batch.outputs)
-
-    def nll_of(self, params: Params, logits: Array, outputs: Array) -> Array:
-        if self.is_regression:
-            s = params["log_deviation"]
-            z = (outputs - logits[:, 0]) * exp(-s)
-            return 0.5 * z * z + s + 0.5 * math.log(2.0 * math.pi)
-        return -take_last(log_softmax(logits), outputs)
-
-    def probabilities(self, params: Params, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """softmax(o / T) in float64, (B, K)."""
-        T = math.exp(float(params[LOG_TEMPERATURE]))
-        result: npt.NDArray[np.float64] = np.exp(log_softmax(logits.astype(np.float64) / T))
-        return result
-
-    def numbers(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """The expected outputs in their own unit, (B,)."""
-        return np.asarray(logits[:, 0], np.float64) * self.config.label.scale + self.config.label.mean
+        return self.readout.nll(params, self._logits(params, encoded, batch.lengths), batch.outputs)

@@ -1,6 +1,5 @@
 """The report on a model that tells a label or a number for each text."""
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +8,6 @@ import numpy as np
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.corpus.labelled import Examples, labelled_examples, load_labelled, read_pairs
-from charrnn.models.classifier import LOG_TEMPERATURE
 from charrnn.models.saved import SavedClassifier
 from charrnn.report.classification import Classification, classification
 from charrnn.report.held_out import PartName, run_record
@@ -57,16 +55,16 @@ def evaluate_labelled(
     saved: SavedClassifier, examples: Examples, *, data: str, run: str, step: int | None
 ) -> LabelledReport:
     begin = time.perf_counter()
-    logits, model = logits_of(saved, examples.inputs), saved.model
+    logits, readout = logits_of(saved, examples.inputs), saved.model.readout
     seconds = time.perf_counter() - begin
     encoder, label = saved.config.encoder, saved.config.label
     labels, numbers, temperature = None, None, None
-    if model.is_regression:
-        numbers = regression(model.numbers(logits), examples.outputs * label.scale + label.mean)
+    if readout.is_regression:
+        numbers = regression(readout.numbers(logits), examples.outputs * label.scale + label.mean)
     else:
-        p = model.probabilities(saved.params, logits)
+        p = readout.probabilities(saved.params, logits)
         labels = classification(p, examples.outputs.astype(np.int64), label.values)
-        temperature = math.exp(float(saved.params[LOG_TEMPERATURE]))
+        temperature = readout.temperature(saved.params)
     return LabelledReport(
         run=run,
         step=step,

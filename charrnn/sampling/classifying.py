@@ -22,17 +22,17 @@ def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Ite
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
         logits = logits_of(saved, read_inputs(saved.symbols, batch))
-        if saved.model.is_regression:
-            found = saved.model.numbers(logits)
+        if saved.model.readout.is_regression:
+            found = saved.model.readout.numbers(logits)
             yield from (Prediction(text, float(y), None, []) for text, y in zip(batch, found, strict=True))
         else:
-            labels, p = saved.config.label.values, saved.model.probabilities(saved.params, logits)
+            labels, p = saved.config.label.values, saved.model.readout.probabilities(saved.params, logits)
             yield from (most_probable(text, labels, row, n) for text, row in zip(batch, p, strict=True))
 
 
 def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:
     """(R, K) for inputs of R texts, read in batches of similar lengths; no text depends on its neighbours."""
-    result = np.zeros((len(inputs), saved.model.num_logits), np.float32)
+    result = np.zeros((len(inputs), saved.model.readout.num_logits), np.float32)
     order = np.argsort(inputs.lengths, kind="stable")
     for first in range(0, len(order), BATCH):
         rows = order[first : first + BATCH]

@@ -14,7 +14,8 @@ from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.models.classifier import LOG_TEMPERATURE, Classifier, Labelled
+from charrnn.models.classifier import Classifier, Labelled
+from charrnn.models.label_readout import LOG_TEMPERATURE
 from charrnn.models.saved import load_classifier, model_files
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_classifier
@@ -58,15 +59,15 @@ class ClassifyLearner(ExamplesLearner[Classifier]):
             outputs.append(batch.outputs)
         o, y = torch.cat(logits), torch.cat(outputs)
         params = {name: value.double() for name, value in self.parameters.items()}
-        if not self.model.is_regression:
+        if not self.model.readout.is_regression:
             fitted = fit_temperature(o.cpu().numpy(), y.cpu().numpy())
             self.parameters[LOG_TEMPERATURE].fill_(fitted)
-        return float(self.model.nll_of(params, o, y).mean())
+        return float(self.model.readout.nll(params, o, y).mean())
 
     def _batch(self, examples: Examples, rows: npt.NDArray[np.int64]) -> Labelled:
         ids = examples.inputs.padded(rows, fill=self.model.config.encoder.vocab_size)
         outputs = examples.outputs[rows]
-        outputs = outputs.astype(np.float32) if self.model.is_regression else outputs.astype(np.int64)
+        outputs = outputs.astype(np.float32) if self.model.readout.is_regression else outputs.astype(np.int64)
         arrays = (ids, examples.inputs.lengths[rows], outputs)
         return Labelled(*map(self.tensor, arrays))
 
@@ -119,8 +120,8 @@ class ClassifyJob(TableJob[LabelledDataset]):
         row = np.array([step % len(examples)])
         ids = examples.inputs.padded(row, fill=self.dataset.symbols.size)
         logits = self.model.logits(params, ids, examples.inputs.lengths[row])
-        if self.model.is_regression:
-            found = f"{self.model.numbers(logits)[0]:.4g}"
+        if self.model.readout.is_regression:
+            found = f"{self.model.readout.numbers(logits)[0]:.4g}"
         else:
             found = self.dataset.label.values[int(logits[0].argmax())]
         return f"{examples.texts[row[0]][:60]}: {found}"
