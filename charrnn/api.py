@@ -16,7 +16,15 @@ from charrnn.config import STOP_NAMES, StopName, TrainConfig
 from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.errors import CorpusError, UsageError
 from charrnn.models.given import given as fix_context
-from charrnn.models.saved import SavedClassifier, SavedModel, SavedTagger, SavedTransducer, load_any, load_model
+from charrnn.models.saved import (
+    SavedClassifier,
+    SavedModel,
+    SavedTagger,
+    SavedTransducer,
+    SavedTreeModel,
+    load_any,
+    load_model,
+)
 from charrnn.models.saved import load_classifier as saved_classifier
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
 from charrnn.sampling.bayes import posterior
@@ -28,6 +36,7 @@ from charrnn.sampling.search import BEAM, Search
 from charrnn.sampling.stepper import Stepper
 from charrnn.sampling.tagging import tag
 from charrnn.sampling.transducing import Alignment, aligned, transduce
+from charrnn.sampling.trees import label_trees
 
 if TYPE_CHECKING:
     from charrnn.tasks.observer import RunObserver
@@ -183,6 +192,20 @@ class LabelModel:
         return classify(self.saved, texts, n=n)
 
 
+class TreeModel:
+    """A trained model of a label or a number for each tree. It needs no torch."""
+
+    def __init__(self, saved: SavedTreeModel, path: Path) -> None:
+        self.saved, self.path = saved, path
+
+    def predict(self, texts: Iterable[str], *, n: int = 5, number: int = 0) -> Iterator[Prediction]:
+        """The n most probable labels of each expression's root, or its number.
+
+        number: of the first text. Raises CorpusError, by a text's number, for what is no expression.
+        """
+        return label_trees(self.saved, texts, n=n, number=number)
+
+
 class Tagger:
     """A trained model of a symbol for each symbol. It needs no torch."""
 
@@ -231,7 +254,7 @@ class Transducer:
         return aligned(self.saved, prediction.input, str(prediction.prediction), given, stop=chosen)
 
 
-Predictor: TypeAlias = Model | LabelModel | Tagger | Transducer
+Predictor: TypeAlias = Model | LabelModel | Tagger | Transducer | TreeModel
 
 
 def load_classifier(
@@ -256,6 +279,8 @@ def load_predictor(
             return Tagger(saved, found.path)
         case SavedTransducer() as saved:
             return Transducer(saved, found.path)
+        case SavedTreeModel() as saved:
+            return TreeModel(saved, found.path)
 
 
 def _found(run: str | Path | None, which: Which, root: str | Path) -> Checkpoint:

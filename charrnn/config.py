@@ -27,7 +27,7 @@ CellName = Literal[
 ]
 """The registry of recurrent cells: `charrnn/cells/NAME.py` defines `CELL`."""
 
-TaskName = Literal["generate", "classify", "tag", "transduce"]
+TaskName = Literal["generate", "classify", "tag", "transduce", "tree"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
@@ -37,6 +37,9 @@ ContextMode = Literal["add", "init", "both"]
 AttentionName = Literal["additive", "dot"]
 Direction = Literal["forward", "backward", "both"]
 Pooling = Literal["last", "mean", "max"]
+CompositionName = Literal["tanh", "tree_lstm", "child_sum"]
+"""What a node of a tree makes of its children."""
+Leaves = Literal["symbols", "characters"]
 
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
@@ -174,6 +177,24 @@ class ClassifierConfig(CheckpointConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreeConfig(CheckpointConfig):
+    """A label or a number for a tree, or for each of its nodes. Expressions are read in Unicode form C."""
+
+    task: Literal["tree"] = "tree"
+    text_column: Annotated[str, Meta(max_length=1000)]
+    node_labels: bool = False
+    """Whether the labels stand in the expressions, at every node, and not in a column."""
+    label: Column
+    """What is predicted: its categories, or a number's mean and standard deviation in training."""
+    vocab_size: VocabSize
+    """Symbols that leaves are made of."""
+    composition: CompositionName
+    hidden_size: Width
+    encoder: EncoderConfig | None = None
+    """What reads a leaf character by character; None where a leaf is one symbol."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairConfig(CheckpointConfig):
     """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
 
@@ -231,6 +252,10 @@ class TrainConfig:
     attention: Literal["additive", "dot", "none"] = "additive"
     direction: Direction = "both"
     pooling: Pooling = "last"
+    composition: CompositionName = "tree_lstm"
+    leaves: Leaves = "symbols"
+    node_labels: bool = False
+    """Whether every bracket of an expression begins with its label."""
     text_column: str | None = None
     """Column of a table that holds the text: its name, or its number where the table has no header."""
     context: tuple[str, ...] = ()

@@ -181,6 +181,14 @@ def standardise(x: Array, epsilon: float) -> Array:
     return layer_norm(x, x.shape[-1:], eps=epsilon)
 
 
+def sum_groups(x: Array, sizes: Any) -> Array:
+    """(n, H) sums of consecutive rows of x (m, H), `sizes` (n,) of them each: NumPy's integers, at least 1."""
+    if isinstance(x, np.ndarray):
+        return np.add.reduceat(x, np.cumsum(sizes) - sizes, axis=0)
+    owner = asarray(np.repeat(np.arange(len(sizes)), sizes), x)
+    return x.new_zeros(len(sizes), x.shape[-1]).index_add(0, owner, x)
+
+
 def stack(arrays: Sequence[Array]) -> Array:
     """The arrays along a new first axis."""
     if isinstance(arrays[0], np.ndarray):

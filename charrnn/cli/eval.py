@@ -114,7 +114,7 @@ def command(
         raise click.UsageError("--beam is for models of --task tag and --task transduce")
     if task != "transduce" and length_penalty is not None:
         raise click.UsageError("--length-penalty is for models of --task transduce")
-    if task in ("classify", "tag") and stop is not None:
+    if task in ("classify", "tag", "tree") and stop is not None:
         raise click.UsageError(f"--stop is for models that end texts, not --task {task}")
     if found is not None and task != "generate":
         how = search_of(beam, length_penalty)
@@ -152,10 +152,12 @@ def _evaluate_rows(
     verbose: bool,
 ) -> None:
     """Prints the report on a model that reads whole inputs."""
-    from charrnn.cli import labelled_report, tag_report, transduce_report
+    from charrnn.cli import labelled_report, tag_report, transduce_report, tree_report
 
     if task == "classify":
         labelled_report.evaluate(found, file, part, as_json=as_json, verbose=verbose)
+    elif task == "tree":
+        tree_report.evaluate(found, file, part, as_json=as_json, verbose=verbose)
     elif task == "tag":
         tag_report.evaluate(found, file, part, how, as_json=as_json, quiet=quiet, verbose=verbose)
     else:

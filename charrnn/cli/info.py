@@ -13,7 +13,7 @@ import msgspec
 from charrnn.cli.options import option, run_argument, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
 from charrnn.cli.toml import to_toml
-from charrnn.cli.words import bits, budget_words, clock, count, model_words, quality, shape, size
+from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_words, quality, shape, size
 from charrnn.config import ModelConfig, RunRecord, StopName
 from charrnn.errors import CheckpointError
 
@@ -115,7 +115,7 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
             }
         )
         return
-    config = record.config
+    config, unit = record.config, UNITS[record.config.task]
     facts: Facts = [("Run", str(run.path)), ("Model", model_words(config, record.num_parameters))]
     corpus = f"{', '.join(record.corpus_files)}: {size(record.corpus_bytes)}, {config.order} by {config.split}"
     facts += [("Corpus", corpus), ("Budget", f"{budget_words(config)}; seed {config.seed}")]
@@ -123,9 +123,9 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
         done = f"{count(last.step, 'step')}, {last.epoch:.2f} epochs, {clock(last.elapsed_seconds)}"
         facts.append(("Trained", done))
         if last.loss is not None:
-            facts.append(("Training", quality(last.loss)))
+            facts.append(("Training", quality(last.loss, unit)))
     if best is not None:
-        facts.append(("Validation", f"{quality(best.loss)} (step {best.step:,})"))
+        facts.append(("Validation", f"{quality(best.loss, unit)} (step {best.step:,})"))
     kept = [
         f"step {s.step:,}, {'damaged' if s.bytes is None else size(s.bytes)}{' (best)' if s.is_best else ''}"
         for s in steps

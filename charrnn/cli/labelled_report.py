@@ -37,31 +37,33 @@ def evaluate(found: Checkpoint, file: str | None, part: Any, *, as_json: bool, v
 def print_report(where: "Console", report: LabelledReport, *, verbose: bool) -> None:
     facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, tells {report.column}")]
     if report.labels is not None:
-        _print_labels(where, facts, report, report.labels)
+        facts.append(("Texts", f"{report.data}: {count(report.labels.num_examples, 'text')}"))
+        print_labels(where, facts, report.labels, report.temperature, "text")
+        where.print()
+        heads = ("LABEL", "TEXTS", "PREDICTED", "PRECISION", "RECALL", "F1")
+        rows = sorted(report.labels.per_class, key=lambda c: -c.support)[:MOST_ROWS]
+        print_table(where, heads, [_class_row(c) for c in rows])
+        where.print()
+        print_confusion(where, report.labels, "TEXTS")
     elif report.numbers is not None:
-        print_facts(where, facts + _numbers(report, report.numbers))
+        facts.append(("Texts", f"{report.data}: {count(report.numbers.num_examples, 'text')}"))
+        print_facts(where, facts + number_facts(report.numbers))
     print_facts(where, last_facts(report, f"{report.texts_per_second:,.0f} texts/s", verbose=verbose))
 
 
-def _print_labels(
-    where: "Console", facts: list[tuple[str, str]], report: LabelledReport, found: Classification
+def print_labels(
+    where: "Console", facts: list[tuple[str, str]], found: Classification, temperature: float | None, unit: str
 ) -> None:
-    facts.append(("Texts", f"{report.data}: {count(found.num_examples, 'text')}"))
+    """What is known already, and how good labels and their probabilities are."""
     floor = f"always the commonest: {percent(found.majority_accuracy)}"
     macro = f"F1 {percent(found.macro_f1)}, recall {percent(found.macro_recall)}"
     calibration = f"expected calibration error {percent(found.expected_calibration_error)}"
     facts += [
         ("Accuracy", f"{percent(found.accuracy)} ({floor})"),
         ("Macro", f"{macro}, precision {percent(found.macro_precision)}"),
-        ("Probability", f"{_figure(found.loss)} nats/text, {calibration}, temperature {report.temperature:.3f}"),
+        ("Probability", f"{_figure(found.loss)} nats/{unit}, {calibration}, temperature {temperature:.3f}"),
     ]
     print_facts(where, facts)
-    where.print()
-    heads = ("LABEL", "TEXTS", "PREDICTED", "PRECISION", "RECALL", "F1")
-    rows = sorted(found.per_class, key=lambda c: -c.support)[:MOST_ROWS]
-    print_table(where, heads, [_class_row(c) for c in rows])
-    where.print()
-    _print_confusion(where, [c.label for c in found.per_class], found.confusion)
 
 
 def _class_row(c: ClassFigures) -> tuple[str, ...]:
@@ -75,20 +77,20 @@ def _class_row(c: ClassFigures) -> tuple[str, ...]:
     )
 
 
-def _print_confusion(where: "Console", labels: list[str], confusion: tuple[tuple[int, ...], ...]) -> None:
+def print_confusion(where: "Console", found: Classification, unit: str) -> None:
     """The whole table where it fits, else the commonest confusions."""
+    labels, confusion = [c.label for c in found.per_class], found.confusion
     if len(labels) <= WIDEST_TABLE:
         rows = [(label, *(f"{n:,}" for n in row)) for label, row in zip(labels, confusion, strict=True)]
         print_table(where, ("TRUTH", *(f"{label[:8]}?" for label in labels)), rows)
         return
     pairs = [(n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n]
     worst = sorted(pairs, key=lambda pair: -pair[0])[:MOST_CONFUSIONS]
-    print_table(where, ("TRUTH", "PREDICTED", "TEXTS"), [(labels[i], labels[j], f"{n:,}") for n, i, j in worst])
+    print_table(where, ("TRUTH", "PREDICTED", unit), [(labels[i], labels[j], f"{n:,}") for n, i, j in worst])
 
 
-def _numbers(report: LabelledReport, found: Regression) -> list[tuple[str, str]]:
+def number_facts(found: Regression) -> list[tuple[str, str]]:
     return [
-        ("Texts", f"{report.data}: {count(found.num_examples, 'text')}"),
         ("Error", f"mean squared {_figure(found.mse)} (the mean alone: {_figure(found.mean_baseline_mse)})"),
         ("", f"root {_figure(found.rmse)}, mean absolute {_figure(found.mae)}"),
         ("R²", f"{_figure(found.r2)}; correlation {_figure(found.pearson)}, of ranks {_figure(found.spearman)}"),

@@ -89,10 +89,10 @@ def command(
 ) -> None:
     """Tell what each line most probably is.
 
-    Reads FILE or standard input, a text a line, and prints for each the likeliest labels (--task classify),
-    outputs (--task tag, transduce), each with its probability, or a number, and the line. A model of texts given
-    a column (`charrnn train TABLE --context COLUMN`) is turned round by Bayes' rule: how probable each value is,
-    given the text. A single argument that names a run or checkpoint is RUN, otherwise FILE.
+    Reads FILE or standard input, a text a line, and prints for each the likeliest labels (--task classify,
+    tree), outputs (--task tag, transduce), each with its probability, or a number, and the line. A model of texts
+    given a column (`charrnn train TABLE --context COLUMN`) is turned round by Bayes' rule: how probable each value
+    is, given the text. A single argument that names a run or checkpoint is RUN, otherwise FILE.
 
     \b
     Examples:
@@ -156,12 +156,13 @@ def command(
 def _answers(
     model: "Predictor", batches: Iterator[list[str]], options: dict[str, Any]
 ) -> "Iterator[Iterator[Prediction]]":
-    """What the model makes of the lines of each batch; what is drawn for one depends on its number alone."""
-    from charrnn.api import Tagger, Transducer
+    """What the model makes of the lines of each batch; what is drawn for one depends on its number alone,
+    and errors name it."""
+    from charrnn.api import Tagger, Transducer, TreeModel
 
     number = 0
     for texts in batches:
-        if isinstance(model, Tagger | Transducer):
+        if isinstance(model, Tagger | Transducer | TreeModel):
             yield model.predict(texts, **options, number=number)
         else:
             yield model.predict(texts, **options)

@@ -21,8 +21,9 @@ BUDGETS = ("minutes", "epochs", "steps")
 
 MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
 PAIRS = "A sequence for a sequence (--task tag, transduce)"
-LABELLED = "A label or a number for each text (--task classify)"
+LABELLED = "A label or a number for each text (--task classify, tree)"
 READ = "Inputs that are read as wholes (--task classify, tag, transduce)"
+TREES = "A label or a number for each tree (--task tree)"
 GIVEN = "Text in a table (.tsv, .csv), given its other columns"
 BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
 
@@ -61,9 +62,16 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("valid", TEXT, "Validation text, instead of a part of the corpus."),
     ("valid_fraction", TEXT, "Share of the corpus for validation."),
     ("test_fraction", TEXT, "Share of the corpus for `charrnn eval`."),
-    ("task", MODEL, "Generate text, classify it, tag each symbol, or transduce it into other text."),
+    ("task", MODEL, "Generate text, classify it, tag each symbol, transduce it into other text, or read trees."),
     ("label_column", LABELLED, "Column of what is predicted (NAME:category, NAME:number decide)."),
     ("pooling", LABELLED, "The last output of each direction, or the mean or maximum of all."),
+    (
+        "composition",
+        TREES,
+        "What makes a node of its children: of two (tanh, tree_lstm), of any number (child_sum).",
+    ),
+    ("leaves", TREES, "A leaf is one symbol, or is read character by character by --cell."),
+    ("node_labels", TREES, "Each bracket begins with the label of its node; there is no column of labels."),
     ("direction", READ, "How an input is read."),
     ("source_sep", READ, "What stands between the symbols of an input."),
     ("symbol_dropout", READ, "Share of an input's symbols that are read as unknown in training."),

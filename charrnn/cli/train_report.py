@@ -10,6 +10,7 @@ from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_wor
 from charrnn.config import Column, ResolvedConfig
 from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.labelled import LabelledDataset
+from charrnn.corpus.labelled_trees import TreeDataset
 from charrnn.corpus.pairs import PairDataset
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def _facts(dataset: "AnyDataset") -> Facts:
         return _labelled_facts(dataset)
     if isinstance(dataset, PairDataset):
         return _pair_facts(dataset)
+    if isinstance(dataset, TreeDataset):
+        return _tree_facts(dataset)
     return _text_facts(dataset)
 
 
@@ -55,6 +58,21 @@ def _pair_facts(dataset: PairDataset) -> Facts:
     facts += [("Pairs", "{:,} to train on, {:,} to validate, {:,} to test".format(*map(len, parts)))]
     symbols = f"{count(dataset.source.size, 'symbol')} read, {dataset.target.size:,} written"
     return [*facts, ("Symbols", symbols)]
+
+
+def _tree_facts(dataset: TreeDataset) -> Facts:
+    parts = (dataset.train, dataset.valid, dataset.test)
+    facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'tree')}")]
+    facts += [("", note) for note in dataset.notes]
+    deepest = int(dataset.train.forest.depths.max())
+    sizes = "{:,} to train on, {:,} to validate, {:,} to test; ".format(*map(len, parts))
+    facts.append(("Trees", f"{sizes}depth to {deepest}, {count(dataset.symbols.size, 'symbol')}"))
+    return [*facts, ("Output", _output(dataset.label))]
+
+
+def _output(label: Column) -> str:
+    what = f"one of {len(label.values):,} labels" if label.values else "a number"
+    return f"{label.name}, {what}"
 
 
 def _text_facts(dataset: "Dataset") -> Facts:
@@ -72,10 +90,8 @@ def _labelled_facts(dataset: "LabelledDataset") -> Facts:
     facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'text')}")]
     facts += [("", note) for note in dataset.notes]
     sizes = "{:,} to train on, {:,} to validate, {:,} to test; ".format(*map(len, parts))
-    label = dataset.label
-    what = f"one of {len(label.values):,} labels" if label.values else "a number"
     facts.append(("Texts", f"{sizes}{count(dataset.symbols.size, 'symbol')}"))
-    return [*facts, ("Output", f"{label.name}, {what} (--label-column)")]
+    return [*facts, ("Output", f"{_output(dataset.label)} (--label-column)")]
 
 
 def position(progress: "Progress", metrics: "Metrics", seconds_left: float | None) -> str:

@@ -15,7 +15,13 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-UNITS: dict[TaskName, str] = {"generate": "char", "classify": "text", "tag": "symbol", "transduce": "symbol"}
+UNITS: dict[TaskName, str] = {
+    "generate": "char",
+    "classify": "text",
+    "tag": "symbol",
+    "transduce": "symbol",
+    "tree": "tree",
+}
 """What a loss is divided by, and what is counted a second."""
 
 
@@ -96,6 +102,9 @@ def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
         read = "no attention" if config.attention == "none" else f"{config.attention} attention"
         size = f"{count(num_parameters, 'parameter')} (--stop {' '.join(config.stop)})"
         return f"{what} twice, {read}, context {config.context_mode}, {size}"
+    if config.task == "tree" and isinstance(config, TrainConfig):
+        leaves = f"leaves read by {config.cell}" if config.leaves == "characters" else "leaves of one symbol"
+        return f"{config.composition} of {config.hidden_size}, {leaves}, {count(num_parameters, 'parameter')}"
     names = config.context if isinstance(config, TrainConfig) else [column.name for column in config.columns]
     given = f", given {', '.join(names)}" if names else ""
     ends = f"{endings(config.stop)} (--stop {' '.join(config.stop)})"

@@ -16,6 +16,7 @@ from charrnn.config import (
     TaggerConfig,
     TaskName,
     TransducerConfig,
+    TreeConfig,
 )
 from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
@@ -23,6 +24,7 @@ from charrnn.errors import CheckpointError
 from charrnn.models.classifier import Classifier
 from charrnn.models.encoder_decoder import EncoderDecoder
 from charrnn.models.language_model import LanguageModel
+from charrnn.models.recursive import RecursiveNetwork
 from charrnn.models.tagger import Tagger
 
 
@@ -90,7 +92,19 @@ class SavedTransducer:
     sha256: str
 
 
-Saved = SavedModel | SavedClassifier | SavedTagger | SavedTransducer
+@dataclass(frozen=True)
+class SavedTreeModel:
+    """The same of a model that tells what a tree is."""
+
+    config: TreeConfig
+    model: RecursiveNetwork
+    params: Params
+    symbols: Symbols
+    """What leaves are made of."""
+    sha256: str
+
+
+Saved = SavedModel | SavedClassifier | SavedTagger | SavedTransducer | SavedTreeModel
 
 
 def task_of(checkpoint: Checkpoint) -> TaskName:
@@ -148,11 +162,27 @@ def load_transducer(checkpoint: Checkpoint) -> SavedTransducer:
     return SavedTransducer(config, model, params, source, target, checkpoint.model_sha256)
 
 
+def load_tree_model(checkpoint: Checkpoint) -> SavedTreeModel:
+    """Raises CheckpointError as `load_model` does."""
+    config = checkpoint.config(TreeConfig)
+    if config.encoder is not None and config.encoder.vocab_size != config.vocab_size:
+        raise CheckpointError(f"{checkpoint.path / CONFIG}: its encoder does not read the symbols of its leaves")
+    symbols = Symbols(_symbols(checkpoint, config.vocab_size), leaf_separator(config))
+    model = RecursiveNetwork(config)
+    return SavedTreeModel(config, model, _params(checkpoint, model), symbols, checkpoint.model_sha256)
+
+
+def leaf_separator(config: TreeConfig) -> str:
+    """What stands between the symbols of a leaf: nothing between characters; whole words hold no space."""
+    return " " if config.encoder is None else ""
+
+
 _LOADERS: dict[TaskName, Callable[[Checkpoint], Saved]] = {
     "generate": load_model,
     "classify": load_classifier,
     "tag": load_tagger,
     "transduce": load_transducer,
+    "tree": load_tree_model,
 }
 
 
@@ -174,7 +204,9 @@ def _counted(checkpoint: Checkpoint, symbols: list[str], expected: int) -> tuple
     return tuple(symbols)
 
 
-def _params(checkpoint: Checkpoint, model: LanguageModel | Classifier | Tagger | EncoderDecoder) -> Params:
+def _params(
+    checkpoint: Checkpoint, model: LanguageModel | Classifier | Tagger | EncoderDecoder | RecursiveNetwork
+) -> Params:
     try:
         shapes = model.shapes
     except (TypeError, ValueError) as error:

@@ -37,7 +37,7 @@ def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
     tiny: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
     tiny |= {"cell": config.cell, "cell_options": chosen, "vocab_size": 1, "hidden_size": 1, "num_layers": 1}
     edges = config.has_output_edges
-    if config.task != "generate":
+    if config.task != "generate" and reads_symbols(config):
         _ = Encoder(EncoderConfig(**tiny), num_outputs=1).shapes
     if config.task in ("generate", "transduce") or edges:
         attention = config.attention if config.task == "transduce" and config.attention != "none" else None
@@ -46,6 +46,11 @@ def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
         given |= {"attention": attention, "memory_size": 1 if attention else 0}
         stop: tuple[StopName, ...] = ("none",)
         _ = LanguageModel(GeneratorConfig(**tiny, **given, stop=stop, training_chars=1)).shapes
+
+
+def reads_symbols(config: TrainConfig) -> bool:
+    """Whether a cell reads the text: trees whose leaves are symbols have none."""
+    return config.task != "tree" or config.leaves == "characters"
 
 
 def layer_settings(config: ResolvedConfig) -> dict[str, Any]:

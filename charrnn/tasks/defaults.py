@@ -151,6 +151,24 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
     return _of_rows(config, chosen, minutes=USUAL_MINUTES if small else 5 * USUAL_MINUTES)
 
 
+def resolve_tree(config: TrainConfig, num_trees: int) -> ResolvedConfig:
+    """The same for a model that reads trees; its seed must be set. Raises UsageError for what it does not have."""
+    if config.lm_weight or config.weight_dropout or config.num_layers not in (None, 1):
+        raise UsageError("--task tree has no --lm-weight, no --weight-dropout and one layer: the composition")
+    small = num_trees < 20_000
+    chosen: dict[str, Any] = {
+        "hidden_size": 128,
+        "num_layers": 1,
+        "dropout": 0.1 if small else 0.0,
+        "weight_dropout": 0.0,
+        "symbol_dropout": 0.0,
+        "lm_weight": 0.0,
+        "batch_size": 64 if small else 128,
+        "learning_rate": 2e-3 if config.composition == "tanh" else 4e-3,
+    }
+    return _of_rows(config, chosen, minutes=USUAL_MINUTES if small else 5 * USUAL_MINUTES)
+
+
 def _of_rows(config: TrainConfig, chosen: dict[str, Any], *, minutes: float) -> ResolvedConfig:
     """With what is the same for every task whose examples are rows of a table."""
     chosen |= {"output_depth": 1, "bptt_steps": 1, "threads": min(available_cores(), 4)}

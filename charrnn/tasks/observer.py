@@ -7,10 +7,11 @@ from typing import Protocol
 from charrnn.config import RunRecord
 from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.labelled import LabelledDataset
+from charrnn.corpus.labelled_trees import TreeDataset
 from charrnn.corpus.pairs import PairDataset
 from charrnn.training.loop import Metrics, Observer, Progress
 
-AnyDataset = Dataset | LabelledDataset | PairDataset
+AnyDataset = Dataset | LabelledDataset | PairDataset | TreeDataset
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,16 +22,20 @@ from charrnn.tasks.job import Arrays, Job
 from charrnn.tasks.observer import Begun, RunObserver
 from charrnn.tasks.tag import TagJob
 from charrnn.tasks.transduce import TransduceJob
+from charrnn.tasks.tree import TreeJob
 from charrnn.training.loop import Loop, Metrics, Progress
 from charrnn.training.memory import keep_big_blocks
 from charrnn.training.schedule import Schedule
 from charrnn.training.state import restore, state_files
 
-JOBS: dict[TaskName, type[GenerateJob] | type[ClassifyJob] | type[TagJob] | type[TransduceJob]] = {
+AnyJob = GenerateJob | ClassifyJob | TagJob | TransduceJob | TreeJob
+
+JOBS: dict[TaskName, type[AnyJob]] = {
     "generate": GenerateJob,
     "classify": ClassifyJob,
     "tag": TagJob,
     "transduce": TransduceJob,
+    "tree": TreeJob,
 }
 
 ADAM_BETAS = (0.9, 0.99)

@@ -1,0 +1,299 @@
+"""Bracketed expressions as trees: `( ( [MAX 2 ) ( 3 4 ) )`, or with labels behind brackets, `(3 (2 It) (4 is))`.
+
+Knows how they are written and how their nodes are grouped by depth; not what they mean. There is no recursion and
+no Python call a node: every step below works on all brackets of all trees at once.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CorpusError
+
+IntArray = NDArray[np.int64]
+
+MOST_LEAVES = 10_000
+"""Of one tree: all its nodes are kept for the gradient."""
+
+NONE = -1
+OPEN, CLOSE = 0, 1
+_TOKEN = re.compile(r"[()]|[^()\s]+")
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """R trees, their nodes one after the other, each before its children (pre-order)."""
+
+    words: tuple[str, ...]
+    """Distinct words, of leaves and of labels."""
+    leaf: IntArray
+    """(N,) which of the words a leaf is, NONE of a node with children."""
+    depth: IntArray
+    """(N,) 0 for a root."""
+    label: IntArray
+    """(N,) which of the words a node's label is, NONE where it has none."""
+    ends: IntArray
+    """(R,)"""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @cached_property
+    def sizes(self) -> IntArray:
+        """(R,) nodes."""
+        return np.diff(self.ends, prepend=0)
+
+    @cached_property
+    def num_leaves(self) -> IntArray:
+        """(R,)"""
+        return _sums(self.leaf != NONE, self.sizes)
+
+    @cached_property
+    def depths(self) -> IntArray:
+        """(R,) of each tree's deepest node."""
+        return np.maximum.reduceat(self.depth, self.ends - self.sizes) if len(self) else self.ends
+
+    def take(self, rows: NDArray[np.integer]) -> "Forest":
+        """Some of the trees."""
+        at = self.nodes(rows)
+        return Forest(self.words, self.leaf[at], self.depth[at], self.label[at], np.cumsum(self.sizes[rows]))
+
+    def nodes(self, rows: NDArray[np.integer]) -> IntArray:
+        """Where the nodes of some trees stand, one tree after the other."""
+        sizes = self.sizes[rows]
+        begins = np.cumsum(sizes) - sizes
+        return np.repeat(self.ends[rows] - sizes - begins, sizes) + np.arange(sizes.sum())
+
+
+class Level(NamedTuple):
+    """All nodes of one depth, in the order of their parents."""
+
+    num_leaves: int
+    sizes: IntArray
+    """(n,) how many children each node has that has any; they follow one another in the level below."""
+    order: Any
+    """(m,) where each node of the level stands among its leaves and, behind them, the others; NumPy's integers, or
+    torch's in training."""
+
+
+class Levels(NamedTuple):
+    """Some trees by depth, the deepest first; the last level has the roots, in the order of the trees."""
+
+    levels: tuple[Level, ...]
+    nodes: IntArray
+    """(N,) which node of the forest each is, level after level."""
+    leaves: IntArray
+    """(L,) the words of the leaves, level after level."""
+
+
+def levels_of(forest: Forest, rows: NDArray[np.integer]) -> Levels:
+    """Some of the trees, at least one, made ready to be read from the leaves to the roots."""
+    at = forest.nodes(rows)
+    depth = forest.depth[at]
+    order = np.argsort(depth, kind="stable")
+    leaf = forest.leaf[at][order]
+    ends = np.cumsum(np.bincount(depth))
+    parent = _parents(depth, order)
+    children = np.bincount(parent[parent != NONE], minlength=len(at))[order]
+    levels, nodes, leaves = [], [], []
+    for first, end in zip([*ends[-2::-1].tolist(), 0], ends[::-1].tolist(), strict=True):
+        is_leaf = leaf[first:end] != NONE
+        count = int(np.count_nonzero(is_leaf))
+        place = np.where(is_leaf, np.cumsum(is_leaf) - 1, count + np.cumsum(~is_leaf) - 1)
+        levels.append(Level(count, children[first:end][~is_leaf], place))
+        nodes.append(at[order[first:end]])
+        leaves.append(leaf[first:end][is_leaf])
+    return Levels(tuple(levels), np.concatenate(nodes), np.concatenate(leaves))
+
+
+def parse_trees(
+    texts: Sequence[str], where: Callable[[int], str], *, labelled: bool = False, pairs: bool = False
+) -> Forest:
+    """The trees of R expressions. Brackets around one thing change nothing but its label.
+
+    labelled: the first word in each bracket is the label of its node, and a leaf has brackets of its own if it has
+    a label. pairs: brackets of more than two are read as pairs from the left, (a b c) as ((a b) c). Raises
+    CorpusError, by `where` of a row, for what is no expression.
+    """
+    numbers = _Numbers({"(": OPEN, ")": CLOSE})
+    found = [np.fromiter(map(numbers.__getitem__, _TOKEN.findall(text)), np.int64) for text in texts]
+    tokens = np.concatenate(found) if found else np.zeros(0, np.int64)
+    rows = np.repeat(np.arange(len(found)), [len(row) for row in found])
+    _check_brackets(tokens, rows, len(texts), where)
+    is_label = np.zeros(len(tokens), bool)
+    if labelled:
+        is_label[1:] = (tokens[:-1] == OPEN) & (tokens[1:] > CLOSE)
+        _refuse(
+            rows, (tokens == OPEN) & ~np.append(is_label[1:], False), "a bracket has no label behind it", where
+        )
+    empty = np.append((tokens[:-1] == OPEN) | is_label[:-1], False) & np.append(tokens[1:] == CLOSE, False)
+    _refuse(rows, empty, "there are brackets around nothing", where)
+    depth = np.cumsum((tokens == OPEN).astype(np.int64) - (tokens == CLOSE))
+    is_node = (tokens != CLOSE) & ~is_label
+    depth_of = depth - (tokens == OPEN)
+    roots = np.bincount(rows[is_node & (depth_of == 0)], minlength=len(texts))
+    if (several := np.flatnonzero(roots != 1)).size:
+        row = int(several[0])
+        raise CorpusError(
+            f"{where(row)}: {roots[row]} expressions, one was expected; put brackets around what belongs together"
+        )
+    label = np.full(len(tokens), NONE)
+    label[:-1][is_label[1:]] = tokens[1:][is_label[1:]] - 2
+    node = np.flatnonzero(is_node)
+    nodes = _Nodes(
+        np.where(tokens[node] == OPEN, NONE, tokens[node] - 2),
+        depth_of[node],
+        label[node],
+        rows[node],
+    ).without_chains()
+    if pairs:
+        nodes = nodes.paired()
+    counts = np.bincount(nodes.row, minlength=len(texts))
+    forest = Forest(tuple(numbers)[2:], nodes.leaf, nodes.depth, nodes.label, np.cumsum(counts))
+    if (large := np.flatnonzero(forest.num_leaves > MOST_LEAVES)).size:
+        row = int(large[0])
+        raise CorpusError(f"{where(row)}: {forest.num_leaves[row]:,} leaves; at most {MOST_LEAVES:,} can be read")
+    return forest
+
+
+class _Numbers(dict[str, int]):
+    """Numbers words in the order in which they are met."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+class _Nodes(NamedTuple):
+    """Nodes in pre-order, (N,) each, as a forest has them, and the row of each."""
+
+    leaf: IntArray
+    depth: IntArray
+    label: IntArray
+    row: IntArray
+
+    def without_chains(self) -> "_Nodes":
+        """Without nodes that have one child, which takes the label of the outermost of them that has one."""
+        single = _child_counts(self) == 1
+        if not single.any():
+            return self
+        # A node with one child stands right before it: a chain is a run of such nodes and the one that ends it.
+        begins = np.append(True, ~single[:-1])
+        chain = np.cumsum(begins) - 1
+        labelled = np.flatnonzero(self.label != NONE)
+        label = np.full(int(chain[-1]) + 1, NONE)
+        label[chain[labelled][::-1]] = self.label[labelled][::-1]
+        depth = self.depth - _within(self, single.astype(np.int64))
+        return _Nodes(self.leaf[~single], depth[~single], label, self.row[~single])
+
+    def paired(self) -> "_Nodes":
+        """With every node of k > 2 children as k − 1 nodes of two."""
+        kids = _child_counts(self)
+        wide = kids > 2
+        if not wide.any():
+            return self
+        order = np.argsort(self.depth, kind="stable")
+        parent = _parents(self.depth, order)
+        rank = _ranks(parent, order)
+        over = np.where(parent == NONE, 0, kids[parent])
+        sinks = np.where(over > 2, over - 1 - np.maximum(rank, 1), 0)
+        depth = self.depth + _within(self, sinks) + sinks
+        # Before the first of k children stand the k − 2 new nodes that hold it.
+        new = np.where((over > 2) & (rank == 0), over - 2, 0)
+        at = np.repeat(np.arange(len(depth)), new + 1)
+        before = np.repeat(np.cumsum(new + 1), new + 1) - 1 - np.arange(len(at))
+        is_new = before > 0
+        return _Nodes(
+            np.where(is_new, NONE, self.leaf[at]),
+            depth[at] - before,
+            np.where(is_new, NONE, self.label[at]),
+            self.row[at],
+        )
+
+
+def _parents(depth: IntArray, order: IntArray) -> IntArray:
+    """(N,) where the parent of each node in pre-order stands, NONE of a root; `order` sorts them by depth."""
+    N = len(depth)
+    place = np.arange(N)
+    keys = depth[order] * N + order
+    before = np.searchsorted(keys, (depth - 1) * N + place) - 1
+    return np.where(depth == 0, NONE, order[before])
+
+
+def _child_counts(nodes: _Nodes) -> IntArray:
+    parent = _parents(nodes.depth, np.argsort(nodes.depth, kind="stable"))
+    return np.bincount(parent[parent != NONE], minlength=len(parent))
+
+
+def _ranks(parent: IntArray, order: IntArray) -> IntArray:
+    """(N,) how many siblings each node follows."""
+    sorted_parent = parent[order]
+    begins = np.flatnonzero(np.append(True, sorted_parent[1:] != sorted_parent[:-1]))
+    result = np.empty_like(parent)
+    result[order] = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+    return result
+
+
+def _within(nodes: _Nodes, weight: IntArray) -> IntArray:
+    """(N,) the sum of the weights of all nodes above each."""
+    N, depth = len(weight), nodes.depth
+    weighty = np.flatnonzero(weight)
+    # A node's subtree ends before the next one that is not deeper, which is looked for from the right.
+    ends = _subtree_ends(depth)[weighty]
+    change = np.zeros(N + 1, np.int64)
+    np.add.at(change, weighty + 1, weight[weighty])
+    np.add.at(change, np.maximum(ends, weighty + 1), -weight[weighty])
+    return np.cumsum(change)[:N]
+
+
+def _subtree_ends(depth: IntArray) -> IntArray:
+    """(N,) where the first node behind each one's subtree stands, for nodes in pre-order."""
+    N = len(depth)
+    order = np.argsort(depth, kind="stable")
+    keys = depth[order] * N + order
+    # Behind a subtree comes a sibling, or what is behind its parent's: level by level, from the roots down.
+    ends = np.full(N, N)
+    after = np.searchsorted(keys, depth * N + np.arange(N), side="right")
+    same = (after < N) & (depth[order[np.minimum(after, N - 1)]] == depth)
+    sibling = np.where(same, order[np.minimum(after, N - 1)], N)
+    parent = _parents(depth, order)
+    levels = np.cumsum(np.bincount(depth)).tolist()
+    for first, end in zip([0, *levels[:-1]], levels, strict=True):
+        at = order[first:end]
+        above = np.where(parent[at] == NONE, N, ends[parent[at]])
+        ends[at] = np.minimum(sibling[at], above)
+    return ends
+
+
+def _check_brackets(tokens: IntArray, rows: IntArray, num_rows: int, where: Callable[[int], str]) -> None:
+    """Raises CorpusError for the first row that is empty or whose brackets do not match."""
+    step = (tokens == OPEN).astype(np.int64) - (tokens == CLOSE)
+    counts = np.bincount(rows, minlength=num_rows)
+    total = np.bincount(rows, step, minlength=num_rows).astype(np.int64)
+    inside = np.cumsum(step) - np.repeat(np.cumsum(total) - total, counts)
+    early = np.bincount(rows, inside < 0, minlength=num_rows) > 0
+    for row in np.flatnonzero((counts == 0) | early | (total != 0))[:1].tolist():
+        if not counts[row]:
+            raise CorpusError(f"{where(row)}: holds no expression")
+        if early[row]:
+            raise CorpusError(f"{where(row)}: a bracket is closed that was not opened")
+        what = "1 bracket is" if total[row] == 1 else f"{total[row]:,} brackets are"
+        raise CorpusError(f"{where(row)}: {what} opened and not closed")
+
+
+def _refuse(rows: IntArray, bad: NDArray[np.bool_], what: str, where: Callable[[int], str]) -> None:
+    if bad.any():
+        raise CorpusError(f"{where(int(rows[bad][0]))}: {what}")
+
+
+def _sums(values: NDArray[np.bool_], sizes: IntArray) -> IntArray:
+    """(R,) of consecutive parts of so many values each."""
+    total = np.append(0, np.cumsum(values))
+    ends = np.cumsum(sizes)
+    result: IntArray = total[ends] - total[ends - sizes]
+    return result

@@ -1,0 +1,149 @@
+"""The report on a model that tells a label or a number for each tree."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TrainConfig
+from charrnn.corpus.labelled_trees import TreeDataset, TreeExamples, load_trees, read_expressions, tree_examples
+from charrnn.corpus.trees import NONE
+from charrnn.models.saved import SavedTreeModel
+from charrnn.report.classification import Classification, classification
+from charrnn.report.held_out import PartName, run_record
+from charrnn.report.held_out_rows import own_rows
+from charrnn.report.regression import Regression, regression
+from charrnn.sampling.trees import logits_of, reader_of
+
+DEPTH_EDGES = (1, 2, 3, 5, 8, 13, 20, 40, 80)
+LEAF_EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """The trees whose size lies between two bounds, both included."""
+
+    least: int
+    most: int
+    num_trees: int
+    accuracy: float | None
+    """Of labels at the root; None of numbers."""
+    mse: float | None
+    """Of numbers at the root."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeReport:
+    """The fields of `charrnn eval --json` of such a model; one of `labels` and `numbers` is None."""
+
+    schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
+    task: Literal["tree"] = "tree"
+    run: str
+    step: int | None
+    model: str
+    data: str
+    column: str
+    labels: Classification | None
+    """At the roots."""
+    numbers: Regression | None
+    node_accuracy: float | None
+    """Of the labels of all nodes, where those are labelled."""
+    num_labelled_nodes: int
+    by_depth: tuple[Band, ...]
+    by_leaves: tuple[Band, ...]
+    temperature: float | None
+    num_oov: int
+    """Leaves with a symbol that the model does not know."""
+    trees_per_second: float
+    model_sha256: str
+
+
+def tree_rows(
+    checkpoint: Checkpoint, saved: SavedTreeModel, *, file: str | None, part: PartName | None
+) -> tuple[str, TreeExamples]:
+    """The name and the trees of a file as given, or of a part of the run's own. Raises as `own_rows` does."""
+    reader, config = reader_of(saved), saved.config
+    if file is None:
+
+        def load(config: TrainConfig) -> TreeDataset:
+            return load_trees(config, reader)
+
+        return own_rows(checkpoint, part, load)
+    record = run_record(checkpoint)
+    encoding = "utf-8" if record is None else record.config.encoding
+    bare = record is not None and record.config.label_column is None and record.config.text_column is None
+    label, text = (None, None) if bare else (config.label.name, config.text_column)
+    table, _, text_column = read_expressions([file], label, text, reader, encoding=encoding)
+    return file, tree_examples(table, text_column, config.label, reader, saved.symbols)
+
+
+def evaluate_trees(
+    saved: SavedTreeModel, examples: TreeExamples, *, data: str, run: str, step: int | None
+) -> TreeReport:
+    begin = time.perf_counter()
+    forest, readout = examples.forest, saved.model.readout
+    logits = logits_of(saved, forest, examples.words)
+    seconds = time.perf_counter() - begin
+    config, label = saved.config, saved.config.label
+    root = forest.ends - forest.sizes
+    truth, said = examples.outputs[root], ~np.isnan(examples.outputs)
+    labels, numbers, temperature, node_accuracy, wrong = None, None, None, None, np.zeros(0)
+    if readout.is_regression:
+        found, true = readout.numbers(logits[root]), truth * label.scale + label.mean
+        numbers, wrong = regression(found, true), (found - true) ** 2
+    else:
+        known = np.where(np.isnan(truth), NONE, truth).astype(np.int64)
+        labels = classification(readout.probabilities(saved.params, logits[root]), known, label.values)
+        temperature, right = readout.temperature(saved.params), logits.argmax(-1) == examples.outputs
+        node_accuracy, wrong = float(right[said].mean()), ~right[root]
+    return TreeReport(
+        run=run,
+        step=step,
+        model=f"{config.composition} of {config.hidden_size}",
+        data=data,
+        column=label.name,
+        labels=labels,
+        numbers=numbers,
+        node_accuracy=node_accuracy if config.node_labels else None,
+        num_labelled_nodes=int(np.count_nonzero(said)),
+        by_depth=_bands(forest.depths, DEPTH_EDGES, wrong, of_labels=labels is not None),
+        by_leaves=_bands(forest.num_leaves, LEAF_EDGES, wrong, of_labels=labels is not None),
+        temperature=temperature,
+        num_oov=_unknown_leaves(examples, saved.symbols.size),
+        trees_per_second=len(examples) / max(seconds, 1e-9),
+        model_sha256=saved.sha256,
+    )
+
+
+def _bands(
+    sizes: npt.NDArray[np.int64], edges: Sequence[int], wrong: npt.NDArray[np.generic], *, of_labels: bool
+) -> tuple[Band, ...]:
+    """wrong: (R,) whether each root's label is, or its squared error."""
+    bands, least = [], 0
+    for most in (*edges, int(sizes.max(initial=0))):
+        inside = (sizes >= least) & (sizes <= most)
+        if inside.any():
+            mean = float(wrong[inside].astype(np.float64).mean())
+            figures = (1.0 - mean, None) if of_labels else (None, mean)
+            bands.append(
+                Band(
+                    least=max(least, int(sizes[inside].min())),
+                    most=min(most, int(sizes[inside].max())),
+                    num_trees=int(inside.sum()),
+                    accuracy=figures[0],
+                    mse=figures[1],
+                )
+            )
+        least = most + 1
+    return tuple(bands)
+
+
+def _unknown_leaves(examples: TreeExamples, unknown: int) -> int:
+    words, leaves = examples.words, examples.forest.leaf
+    owner = np.repeat(np.arange(len(words)), words.lengths)
+    has_unknown = np.bincount(owner, words.values == unknown, minlength=len(words)) > 0
+    return int(np.count_nonzero(has_unknown[leaves[leaves != NONE]]))

@@ -1,0 +1,62 @@
+"""What a recursive network makes of expressions, in NumPy: labels with calibrated probabilities, or numbers."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.corpus.labelled_trees import TreeReader
+from charrnn.corpus.symbols import Ragged, normalised
+from charrnn.corpus.trees import Forest
+from charrnn.models.composition import COMPOSITIONS
+from charrnn.models.recursive import trees_of
+from charrnn.models.saved import SavedTreeModel
+from charrnn.sampling.prediction import Prediction, most_probable
+
+BATCH = 128
+
+
+def label_trees(
+    saved: SavedTreeModel, lines: Iterable[str], *, n: int = 5, number: int = 0
+) -> Iterator[Prediction]:
+    """For every expression, in order, the n most probable labels of its root, or its number; reads a batch ahead.
+
+    A leaf that the model does not know is read as nothing in its place. Raises CorpusError, by the number of the
+    line, for what is no expression. number: of the first line, from 0.
+    """
+    reader, readout, remaining = reader_of(saved), saved.model.readout, iter(lines)
+    while batch := list(itertools.islice(remaining, BATCH)):
+        forest = reader.forest([normalised(text) for text in batch], partial(_line, number))
+        number += len(batch)
+        logits = logits_of(saved, forest, reader.words(forest, saved.symbols))[forest.ends - forest.sizes]
+        if readout.is_regression:
+            found = readout.numbers(logits)
+            yield from (Prediction(text, float(y), None, []) for text, y in zip(batch, found, strict=True))
+        else:
+            labels, p = saved.config.label.values, readout.probabilities(saved.params, logits)
+            yield from (most_probable(text, labels, row, n) for text, row in zip(batch, p, strict=True))
+
+
+def reader_of(saved: SavedTreeModel) -> TreeReader:
+    """How the model's expressions are read."""
+    config = saved.config
+    pairs = COMPOSITIONS[config.composition].pairs
+    return TreeReader(config.node_labels, pairs, characters=config.encoder is not None)
+
+
+def logits_of(saved: SavedTreeModel, forest: Forest, words: Ragged) -> npt.NDArray[np.floating]:
+    """(N, K) of all nodes of a forest, in its order, in batches of similar depths; no tree depends on others."""
+    result = np.zeros((len(forest.leaf), saved.model.readout.num_logits), np.float32)
+    nothing_said = np.full(len(forest.leaf), np.nan)
+    order = np.argsort(forest.depths, kind="stable")
+    for first in range(0, len(order), BATCH):
+        rows = order[first : first + BATCH]
+        trees = trees_of(forest, words, rows, nothing_said, saved.symbols.size)
+        result[trees.nodes] = saved.model.logits(saved.params, trees)
+    return result
+
+
+def _line(before: int, row: int) -> str:
+    return f"line {before + row + 1}"

@@ -1,0 +1,331 @@
+"""Recursive networks: against a recursion by hand, in NumPy and torch, alone and in batches, and the commands."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers_cli import fail, json_lines, succeed, train
+from helpers_models import as_torch, random_params
+
+from charrnn.api import load_predictor
+from charrnn.config import Column, EncoderConfig, TreeConfig
+from charrnn.corpus.labelled_trees import TreeReader
+from charrnn.corpus.symbols import Symbols
+from charrnn.models.composition import COMPOSITIONS
+from charrnn.models.recursive import RecursiveNetwork, Trees, trees_of
+from charrnn.models.saved import SavedTreeModel
+from charrnn.sampling.trees import label_trees, logits_of, reader_of
+
+TEXTS = ["( a ( b ab ) )", "ab", "( ( ( a b ) ( ab a ) ) ( b ( a q ) ) )", "( b a )"]
+"""The third one has a leaf that no model here knows."""
+
+WIDE = ["( a b ab )", "( a ( b b b q ) ( ab ab ) )", "a"]
+
+each_composition = pytest.mark.parametrize("composition", COMPOSITIONS)
+each_leaf = pytest.mark.parametrize("characters", [False, True], ids=["symbols", "characters"])
+
+
+def make(composition: Any, *, characters: bool = False, numbers: bool = False, **settings: Any) -> SavedTreeModel:
+    size = 2 if characters else 3
+    encoder = None
+    if characters:
+        encoder = EncoderConfig(cell="gru", vocab_size=size, hidden_size=3, num_layers=1)
+    config = TreeConfig(
+        text_column="2",
+        label=Column(name="1") if numbers else Column(name="1", values=("x", "y"), counts=(1, 1)),
+        vocab_size=size,
+        composition=composition,
+        hidden_size=4,
+        encoder=encoder,
+        **settings,
+    )
+    model = RecursiveNetwork(config)
+    symbols = Symbols(("a", "b")) if characters else Symbols(("a", "b", "ab"), " ")
+    return SavedTreeModel(config, model, random_params(model.shapes, seed=1, scale=1.0), symbols, "")
+
+
+def trees_of_texts(saved: SavedTreeModel, texts: list[str], outputs: Any = None) -> Trees:
+    reader = reader_of(saved)
+    forest = reader.forest(texts, str)
+    said = np.full(len(forest.leaf), np.nan)
+    said[forest.ends - forest.sizes] = 0.0 if outputs is None else outputs
+    words = reader.words(forest, saved.symbols)
+    return trees_of(forest, words, np.arange(len(texts)), said, saved.symbols.size)
+
+
+def sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def nested(text: str) -> Any:
+    """Lists of lists of words."""
+    words = text.replace("(", "[").replace(")", "]").split()
+    parts = [word if word in "[]" else f"'{word}'" for word in words]
+    return json.loads(
+        " ".join(parts).replace("' ", "', ").replace("] ", "], ").replace(", ]", " ]").replace("'", '"')
+    )
+
+
+class Recursion:
+    """The state of a nested list, by recursion and the equations of the papers, one node at a time, in float64."""
+
+    def __init__(self, saved: SavedTreeModel) -> None:
+        self.saved = saved
+        self.p = {name: np.asarray(value, np.float64) for name, value in saved.params.items()}
+
+    def leaf_input(self, word: str) -> Any:
+        saved = self.saved
+        if saved.model.encoder is None:
+            found = saved.symbols.encode(word, 3)[0]
+            return np.eye(3)[found] if found < 3 else np.zeros(3)
+        ids = saved.symbols.encode(word, 2)[:, None].astype(np.int64)
+        params = {name.removeprefix("encoder."): v for name, v in self.p.items() if name.startswith("encoder.")}
+        return saved.model.encoder.read(params, ids, np.array([len(word)])).summary[0]
+
+    def state(self, node: Any) -> tuple[Any, Any]:
+        p, H = self.p, self.saved.config.hidden_size
+        kind = self.saved.config.composition
+        if isinstance(node, str):
+            gates = p["leaf.weight"] @ self.leaf_input(node) + p["leaf.bias"]
+            if kind == "tanh":
+                return np.tanh(gates), None
+            c = sigmoid(gates[:H]) * np.tanh(gates[H : 2 * H])
+            return sigmoid(gates[2 * H :]) * np.tanh(c), c
+        if kind == "child_sum":
+            states = [self.state(child) for child in node]
+            gates = p["weight"] @ sum(h for h, _ in states) + p["bias"]
+            c = sigmoid(gates[:H]) * np.tanh(gates[H : 2 * H])
+            for h, memory in states:
+                c = c + sigmoid(p["forget.weight"] @ h + p["forget.bias"]) * memory
+            return sigmoid(gates[2 * H :]) * np.tanh(c), c
+        while len(node) > 2:
+            node = [node[:2], *node[2:]]
+        (left, c_left), (right, c_right) = map(self.state, node)
+        gates = p["weight"] @ np.concatenate([left, right]) + p["bias"]
+        if kind == "tanh":
+            return np.tanh(gates), None
+        i, f_left, f_right, u, o = np.split(gates, 5)
+        c = sigmoid(i) * np.tanh(u) + sigmoid(f_left) * c_left + sigmoid(f_right) * c_right
+        return sigmoid(o) * np.tanh(c), c
+
+
+@each_composition
+@each_leaf
+def test_states_are_those_of_a_recursion_by_hand(composition, characters):
+    saved = make(composition, characters=characters)
+    by_hand = Recursion(saved)
+    for texts in (TEXTS, WIDE, [TEXTS[0]]):
+        h = saved.model.read(by_hand.p, trees_of_texts(saved, texts))[-len(texts) :]
+        expected = [by_hand.state(nested(text) if "(" in text else text)[0] for text in texts]
+        np.testing.assert_allclose(h, expected, atol=1e-12)
+
+
+@each_composition
+@each_leaf
+def test_torch_and_numpy_agree_and_gradients_are_those_of_finite_differences(composition, characters):
+    saved = make(composition, characters=characters)
+    trees = trees_of_texts(saved, WIDE, outputs=[0, 1, 1])
+    nll = saved.model.nll(saved.params, trees._replace(outputs=trees.outputs.astype(np.int64)))
+    params = {name: torch.from_numpy(value.astype(np.float64)) for name, value in saved.params.items()}
+    trained = {name: p.requires_grad_(name not in saved.model.frozen) for name, p in params.items()}
+    tensors = Trees(
+        tuple(level._replace(order=torch.from_numpy(level.order)) for level in trees.levels),
+        *(torch.from_numpy(array) for array in trees[1:-1]),
+        torch.from_numpy(trees.outputs.astype(np.int64)),
+    )
+    loss = saved.model.nll(trained, tensors)
+    np.testing.assert_allclose(nll, loss.detach(), rtol=1e-5)
+    loss.sum().backward()
+    rng = np.random.default_rng(0)
+    for name, p in trained.items():
+        if not p.requires_grad:
+            continue
+        with torch.no_grad():
+            way = torch.from_numpy(rng.normal(size=tuple(p.shape)))
+            around = [saved.model.nll({**params, name: p + s * way}, tensors).sum() for s in (1e-5, -1e-5)]
+        slope = float((around[0] - around[1]) / 2e-5)
+        assert float((p.grad * way).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-7), name
+
+
+@each_composition
+@each_leaf
+def test_no_tree_depends_on_its_neighbours(composition, characters):
+    saved = make(composition, characters=characters)
+    texts = TEXTS + WIDE + TEXTS[:2]
+    together = list(label_trees(saved, texts, n=2))
+    alone = [next(label_trees(saved, [text], n=2)) for text in texts]
+    for one, other in zip(together, alone, strict=True):
+        assert one.input == other.input
+        for c, d in zip(one.candidates, other.candidates, strict=True):
+            assert c.value == d.value
+            assert c.probability == pytest.approx(d.probability, abs=1e-6)
+
+
+def test_the_order_of_children_matters_to_pairs_and_not_to_sums():
+    for composition in COMPOSITIONS:
+        saved = make(composition)
+        h = saved.model.read(saved.params, trees_of_texts(saved, ["( a ( b ab ) )", "( ( ab b ) a )"]))[-2:]
+        assert np.allclose(h[0], h[1], atol=1e-6) == (composition == "child_sum")
+
+
+@each_composition
+def test_an_unknown_leaf_is_a_zero_input(composition):
+    saved = make(composition)
+    known = make(composition).params
+    known["leaf.weight"] = np.concatenate(
+        [known["leaf.weight"], np.zeros_like(known["leaf.weight"][:, :1])], axis=1
+    )
+    h = saved.model.read(saved.params, trees_of_texts(saved, ["( a q )", "( a zz )"]))
+    assert np.array_equal(h[-2], h[-1])
+    expected = Recursion(saved).state(["a", "q"])[0]
+    np.testing.assert_allclose(h[-1], expected, atol=1e-6)
+
+
+@each_composition
+def test_a_tree_five_thousand_deep(composition):
+    saved = make(composition)
+    text = "( " * 5000 + "a b )" + " a )" * 4999
+    trees = trees_of_texts(saved, [text])
+    params = {name: p.requires_grad_() for name, p in as_torch(saved.params).items()}
+    tensors = Trees(
+        tuple(level._replace(order=torch.from_numpy(level.order)) for level in trees.levels),
+        *(torch.from_numpy(array) for array in trees[1:-1]),
+        torch.from_numpy(trees.outputs.astype(np.int64)),
+    )
+    nll = saved.model.nll(params, tensors).sum()
+    nll.backward()
+    assert torch.isfinite(nll)
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in params.values())
+
+
+def test_every_node_has_logits_in_the_order_of_the_forest():
+    saved = make("tree_lstm")
+    reader = reader_of(saved)
+    forest = reader.forest(TEXTS, str)
+    found = logits_of(saved, forest, reader.words(forest, saved.symbols))
+    by_hand = Recursion(saved)
+    h = [by_hand.state(node)[0] for node in ("a", "b", "ab", ["b", "ab"], ["a", ["b", "ab"]])]
+    o = h @ saved.params["readout.weight"].T + saved.params["readout.bias"]
+    np.testing.assert_allclose(found[:5], o[[4, 0, 3, 1, 2]], atol=1e-5)
+
+
+def test_symbols_of_leaves():
+    for characters, symbols in ((False, ("a", "ab", "b")), (True, ("a", "b"))):
+        reader = TreeReader(node_labels=False, pairs=True, characters=characters)
+        forest = reader.forest(["( a ( ab b ) )"], str)
+        assert reader.symbols(forest).symbols == symbols
+
+
+# The commands -----------------------------------------------------------------------------------------------
+
+
+def valued(rng: random.Random, depth: int, *, labelled: bool) -> tuple[int, str]:
+    """An expression of MAX and MIN over 0 … 3, and its value."""
+    if depth == 0 or rng.random() < 0.2:
+        value = rng.randrange(4)
+        return value, f"({value} {value})" if labelled else str(value)
+    name, function = rng.choice([("MAX", max), ("MIN", min)])
+    (x, left), (y, right) = (valued(rng, depth - 1, labelled=labelled) for _ in range(2))
+    value = function(x, y)
+    return value, f"({value} {name} {left} {right})" if labelled else f"( {name} ( {left} {right} ) )"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trees")
+    rng = random.Random(1)
+    plain = [valued(rng, 3, labelled=False) for _ in range(600)]
+    (folder / "plain.tsv").write_text("".join(f"{value}\t{text}\n" for value, text in plain), encoding="utf-8")
+    inner = [valued(rng, 2, labelled=True)[1] for _ in range(300)]
+    (folder / "inner.txt").write_text("".join(f"{text}\n" for text in inner), encoding="utf-8")
+    root, plain_file = folder / "runs", folder / "plain.tsv"
+    fast = ("--task", "tree", "--learning-rate", "0.02", "--hidden-size", "24")
+    train(root, plain_file, *fast, "--name", "plain", steps=150)
+    train(
+        root, plain_file, *fast, "--name", "number", "--label-column", "1:number", "--text-column", "2", steps=20
+    )
+    train(
+        root,
+        folder / "inner.txt",
+        *fast,
+        "--name",
+        "inner",
+        "--node-labels",
+        "--composition",
+        "child_sum",
+        steps=60,
+    )
+    train(root, plain_file, *fast, "--name", "read", "--leaves", "characters", "--cell", "gru", steps=20)
+    return folder
+
+
+def report(folder: Path, *arguments: str) -> Any:
+    return json.loads(succeed("eval", *arguments, "--checkpoints", folder / "runs", "--json").stdout)
+
+
+def test_values_of_expressions_are_learned(folder):
+    found = report(folder, "plain")
+    assert found["labels"]["accuracy"] > 0.9 > found["labels"]["majority_accuracy"]
+    assert sum(band["num_trees"] for band in found["by_depth"]) == found["labels"]["num_examples"]
+    mean = sum(band["num_trees"] * band["accuracy"] for band in found["by_leaves"])
+    assert mean / found["labels"]["num_examples"] == pytest.approx(found["labels"]["accuracy"])
+    lines = json_lines(
+        succeed("predict", "plain", "--checkpoints", folder / "runs", "--json", stdin="( MAX ( 1 3 ) )\n2\n")
+    )
+    assert [line["prediction"] for line in lines] == ["3", "2"]
+
+
+def test_labels_of_all_nodes(folder):
+    found = report(folder, "inner", str(folder / "inner.txt"))
+    assert found["num_labelled_nodes"] > found["labels"]["num_examples"]
+    assert 0.5 < found["node_accuracy"] <= 1.0
+    assert "labelled" in succeed("eval", "inner", "--checkpoints", folder / "runs").stdout
+
+
+def test_numbers_and_leaves_of_characters(folder):
+    assert report(folder, "number")["numbers"]["num_examples"] > 10
+    shown = succeed("eval", "number", "--checkpoints", folder / "runs").stdout
+    assert "MEAN SQUARED ERROR" in shown
+    assert report(folder, "read")["num_oov"] == 0
+    model = load_predictor("read", checkpoints=folder / "runs")
+    assert model.saved.config.encoder.cell == "gru"
+
+
+def test_the_report_in_words(folder):
+    shown = succeed("eval", "plain", folder / "plain.tsv", "--checkpoints", folder / "runs", "-v").stdout
+    for word in ("DEPTH", "LEAVES", "600 trees", "trees/s"):
+        assert word in shown
+    assert all(len(line) <= 80 for line in shown.splitlines() if "SHA-256" not in line)
+    assert "bits/tree" in succeed("info", "plain", "--checkpoints", folder / "runs").stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "words"),
+    [
+        (3, ("train", "bad.tsv", "--task", "tree"), ("bad.tsv, line 2", "not closed")),
+        (3, ("train", "empty.tsv", "--task", "tree"), ("empty.tsv", "holds nothing")),
+        (3, ("train", "same.tsv", "--task", "tree"), ("always",)),
+        (3, ("eval", "plain", "bad.tsv"), ("bad.tsv, line 2", "not closed")),
+        (3, ("eval", "plain", "unseen.tsv"), ("unseen.tsv, line 2", "'9' is unknown")),
+        (3, ("predict", "plain"), ("line 2", "not closed")),
+        (2, ("train", "plain.tsv", "--task", "tree", "--context", "3"), ("--context",)),
+        (2, ("train", "plain.tsv", "--task", "tree", "--lm-weight", "1"), ("--lm-weight",)),
+        (2, ("eval", "plain", "--beam", "3"), ("--beam",)),
+        (2, ("eval", "plain", "--stop", "eos"), ("--stop",)),
+        (2, ("predict", "plain", "--given", "x"), ("--given",)),
+        (4, ("sample", "plain"), ("--task tree",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)  # fmt: skip
+def test_bad_input_is_one_line(code, arguments, words, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    Path("bad.tsv").write_text("1\t( 1 2 )\n2\t( ( 1 2 )\n", encoding="utf-8")
+    Path("empty.tsv").write_text("", encoding="utf-8")
+    Path("same.tsv").write_text("1\t( 1 2 )\n1\t2\n" * 9, encoding="utf-8")
+    Path("unseen.tsv").write_text("1\t( MAX ( 1 0 ) )\n9\t( MAX ( 1 2 ) )\n", encoding="utf-8")
+    line = fail(code, *arguments, "--checkpoints", folder / "runs", stdin="1\n( ( 1 2 )\n")
+    assert all(word in line for word in words), line
