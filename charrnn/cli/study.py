@@ -4,6 +4,7 @@ from charrnn.cli.group import LazyGroup
 
 COMMANDS = {
     "unfold": "Draw a recurrent network unfolded in time.",
+    "listops": "Make ListOps expressions to train recursive networks on.",
     "compare": "Train designs on one text for the same time, and compare them.",
 }
 
@@ -17,5 +18,6 @@ command = LazyGroup(
     Examples:
       charrnn study unfold --cell lstm
       charrnn study compare plays.txt --cell tanh --cell lstm
+      charrnn study listops -n 90000 > lists.tsv
     """,
 )

@@ -1,0 +1,119 @@
+"""ListOps: expressions of operators on lists of digits, whose value needs the tree that the brackets say.
+
+`[MAX 2 9 [MIN 4 7 ] 0 ]` is 9. Written for `charrnn train --task tree` as a value, a tab and an expression, each
+list as pairs from the left, `( ( ( ( ( [MAX 2 ) 9 ) … ) 0 ) ] )`, its operator and its end leaves like any other.
+
+Source: Nangia and Bowman 2018, *ListOps: A Diagnostic Dataset for Latent Tree Learning*.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Brackets = Literal["pairs", "lists", "random"]
+
+
+def _median(values: Sequence[int]) -> int:
+    """The lower whole number between the two in the middle where they are two, as in the paper."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) // 2
+
+
+OPERATORS: dict[str, Callable[[Sequence[int]], int]] = {
+    "MAX": max,
+    "MIN": min,
+    "MED": _median,
+    "SM": lambda values: sum(values) % 10,
+    "FIRST": lambda values: values[0],
+    "LAST": lambda values: values[-1],
+}
+"""MED is the median, SM the sum modulo 10; FIRST and LAST are not in the paper, but in public sets."""
+
+END = "]"
+
+
+@dataclass(frozen=True)
+class Expression:
+    value: int
+    symbols: tuple[str, ...]
+    """Digits, operators and ends, in order."""
+    pairs: str
+    """With the brackets that belong to them, two things in each."""
+    lists: str
+    """The same with a list in each pair of brackets."""
+    depth: int
+    """Lists within one another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOps:
+    """A distribution over expressions whose outermost part is a list."""
+
+    operators: tuple[str, ...] = tuple(OPERATORS)
+    max_depth: int = 20
+    max_args: int = 5
+    """Of a list, which has 2 to so many, equally likely."""
+    nesting: float = 0.25
+    """Probability that an argument is a list, above the greatest depth."""
+
+    def draw(self, rng: np.random.Generator) -> Expression:
+        return self._list(rng, 1)
+
+    def _list(self, rng: np.random.Generator, depth: int) -> Expression:
+        operator = self.operators[rng.integers(len(self.operators))]
+        arguments = [self._argument(rng, depth) for _ in range(rng.integers(2, self.max_args + 1))]
+        pairs = f"[{operator}"
+        for part in (*(argument.pairs for argument in arguments), END):
+            pairs = f"( {pairs} {part} )"
+        return Expression(
+            value=OPERATORS[operator]([argument.value for argument in arguments]),
+            symbols=(f"[{operator}", *(symbol for argument in arguments for symbol in argument.symbols), END),
+            pairs=pairs,
+            lists=" ".join(["(", f"[{operator}", *(argument.lists for argument in arguments), END, ")"]),
+            depth=1 + max(argument.depth for argument in arguments),
+        )
+
+    def _argument(self, rng: np.random.Generator, depth: int) -> Expression:
+        if depth < self.max_depth and rng.random() < self.nesting:
+            return self._list(rng, depth + 1)
+        digit = str(rng.integers(10))
+        return Expression(int(digit), (digit,), digit, digit, 0)
+
+
+def rows(
+    source: ListOps,
+    number: int,
+    seed: int,
+    *,
+    brackets: Brackets = "pairs",
+    min_symbols: int = 0,
+    max_symbols: int = 10_000,
+    exclude: Collection[str] = (),
+) -> Iterator[tuple[int, str]]:
+    """Values and expressions, no two alike and none as in `exclude`, of so many symbols; fewer than `number` where
+    a hundred draws in a row for each of them found nothing new.
+
+    `random` brackets are a binary tree drawn over the symbols, whatever they mean: every pair of neighbours, one
+    after the other, is as likely to be joined next.
+    """
+    rng = np.random.default_rng(seed)
+    seen, vain = set(exclude), 0
+    while number > 0 and vain < 100 * number + 10_000:
+        found = source.draw(rng)
+        text = {"pairs": found.pairs, "lists": found.lists, "random": ""}[brackets] or _joined(found.symbols, rng)
+        if text in seen or not min_symbols <= len(found.symbols) <= max_symbols:
+            vain += 1
+            continue
+        seen.add(text)
+        number, vain = number - 1, 0
+        yield found.value, text
+
+
+def _joined(symbols: Sequence[str], rng: np.random.Generator) -> str:
+    parts = list(symbols)
+    while len(parts) > 1:
+        at = int(rng.integers(len(parts) - 1))
+        parts[at : at + 2] = [f"( {parts[at]} {parts[at + 1]} )"]
+    return parts[0]
