@@ -159,6 +159,14 @@ def split(x: Array, *sizes: int) -> Sequence[Array]:
     return [x[part] for part in _last_axis_parts(sizes)]
 
 
+def split_rows(x: Array, sizes: Sequence[int]) -> Sequence[Array]:
+    """Consecutive parts of the first axis, in torch one node of the graph."""
+    if isinstance(x, np.ndarray):
+        return np.split(x, list(itertools.accumulate(sizes))[:-1])
+    parts: Sequence[Array] = x.split(list(sizes), 0)
+    return parts
+
+
 @cache
 def _last_axis_parts(sizes: tuple[int, ...]) -> Sequence[Any]:
     """Indices of the parts; making them anew took a tenth of an LSTM's step."""

@@ -7,7 +7,7 @@ no Python call a node: every step below works on all brackets of all trees at on
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ IntArray = NDArray[np.int64]
 
 MOST_LEAVES = 10_000
 """Of one tree: all its nodes are kept for the gradient."""
+
+ROWS = 500
+"""Read at once: so many fit the processor's cache, and a file of them is read two to three times faster."""
 
 NONE = -1
 OPEN, CLOSE = 0, 1
@@ -121,22 +124,38 @@ def parse_trees(
     CorpusError, by `where` of a row, for what is no expression.
     """
     numbers = _Numbers({"(": OPEN, ")": CLOSE})
+    parts = []
+    for first in range(0, len(texts), ROWS):
+        some = texts[first : first + ROWS]
+        nodes = _nodes(some, numbers, partial(_from, where, first), labelled=labelled)
+        nodes = nodes.paired() if pairs else nodes
+        parts.append((nodes.leaf, nodes.depth, nodes.label, np.bincount(nodes.row, minlength=len(some))))
+    if not parts:
+        nothing = np.zeros(0, np.int64)
+        return Forest((), nothing, nothing, nothing, nothing)
+    leaf, depth, label, counts = map(np.concatenate, zip(*parts, strict=True))
+    forest = Forest(tuple(numbers)[2:], leaf, depth, label, np.cumsum(counts))
+    if (large := np.flatnonzero(forest.num_leaves > MOST_LEAVES)).size:
+        row = int(large[0])
+        raise CorpusError(f"{where(row)}: {forest.num_leaves[row]:,} leaves; at most {MOST_LEAVES:,} can be read")
+    return forest
+
+
+def _nodes(texts: Sequence[str], numbers: "_Numbers", where: Callable[[int], str], *, labelled: bool) -> "_Nodes":
     found = [np.fromiter(map(numbers.__getitem__, _TOKEN.findall(text)), np.int64) for text in texts]
-    tokens = np.concatenate(found) if found else np.zeros(0, np.int64)
+    tokens = np.concatenate(found)
     rows = np.repeat(np.arange(len(found)), [len(row) for row in found])
     _check_brackets(tokens, rows, len(texts), where)
     is_label = np.zeros(len(tokens), bool)
     if labelled:
         is_label[1:] = (tokens[:-1] == OPEN) & (tokens[1:] > CLOSE)
-        _refuse(
-            rows, (tokens == OPEN) & ~np.append(is_label[1:], False), "a bracket has no label behind it", where
-        )
+        bare = (tokens == OPEN) & ~np.append(is_label[1:], False)
+        _refuse(rows, bare, "a bracket has no label behind it", where)
     empty = np.append((tokens[:-1] == OPEN) | is_label[:-1], False) & np.append(tokens[1:] == CLOSE, False)
     _refuse(rows, empty, "there are brackets around nothing", where)
-    depth = np.cumsum((tokens == OPEN).astype(np.int64) - (tokens == CLOSE))
     is_node = (tokens != CLOSE) & ~is_label
-    depth_of = depth - (tokens == OPEN)
-    roots = np.bincount(rows[is_node & (depth_of == 0)], minlength=len(texts))
+    depth = np.cumsum((tokens == OPEN).astype(np.int64) - (tokens == CLOSE)) - (tokens == OPEN)
+    roots = np.bincount(rows[is_node & (depth == 0)], minlength=len(texts))
     if (several := np.flatnonzero(roots != 1)).size:
         row = int(several[0])
         raise CorpusError(
@@ -145,20 +164,12 @@ def parse_trees(
     label = np.full(len(tokens), NONE)
     label[:-1][is_label[1:]] = tokens[1:][is_label[1:]] - 2
     node = np.flatnonzero(is_node)
-    nodes = _Nodes(
-        np.where(tokens[node] == OPEN, NONE, tokens[node] - 2),
-        depth_of[node],
-        label[node],
-        rows[node],
-    ).without_chains()
-    if pairs:
-        nodes = nodes.paired()
-    counts = np.bincount(nodes.row, minlength=len(texts))
-    forest = Forest(tuple(numbers)[2:], nodes.leaf, nodes.depth, nodes.label, np.cumsum(counts))
-    if (large := np.flatnonzero(forest.num_leaves > MOST_LEAVES)).size:
-        row = int(large[0])
-        raise CorpusError(f"{where(row)}: {forest.num_leaves[row]:,} leaves; at most {MOST_LEAVES:,} can be read")
-    return forest
+    leaf = np.where(tokens[node] == OPEN, NONE, tokens[node] - 2)
+    return _Nodes(leaf, depth[node], label[node], rows[node]).without_chains()
+
+
+def _from(where: Callable[[int], str], first: int, row: int) -> str:
+    return where(first + row)
 
 
 class _Numbers(dict[str, int]):

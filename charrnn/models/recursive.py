@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, concat, rows
-from charrnn.cells.cell import State, map_state
+from charrnn.cells.arrays import Array, OneHot, Params, concat, rows, split_rows
+from charrnn.cells.cell import State, map_state, refilled, state_arrays
 from charrnn.config import TreeConfig
 from charrnn.corpus.symbols import Ragged
 from charrnn.corpus.trees import Forest, Level, levels_of
@@ -110,11 +110,11 @@ class RecursiveNetwork:
     def read(self, params: Params, trees: Trees, dropout: Dropout | None = None) -> Array:
         """h of all nodes, (N, H), level after level: the last B are the roots."""
         leaves = self.composition.leaf(params, self._leaves(params, trees, dropout))
-        first, below, found = 0, None, []
-        for level in trees.levels:
-            own = map_state(lambda x, f=first, n=level.num_leaves: x[f : f + n], leaves)
-            first += level.num_leaves
-            below = self._level(params, level, own, below)
+        sizes = [level.num_leaves for level in trees.levels]
+        parts = [split_rows(array, sizes) for array in state_arrays(leaves)]
+        below, found = None, []
+        for level, own in zip(trees.levels, zip(*parts, strict=True), strict=True):
+            below = self._level(params, level, refilled(leaves, own), below)
             found.append(below.h)
         h = concat(found, axis=0)
         return h if dropout is None else dropout(h)
