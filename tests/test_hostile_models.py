@@ -31,6 +31,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root, table, "--task", "classify", "--text-column", "text", "--label-column", "kind", "--name", "classify"
     )
     train(root, same, "--task", "tag", "--feedback", "--name", "tag")
+    nested = folder / "nested.tsv"
+    nested.write_text("".join(f"{row[0]}\t( {row[0]} ( {row[2]} b ) )\n" for row in ROWS * 8), encoding="utf-8")
+    train(root, nested, "--task", "tree", "--leaves", "characters", "--name", "tree")
     train(root, table, "--task", "transduce", *pairs, "size", "--context", "kind", "--name", "transduce")
     return root
 
@@ -81,6 +84,13 @@ def at(*keys: str | int, value: object) -> Callable[[Any], None]:
         ("tag", "config.json", at("decoder", "context_size", value=1)),
         ("tag", "vocab.json", at("outputs", value=None)),
         ("tag", "vocab.json", at("outputs", value=["Y", "X"])),
+        ("tree", "config.json", at("composition", value="child_sum")),
+        ("tree", "config.json", at("encoder", value=None)),
+        ("tree", "config.json", at("encoder", "vocab_size", value=2)),
+        ("tree", "config.json", at("encoder", "hidden_size", value=7)),
+        ("tree", "config.json", at("hidden_size", value=1 << 40)),
+        ("tree", "config.json", at("vocab_size", value=1)),
+        ("tree", "vocab.json", at("symbols", value=["x"])),
         ("transduce", "config.json", at("columns", value=[])),
         ("transduce", "config.json", at("decoder", "memory_size", value=7)),
         ("transduce", "config.json", at("decoder", "attention", value=None)),

@@ -36,6 +36,13 @@ MODES: dict[str, dict[str, Any]] = {
     "classify": {"task": "classify", "corpus": "firsts.tsv", "valid_fraction": 0.1, "lm_weight": 0.3},
     "tag": {"task": "tag", "corpus": "spelled.tsv", "feedback": "target", "dropout": 0.2},
     "transduce": {"task": "transduce", "corpus": "firsts.tsv", "stop": ("eos", "length"), "symbol_dropout": 0.2},
+    "tree": {
+        "task": "tree",
+        "corpus": "nested.tsv",
+        "leaves": "characters",
+        "dropout": 0.2,
+        "symbol_dropout": 0.1,
+    },
     "stream": {"corpus": "plays.txt", "stop": ("none",), "bptt_steps": 8},
 }
 """Names longer than a window are read in several, so that their state is carried too."""
@@ -58,6 +65,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sizes.tsv").write_text("".join(["size\tfirst\tname\n", *rows]), encoding="utf-8")
     (folder / "firsts.tsv").write_text("".join(f"{n[:1]}\t{n[1:]}\n" for n in names[:200]), encoding="utf-8")
     (folder / "spelled.tsv").write_text("".join(f"{n}\t{n.upper()}\n" for n in names[:200]), encoding="utf-8")
+    nested = (f"{n[:1]}\t( {n[-2:]} ( {n[:2]} {n[1:]} ) {n} )\n" for n in names[:200])
+    (folder / "nested.tsv").write_text("".join(nested), encoding="utf-8")
     plays = (ROOT / "data" / "tinyshakespeare.txt").read_text(encoding="utf-8")
     (folder / "plays.txt").write_text(plays[:6000], encoding="utf-8")
     return folder
