@@ -5,6 +5,7 @@ from charrnn.cli.group import LazyGroup
 COMMANDS = {
     "unfold": "Draw a recurrent network unfolded in time.",
     "listops": "Make ListOps expressions to train recursive networks on.",
+    "gradients": "Measure how far gradients reach back through a network.",
     "compare": "Train designs on one text for the same time, and compare them.",
 }
 
@@ -17,6 +18,7 @@ command = LazyGroup(
     \b
     Examples:
       charrnn study unfold --cell lstm
+      charrnn study gradients --cell tanh plays.txt
       charrnn study compare plays.txt --cell tanh --cell lstm
       charrnn study listops -n 90000 > lists.tsv
     """,

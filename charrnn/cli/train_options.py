@@ -157,6 +157,14 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def one_cell_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of what only some cells have, under their fields' names."""
+    for name, heading, help in reversed(_SETTINGS):
+        if heading == ONE_CELL:
+            function = _setting(name, heading, help)(function)
+    return function
+
+
 def given_settings(ctx: click.Context, config_file: str | None) -> dict[str, Any]:
     """The configuration values that were asked for explicitly: the command line's, else the file's."""
     on_line = {

@@ -1,0 +1,100 @@
+"""Stretches of a text, side by side, for what is measured over so many steps of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.config import OrderName, StopName
+from charrnn.corpus.passes import WARM_UP
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.steps import LENGTH, STOP_INDEX, IntArray, StepReader, Steps, cut_beginnings
+from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.errors import CorpusError
+
+USUAL_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    steps: Steps
+    """(W + T, B)"""
+    warm_up: int
+    """W, the steps that only bring the state to where T steps are measured."""
+    length: int
+    """T"""
+
+
+def excerpts(
+    sequences: Sequences,
+    vocabulary: Vocabulary,
+    *,
+    order: OrderName,
+    stop: StopName,
+    rows: int,
+    length: int | None,
+    name: str,
+) -> Excerpts:
+    """`rows` stretches of `length` steps, spread evenly over the text, each read as the model reads it.
+
+    In an ordered text they are parts of one stream, before each of which up to WARM_UP steps are read; of
+    independent sequences they are the beginnings of those that are long enough. Without a length it is
+    USUAL_LENGTH, or less where the sequences are shorter. Raises CorpusError for a text, called `name`, that has
+    not so many.
+    """
+    reader = StepReader.of(sequences, vocabulary)
+    counts, first = _step_counts(reader, STOP_INDEX[stop])
+    taken = _of_stream if order == "ordered" else _of_sequences
+    sequence, position, warm_up = taken(counts, first, rows, length, name)
+    steps = reader.steps(sequence, position, np.full(rows, STOP_INDEX[stop]))
+    if order == "ordered":
+        cut_beginnings(steps, position[0] > 0, reader)
+    return Excerpts(steps, warm_up, len(sequence) - warm_up)
+
+
+def _step_counts(reader: StepReader, stop: int) -> tuple[IntArray, IntArray]:
+    """How many steps each sequence takes, and the position of its first, both (S,)."""
+    s = reader.sequences
+    first = np.full(len(s), -1 if stop == LENGTH else 0)
+    for end in {0, len(s) - 1} if len(s) else ():
+        first[end] = reader.first_position(end, stop)
+    return np.asarray(s.ends) - np.asarray(s.starts) + 1 - first, first
+
+
+def _of_stream(
+    counts: IntArray, first: IntArray, rows: int, length: int | None, name: str
+) -> tuple[IntArray, IntArray, int]:
+    """The sequence and position of each step, (W + T, B), and W: each row ends an equal part of the stream."""
+    wanted = USUAL_LENGTH if length is None else length
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    part = total // rows
+    if part < wanted:
+        most = f"--length {part}" if part else f"--rows {total}"
+        raise CorpusError(
+            f"{name}: its {total:,} steps are too few for {rows} rows of {wanted:,}; give {most} at most, or "
+            "another text"
+        )
+    warm_up = min(part - wanted, WARM_UP)
+    step = part * np.arange(1, rows + 1) + np.arange(-wanted - warm_up, 0)[:, None]
+    which = np.searchsorted(ends, step, side="right")
+    return which, step - (ends[which] - counts[which]) + first[which], warm_up
+
+
+def _of_sequences(
+    counts: IntArray, first: IntArray, rows: int, length: int | None, name: str
+) -> tuple[IntArray, IntArray, int]:
+    """The same, each row the beginning of a sequence."""
+    longest = np.sort(counts)[::-1]
+    possible = int(longest[rows - 1]) if rows <= len(longest) else 0
+    if not possible:
+        raise CorpusError(f"{name}: there are {len(counts):,} sequences; give --rows {len(counts)} at most")
+    wanted = min(USUAL_LENGTH, possible) if length is None else length
+    if possible < wanted:
+        raise CorpusError(
+            f"{name}: only {int((counts >= wanted).sum()):,} of its {len(counts):,} independent sequences have "
+            f"{wanted:,} steps or more, and {rows} are to be read; give --length {possible} at most"
+        )
+    enough = np.flatnonzero(counts >= wanted)
+    which = enough[np.linspace(0, len(enough) - 1, rows).astype(np.int64)]
+    position = first[which] + np.arange(wanted)[:, None]
+    return np.broadcast_to(which, position.shape), position, 0

@@ -1,0 +1,190 @@
+"""A step's own Jacobian ∂s(t)/∂s(t−1), known by its products with vectors: its norm, and how products of it grow.
+
+Source: Pascanu, Mikolov and Bengio 2013, section 2; Vogt et al. 2022, *On Lyapunov exponents for RNNs*.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charrnn.cells.cell import map_state, state_arrays
+from charrnn.study.trajectory import Recurrence, Trajectory, flat, unflattener
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+"""Vectors (N, S) -> what N matrices make of one each, (N, S)."""
+
+LANCZOS_STEPS = 60
+TOLERANCE = 1e-5
+"""Of a largest eigenvalue of JᵀJ, relative to it: what is left over when it is found."""
+CHECK_EVERY = 5
+
+MOST_NUMBERS = 1 << 24
+"""Of Lanczos vectors held at a time: so many steps are measured together."""
+
+MOST_ITERATIONS = 100
+GROWTH_TOLERANCE = 1e-4
+"""Nats, of the growth over a whole trajectory."""
+
+
+class StepJacobians:
+    """J = ∂s(t)/∂s(t−1) of N steps at once, never formed.
+
+    v ↦ Jv is the derivative of u ↦ Jᵀu, which is linear, so that both are products that back-propagation knows.
+    """
+
+    def __init__(self, cell: Recurrence, params: dict[str, torch.Tensor], projected: torch.Tensor, state: object):
+        """projected (N, G) and the state of N rows that each step begins with."""
+        self._unflatten = unflattener(state)
+        before = map_state(lambda array: array.detach().requires_grad_(), state)
+        _, after = cell.step(params, projected, before)
+        self._leaves, self._ends = state_arrays(before), state_arrays(after)
+        self._u = [torch.zeros_like(end, requires_grad=True) for end in self._ends]
+        self._pulled = self._gradients(self._ends, self._leaves, self._u, create_graph=True)
+
+    def push(self, v: torch.Tensor) -> torch.Tensor:
+        """Jv, (N, S)."""
+        return flat(self._gradients(self._pulled, self._u, state_arrays(self._unflatten(v))))
+
+    def pull(self, u: torch.Tensor) -> torch.Tensor:
+        """Jᵀu, (N, S)."""
+        return flat(self._gradients(self._ends, self._leaves, state_arrays(self._unflatten(u))))
+
+    @staticmethod
+    def _gradients(
+        ends: list[torch.Tensor],
+        leaves: list[torch.Tensor],
+        weights: list[torch.Tensor],
+        *,
+        create_graph: bool = False,
+    ) -> list[torch.Tensor]:
+        moved = [(end, weight) for end, weight in zip(ends, weights, strict=True) if end.requires_grad]
+        if not moved:
+            return [torch.zeros_like(leaf) for leaf in leaves]
+        found = torch.autograd.grad(
+            [end for end, _ in moved],
+            leaves,
+            [weight for _, weight in moved],
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
+        return list(found)
+
+
+def step_norms(
+    trajectory: Trajectory, notify: Callable[[float], object] = lambda _share: None
+) -> NDArray[np.float64]:
+    """The largest singular value of ∂s(t)/∂s(t−1) of each step and row, (T, B): the most that a step stretches."""
+    T, B, S = trajectory.lags, trajectory.num_rows, trajectory.state_size
+    some = max(1, MOST_NUMBERS // (B * S * min(S, LANCZOS_STEPS)))
+    found = []
+    for at in range(0, T, some):
+        states = trajectory.states[at : min(at + some, T)]
+        together = map_state(lambda *arrays: torch.cat(arrays), *states)
+        a = trajectory.projected[at : at + some].flatten(0, 1)
+        jacobians = StepJacobians(trajectory.cell, trajectory.params, a, together)
+        start = _random(len(a), S, a)
+        found.append(largest_singular_values(jacobians.push, jacobians.pull, start).reshape(-1, B))
+        notify(min(at + some, T) / T)
+    return torch.cat(found).double().numpy()
+
+
+def largest_singular_values(push: Product, pull: Product, start: torch.Tensor) -> torch.Tensor:
+    """Of N matrices by their products with vectors, (N,), from a start (N, S) that is no accident.
+
+    Lanczos' iteration on JᵀJ: the largest eigenvalue θ of its projection on the Krylov space of the start, which
+    is the power iteration's, but all of it and not its last vector alone. It is done when what is left over of
+    JᵀJ q − θ q is less than TOLERANCE θ; then θ differs from an eigenvalue by no more. All vectors are kept and
+    made orthogonal again, which rounding would else undo.
+
+    Source: Golub and Kahan 1965; Saad 2011, *Numerical Methods for Large Eigenvalue Problems*, section 6.3.
+    """
+    S = start.shape[1]
+    basis = [_unit(start)[0]]
+    diagonal: list[torch.Tensor] = []
+    beside: list[torch.Tensor] = []
+    while True:
+        w = pull(push(basis[-1]))
+        diagonal.append((basis[-1] * w).sum(-1))
+        known = torch.stack(basis, 1)
+        for _ in range(2):  # The second time takes away what rounding left of the known directions.
+            w = w - ((known @ w[..., None]).transpose(1, 2) @ known)[:, 0]
+        k = len(basis)
+        after, length = _unit(w)
+        # What is left of a space that is used up is rounding and no direction.
+        used_up = length <= 10.0 * torch.finfo(w.dtype).eps * _largest_of(diagonal, beside)
+        length, after = length.masked_fill(used_up, 0.0), after.masked_fill(used_up[:, None], 0.0)
+        last = k == min(S, LANCZOS_STEPS) or not length.any()
+        if last or k % CHECK_EVERY == 0:
+            projection = torch.diag_embed(torch.stack(diagonal, -1))
+            if beside:
+                off = torch.diag_embed(torch.stack(beside, -1), 1)
+                projection = projection + off + off.transpose(1, 2)
+            values, vectors = torch.linalg.eigh(projection)
+            left_over = length * vectors[:, -1, -1].abs()
+            if last or bool((left_over <= TOLERANCE * values[:, -1]).all()):
+                largest: torch.Tensor = values[:, -1].clamp(min=0.0).sqrt()
+                return largest
+        beside.append(length)
+        basis.append(after)
+
+
+def _largest_of(diagonal: list[torch.Tensor], beside: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([*diagonal, *beside]).abs().amax(0)
+
+
+def growth(trajectory: Trajectory, notify: Callable[[float], object] = lambda _share: None) -> NDArray[np.float64]:
+    """ln of the largest singular value of ∂s(T)/∂s(0) of each row, (B,); −∞ where nothing of s(0) is left.
+
+    Divided by T it is the largest finite-time Lyapunov exponent, in nats a step: what the nearest of other states
+    comes to grow or shrink by, in the direction that grows most. Power iteration v ↦ JᵀJv, each step normalised;
+    the singular values of a product lie exponentially far apart, so that a few rounds do.
+
+    Source: Bengio, Simard and Frasconi 1994; Eckmann and Ruelle 1985, *Ergodic theory of chaos*, section III.
+    """
+    v = _unit(_random(trajectory.num_rows, trajectory.state_size, trajectory.projected))[0]
+    before = np.full(trajectory.num_rows, np.inf)
+    for iteration in range(MOST_ITERATIONS):
+        u, grown = _through(trajectory, v, forwards=True)
+        with np.errstate(invalid="ignore"):
+            change = np.abs(grown - before)
+        found = np.isneginf(grown) | (change < GROWTH_TOLERANCE)
+        if found.all():
+            break
+        before = grown
+        v, _ = _through(trajectory, u, forwards=False)
+        notify(1.0 - math.exp(-iteration))
+    return grown
+
+
+def _through(
+    trajectory: Trajectory, v: torch.Tensor, *, forwards: bool
+) -> tuple[torch.Tensor, NDArray[np.float64]]:
+    """The unit vectors that v (B, S) becomes over all steps, or back by the transposed ones, and ln of how it grew."""
+    grown = np.zeros(len(v))
+    for jacobians in _along(trajectory, forwards):
+        v, length = _unit(jacobians.push(v) if forwards else jacobians.pull(v))
+        with np.errstate(divide="ignore"):
+            grown = grown + np.log(length.double().numpy())
+    return v, grown
+
+
+def _along(trajectory: Trajectory, forwards: bool) -> Iterator[StepJacobians]:
+    """Made one by one: the graphs of all steps together would take T times the memory."""
+    times = range(trajectory.lags)
+    for t in times if forwards else reversed(times):
+        yield StepJacobians(trajectory.cell, trajectory.params, trajectory.projected[t], trajectory.states[t])
+
+
+def _unit(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors (N, S) at length 1, or 0 where they are 0, and their lengths (N,)."""
+    length = torch.linalg.vector_norm(v, dim=-1)
+    return v / torch.where(length > 0, length, torch.ones_like(length))[:, None], length
+
+
+def _random(rows: int, size: int, like: torch.Tensor) -> torch.Tensor:
+    """Normal numbers, the same every time."""
+    return torch.from_numpy(np.random.default_rng(0).normal(size=(rows, size))).to(like.dtype)
