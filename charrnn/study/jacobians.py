@@ -3,8 +3,8 @@
 Source: Pascanu, Mikolov and Bengio 2013, section 2; Vogt et al. 2022, *On Lyapunov exponents for RNNs*.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +19,16 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 LANCZOS_STEPS = 60
 TOLERANCE = 1e-5
 """Of a largest eigenvalue of JᵀJ, relative to it: what is left over when it is found."""
-CHECK_EVERY = 5
+CHECK_EVERY = 2
+
+GROWTH_TOLERANCE = 1e-4
+"""Of the same over all steps: 0.00005 nats at most, to be divided by their number."""
+
+MOST_KEPT = 1 << 20
+"""Numbers in the states of a trajectory whose steps' graphs, some forty times as large, are kept together."""
 
 MOST_NUMBERS = 1 << 24
 """Of Lanczos vectors held at a time: so many steps are measured together."""
-
-MOST_ITERATIONS = 100
-GROWTH_TOLERANCE = 1e-4
-"""Nats, of the growth over a whole trajectory."""
 
 
 class StepJacobians:
@@ -92,12 +94,14 @@ def step_norms(
     return torch.cat(found).double().numpy()
 
 
-def largest_singular_values(push: Product, pull: Product, start: torch.Tensor) -> torch.Tensor:
+def largest_singular_values(
+    push: Product, pull: Product, start: torch.Tensor, tolerance: float = TOLERANCE
+) -> torch.Tensor:
     """Of N matrices by their products with vectors, (N,), from a start (N, S) that is no accident.
 
     Lanczos' iteration on JᵀJ: the largest eigenvalue θ of its projection on the Krylov space of the start, which
     is the power iteration's, but all of it and not its last vector alone. It is done when what is left over of
-    JᵀJ q − θ q is less than TOLERANCE θ; then θ differs from an eigenvalue by no more. All vectors are kept and
+    JᵀJ q − θ q is less than `tolerance` θ; then θ differs from an eigenvalue by no more. All vectors are kept and
     made orthogonal again, which rounding would else undo.
 
     Source: Golub and Kahan 1965; Saad 2011, *Numerical Methods for Large Eigenvalue Problems*, section 6.3.
@@ -125,7 +129,7 @@ def largest_singular_values(push: Product, pull: Product, start: torch.Tensor) -
                 projection = projection + off + off.transpose(1, 2)
             values, vectors = torch.linalg.eigh(projection)
             left_over = length * vectors[:, -1, -1].abs()
-            if last or bool((left_over <= TOLERANCE * values[:, -1]).all()):
+            if last or bool((left_over <= tolerance * values[:, -1]).all()):
                 largest: torch.Tensor = values[:, -1].clamp(min=0.0).sqrt()
                 return largest
         beside.append(length)
@@ -140,43 +144,55 @@ def growth(trajectory: Trajectory, notify: Callable[[float], object] = lambda _s
     """ln of the largest singular value of ∂s(T)/∂s(0) of each row, (B,); −∞ where nothing of s(0) is left.
 
     Divided by T it is the largest finite-time Lyapunov exponent, in nats a step: what the nearest of other states
-    comes to grow or shrink by, in the direction that grows most. Power iteration v ↦ JᵀJv, each step normalised;
-    the singular values of a product lie exponentially far apart, so that a few rounds do.
+    comes to grow or shrink by, in the direction that grows most. Each step is scaled by how much it makes a random
+    vector grow, so that the product is neither 0 nor ∞ whatever T is.
 
     Source: Bengio, Simard and Frasconi 1994; Eckmann and Ruelle 1985, *Ergodic theory of chaos*, section III.
     """
-    v = _unit(_random(trajectory.num_rows, trajectory.state_size, trajectory.projected))[0]
-    before = np.full(trajectory.num_rows, np.inf)
-    for iteration in range(MOST_ITERATIONS):
-        u, grown = _through(trajectory, v, forwards=True)
-        with np.errstate(invalid="ignore"):
-            change = np.abs(grown - before)
-        found = np.isneginf(grown) | (change < GROWTH_TOLERANCE)
-        if found.all():
-            break
-        before = grown
-        v, _ = _through(trajectory, u, forwards=False)
-        notify(1.0 - math.exp(-iteration))
-    return grown
+    start = _unit(_random(trajectory.num_rows, trajectory.state_size, trajectory.projected))[0]
+    steps = _Steps(trajectory)
+    v, scales = start, []
+    for jacobians in steps:
+        v, length = _unit(jacobians.push(v))
+        scales.append(torch.where(length > 0, length, torch.ones_like(length))[:, None])
+    passes = 0
+
+    def push(v: torch.Tensor) -> torch.Tensor:
+        for jacobians, scale in zip(steps, scales, strict=True):
+            v = jacobians.push(v) / scale
+        return v
+
+    def pull(u: torch.Tensor) -> torch.Tensor:
+        nonlocal passes
+        for jacobians, scale in zip(reversed(steps), reversed(scales), strict=True):
+            u = jacobians.pull(u) / scale
+        passes += 1
+        notify(passes / (passes + 1.0))
+        return u
+
+    with np.errstate(divide="ignore"):
+        largest = np.log(largest_singular_values(push, pull, start, GROWTH_TOLERANCE).double().numpy())
+    found: NDArray[np.float64] = largest + torch.stack(scales).double().log().sum(0)[:, 0].numpy()
+    return found
 
 
-def _through(
-    trajectory: Trajectory, v: torch.Tensor, *, forwards: bool
-) -> tuple[torch.Tensor, NDArray[np.float64]]:
-    """The unit vectors that v (B, S) becomes over all steps, or back by the transposed ones, and ln of how it grew."""
-    grown = np.zeros(len(v))
-    for jacobians in _along(trajectory, forwards):
-        v, length = _unit(jacobians.push(v) if forwards else jacobians.pull(v))
-        with np.errstate(divide="ignore"):
-            grown = grown + np.log(length.double().numpy())
-    return v, grown
+class _Steps(Sequence[StepJacobians]):
+    """Those of a trajectory, kept where they are small and else made anew each time that they are asked for."""
 
+    def __init__(self, trajectory: Trajectory) -> None:
+        t = self._trajectory = trajectory
+        small = t.lags * t.num_rows * t.state_size <= MOST_KEPT
+        self._kept = [self._made(number) for number in range(t.lags)] if small else None
 
-def _along(trajectory: Trajectory, forwards: bool) -> Iterator[StepJacobians]:
-    """Made one by one: the graphs of all steps together would take T times the memory."""
-    times = range(trajectory.lags)
-    for t in times if forwards else reversed(times):
-        yield StepJacobians(trajectory.cell, trajectory.params, trajectory.projected[t], trajectory.states[t])
+    def __len__(self) -> int:
+        return self._trajectory.lags
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._made(number) if self._kept is None else self._kept[number]
+
+    def _made(self, number: int) -> StepJacobians:
+        t = self._trajectory
+        return StepJacobians(t.cell, t.params, t.projected[number], t.states[number])
 
 
 def _unit(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
