@@ -11,6 +11,7 @@ import pytest
 from helpers_cli import fail, imported_by, run_code, succeed, train, write_names
 
 from charrnn.checkpoint import resolve_checkpoint
+from charrnn.cli.decay import chart, some_lags
 from charrnn.models.saved import load_model
 
 COMMAND = ("study", "gradients")
@@ -19,7 +20,7 @@ TEXT = "the cat sat on the mat and the dog ate the rat\n" * 40
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A text, a table, and under `runs` a model of names, one of two layers of the text, and one of another task."""
+    """Under `runs` a model of names, one of two layers of a text, and one of another task."""
     folder: Path = tmp_path_factory.mktemp("gradients")
     (folder / "book.txt").write_text(TEXT)
     (folder / "table.tsv").write_text("text\tlabel\n" + "aab\tx\nbba\ty\n" * 40)
@@ -44,8 +45,12 @@ def refused(code: int, home: Path, *arguments: str | Path) -> str:
     return fail(code, *COMMAND, *arguments, "--checkpoints", home / "runs")
 
 
-def test_a_run_on_its_own_held_out_text(home):
-    report = found(home, "book", "--length", "60", "--rows", "2")
+@pytest.fixture(scope="module")
+def report(home) -> dict[str, Any]:
+    return found(home, "book", "--length", "60", "--rows", "2")
+
+
+def test_a_run_on_its_own_held_out_text(home, report):
     assert report["schema"] == "charrnn.study.gradients/1"
     assert (report["run"], report["step"], report["model"]) == ("book", 4, "lstm 2 x 8")
     assert (report["data"], report["rows"], report["length"]) == ("the test split of book", 2, 60)
@@ -65,31 +70,30 @@ def test_another_text_and_the_text_of_a_model_of_independent_sequences(home):
     report = found(home, "names", "--rows", "2")
     assert report["warm_up"] == 0
     assert 2 <= report["length"] <= 7, "names of at most six characters, and BOS"
-    other = found(home, "book", home / "names.txt", "--length", "50", "--rows", "3")
+    other = found(home, "book", home / "names.txt", "--length", "5", "--rows", "3")
     assert (other["data"], other["rows"]) == (str(home / "names.txt"), 3)
-    assert other["layers"][0]["own"]["norms"] != found(home, "book", "--length", "50")["layers"][0]["own"]["norms"]
+    assert other["layers"] != found(home, "book", "--length", "5", "--rows", "3")["layers"]
 
 
-def test_the_table_fits_80_columns_and_says_what_it_shows(home):
-    result = succeed(*COMMAND, "book", "--checkpoints", home / "runs", "--length", "110", "--rows", "1", "-q")
+def test_the_table_fits_80_columns_and_says_what_it_shows(home, report):
+    result = succeed(*COMMAND, "book", "--checkpoints", home / "runs", "--length", "60", "--rows", "2", "-q")
     lines = result.stdout.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("∂")}
     heads = next(line for line in lines if line.startswith("NORM AT LAG"))
-    assert heads.split()[3:] == ["1", "5", "10", "20", "50", "100", "110"]
+    assert heads.split()[3:] == ["1", "2", "5", "10", "20", "50", "60"]
     assert list(rows) == ["∂h1/∂s1", "∂h2/∂s1", "∂h2/∂s2"]
-    report = found(home, "book", "--length", "110", "--rows", "1")
     for name, curve in (("∂h1/∂s1", report["layers"][0]["own"]), ("∂h2/∂s1", report["layers"][0]["top"])):
-        expected = [curve["norms"][lag - 1] for lag in (1, 5, 10, 20, 50, 100, 110)]
+        expected = [curve["norms"][lag - 1] for lag in (1, 2, 5, 10, 20, 50, 60)]
         np.testing.assert_allclose([float(x) for x in rows[name]], expected, rtol=0.06)
-    facts = [line for line in lines if not line.startswith(("Model", "Text", "Norm", "Rate", "Radius"))]
-    assert max(map(len, facts)) <= 80
+    words = next(number for number, line in enumerate(lines) if line.startswith("Norm "))
+    assert max(map(len, lines[2:words])) <= 80
     assert "the Lyapunov exponent does" in result.stdout
     assert sum(line.split()[1:2] == ["W_f"] for line in lines) == 2
     assert "\x1b" not in result.stdout
 
 
 def test_a_model_that_was_not_trained(home):
-    sizes = ("--hidden-size", "6", "--num-layers", "2", "--length", "20", "--rows", "2")
+    sizes = ("--hidden-size", "6", "--num-layers", "2", "--length", "10", "--rows", "1")
     one = found(home, "--cell", "leaky", "--leak-alpha", "0.9", *sizes, home / "book.txt")
     assert (one["run"], one["step"], one["model"]) == (None, None, "leaky 2 x 6")
     again = found(home, "--cell", "leaky", "--leak-alpha", "0.9", *sizes, home / "book.txt")
@@ -112,11 +116,35 @@ def test_what_has_no_logarithm_is_null(home):
     assert "−∞" in shown
 
 
+@pytest.mark.parametrize(
+    ("length", "lags"),
+    [
+        (1, [1]),
+        (2, [1, 2]),
+        (7, [1, 2, 5, 7]),
+        (100, [1, 2, 5, 10, 20, 50, 100]),
+        (300, [1, 10, 20, 50, 100, 200, 300]),
+    ],
+)
+def test_the_lags_of_the_table_are_seven_at_most(length, lags):
+    assert some_lags(length) == lags
+
+
 def test_a_length_of_one(home):
     report = found(home, "book", "--length", "1")
     assert report["layers"][0]["own"]["rate"] is None
     assert math.isfinite(report["layers"][0]["lyapunov"])
     assert "∂h1/∂s1" in succeed(*COMMAND, "book", "--length", "1", "--checkpoints", home / "runs", "-q").stdout
+
+
+def test_a_chart_of_a_straight_line_is_straight():
+    """10⁻¹ to 10⁻¹¹ over eleven lags: one order of magnitude a column and a row."""
+    lines = chart([[10.0**-lag for lag in range(1, 12)]])
+    assert [line.rstrip()[9:] for line in lines[:11]] == [" " * column + "1" for column in range(11)]
+    assert lines[0].split()[0] == "1e-1"
+    assert lines[10].split()[0] == "1e-11"
+    assert chart([[0.0, 0.0]]) == []
+    assert chart([[1.0]]) == []
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])

@@ -200,7 +200,7 @@ def test_the_largest_singular_value_of_each_step_is_that_of_the_formed_jacobian(
 @each_state_at(jacobians.MOST_KEPT, 0)
 def test_growth_is_that_of_the_product_of_the_formed_jacobians(cell, options, most, monkeypatch):
     monkeypatch.setattr(jacobians, "MOST_KEPT", most)
-    path = some_path(cell, options, length=3)
+    path = some_path(cell, options, length=2)
     found = growth(path)
     for row in range(path.num_rows):
         product = np.eye(path.state_size)

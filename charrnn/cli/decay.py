@@ -34,11 +34,11 @@ def print_report(where: "Console", report: "ThroughTime", *, verbose: bool) -> N
     rows = f"{count(report.rows, 'row')} of {count(report.length, 'step')}{warm_up}"
     print_facts(where, [("Model", f"{report.model}, {trained}"), ("Text", f"{report.data}: {rows}")])
     where.print()
-    lags = _some_lags(report.length)
+    lags = some_lags(report.length)
     heads = ("NORM AT LAG", *(f"{lag:,}" for lag in lags))
     print_table(where, heads, ((name, *(_norm(d.norms[lag - 1]) for lag in lags)) for name, d in _curves(report)))
     where.print()
-    for line in _chart([layer.own.norms for layer in report.layers]):
+    for line in chart([layer.own.norms for layer in report.layers]):
         where.print(line, soft_wrap=True)
     where.print()
     heads = ("LAYER", "STATE", "RATE", "LYAPUNOV", "STRETCH", "LEAST", "MOST")
@@ -88,7 +88,7 @@ def _notes(report: "ThroughTime") -> Iterator[tuple[str, str]]:
     yield "Radius", report.layers[0].note
 
 
-def _some_lags(length: int) -> list[int]:
+def some_lags(length: int) -> list[int]:
     """At most MOST_LAGS, of 1, 2, 5, 10 … and the longest."""
     lags = sorted({lag for lag in LAGS if lag < length} | {length})
     return lags if len(lags) <= MOST_LAGS else [lags[0], *lags[1 - MOST_LAGS :]]
@@ -121,7 +121,7 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
 
 
-def _chart(curves: Sequence[Sequence[float]]) -> list[str]:
+def chart(curves: Sequence[Sequence[float]]) -> list[str]:
     """log₁₀ of the norms upwards, lags to the right; each layer is drawn with its number.
 
     Empty where there are fewer than two values that have a logarithm.
