@@ -1,6 +1,7 @@
 """Gradients through time against Jacobians by brute force, spectra against NumPy's, and texts cut into rows."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from charrnn.config import StopName
 from charrnn.corpus.passes import WARM_UP
 from charrnn.corpus.steps import ABSENT
 from charrnn.errors import CorpusError
+from charrnn.models.language_model import LanguageModel
 from charrnn.study import gradients, jacobians
 from charrnn.study import spectrum as spectra
 from charrnn.study.excerpts import Excerpts, excerpts
@@ -300,14 +302,20 @@ def test_steps_of_warm_up_move_the_state_and_are_not_measured():
         assert torch.equal(later.projected, path.projected[3:])
 
 
-def test_the_states_followed_are_those_that_the_model_reads_with():
-    """A learned initial state, the counts of `length` and a deep input among them."""
+@pytest.mark.parametrize("context_size", [0, 2])
+def test_the_states_followed_are_those_that_the_model_reads_with(context_size):
+    """A learned initial state, the counts of `length`, a deep input and what a text is given among them."""
     model, params = random_model(
         "lstm", {"input_depth": 2}, 2, initial_state="learned", stops=("length",), length_scale=9.0
     )
     text = rows_of(stop="length")
+    if context_size:
+        model = LanguageModel(replace(model.config, context_size=context_size))
+        params = random_params(model.shapes, scale=0.8)
+        text = replace(text, steps=text.steps._replace(context=np.array([[1.0, 0.0], [0.0, -2.0]])))
+    context = text.steps.context
     assert (text.steps.remaining != ABSENT).any()
-    _, final = model.read(params, text.steps, model.initial_state(params, len(TEXTS)))
+    _, final = model.read(params, text.steps, model.initial_state(params, len(TEXTS), context))
     found = follow(model, params, text.steps, 0).whole.states[-1]
     for ours, theirs in zip(state_arrays(found), state_arrays(final), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)

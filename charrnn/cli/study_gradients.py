@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from charrnn.study.through_time import ThroughTime
 
 FRESH = "A model that was not trained, in place of RUN"
-SIZES = ("hidden_size", "num_layers", "transition_depth", "seed")
 
 
 @subcommand("gradients")
