@@ -7,6 +7,7 @@ COMMANDS = {
     "listops": "Make ListOps expressions to train recursive networks on.",
     "gradients": "Measure how far gradients reach back through a network.",
     "compare": "Train designs on one text for the same time, and compare them.",
+    "states": "Find the units of a trained model that follow quotes, brackets, line lengths.",
 }
 
 command = LazyGroup(
@@ -21,5 +22,6 @@ command = LazyGroup(
       charrnn study gradients --cell tanh plays.txt
       charrnn study compare plays.txt --cell tanh --cell lstm
       charrnn study listops -n 90000 > lists.tsv
+      charrnn study states plays --feature quotes
     """,
 )
