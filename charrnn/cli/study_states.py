@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.checkpoint import Checkpoint
     from charrnn.cli.activations import Shown
+    from charrnn.corpus.readers import Source
     from charrnn.corpus.sequences import Sequences
     from charrnn.study.states import Activations, FeatureUnits, Notify, StatesReport
 
@@ -74,7 +75,7 @@ class Passage(NamedTuple):
     default=20_000,
     show_default=True,
     metavar="N",
-    help="Read at most the first N characters.",
+    help="Read at most the first N characters, line ends included.",
 )
 @option(
     "--picture",
@@ -216,10 +217,11 @@ def _text(
         kept = first_chars(text.sequences, most)
     else:
         name, head = _head(found, file, most + 1)
-        if not head:
+        is_cut = len(head) > most
+        whole = replace(sequences_of(head, config.split), open_end=is_cut)
+        if not whole.num_chars:
             raise CorpusError(f"{name}: the text is empty; name one with characters in it")
-        kept = first_chars(sequences_of(head, config.split), most)
-        total = None if len(head) > most else len(head)
+        kept, total = first_chars(whole, most), None if is_cut else whole.num_chars
     if config.columns and (file is not None or given):
         context = model.context(given)
         kept = replace(kept, contexts=np.tile(context, (len(kept), 1)) if context is not None else None)
@@ -230,7 +232,7 @@ def _text(
 
 def _head(found: "Checkpoint", file: str, most: int) -> tuple[str, str]:
     """A name and the first `most` characters of a file or of standard input, of which no more is read."""
-    from charrnn.corpus.readers import Source, expand, read_head
+    from charrnn.corpus.readers import Source, expand
     from charrnn.corpus.scratch import workspace
     from charrnn.report.held_out import run_record
 
@@ -238,11 +240,26 @@ def _head(found: "Checkpoint", file: str, most: int) -> tuple[str, str]:
     encoding = "utf-8" if record is None else record.config.encoding
     with workspace(None) as work:
         if file != "-":
-            return file, read_head(expand([file], work), encoding, most)
+            return file, _first(expand([file], work), encoding, most)
         copy = work / "text"
         # No encoding takes more than four bytes a character; one more lets none be cut among those wanted.
         copy.write_bytes(sys.stdin.buffer.read(4 * most + 4))
-        return STANDARD_INPUT, read_head([Source(STANDARD_INPUT, copy)], encoding, most)
+        return STANDARD_INPUT, _first([Source(STANDARD_INPUT, copy)], encoding, most)
+
+
+def _first(sources: "list[Source]", encoding: str, most: int) -> str:
+    """The first `most` characters of files, a line end between one and the next."""
+    from charrnn.corpus.readers import TextReader
+
+    head = ""
+    for source in sources:
+        if head and not head.endswith("\n"):
+            head += "\n"
+        for text in TextReader(source, encoding):
+            head += text[: most - len(head)]
+            if len(head) >= most:
+                return head
+    return head
 
 
 def _with_time_left(progress: Progress) -> "Notify":
@@ -288,7 +305,8 @@ def _passages(
 
 
 def _passage(read: "Activations", column: int, follows: str, where: slice) -> Passage:
-    title = f"Unit {_name(*read.name(column))}{follows}, from -{_scale(read, column):.2f} to {_scale(read, column):.2f}"
+    scale = _scale(read, column)
+    title = f"Unit {_name(*read.name(column))}{follows}, from -{scale:.2f} to {scale:.2f}"
     return Passage(title, column, where)
 
 
@@ -311,11 +329,12 @@ def _print(report: "StatesReport", read: "Activations", shown: list[Passage]) ->
     screen = console(sys.stdout)
     meaning = "tanh(c) of the memory c" if report.what == "memory" else "the output h"
     units = " + ".join(map(str, report.layers))
-    chosen = f"units chosen on the first {report.num_chosen:,}, measured on the rest"
     facts = [
         ("Run", f"{report.run}, step {report.step:,}; {units} units, {meaning}"),
-        ("Text", f"{report.data}, {count(report.num_chars, 'character')}: {chosen}"),
+        ("Text", f"{report.data}, {count(report.num_chars, 'character')}"),
     ]
+    if report.activations is None:
+        facts.append(("Chosen", f"on the first {report.num_chosen:,} characters, measured on the others"))
     print_facts(screen, facts)
     if rows := [row for feature in report.features for row in _rows(feature)]:
         screen.print()
