@@ -1,5 +1,6 @@
 """`charrnn study states`: which units of a run follow what, as a table, colours, signs, JSON and a picture."""
 
+import io
 import json
 import re
 import sys
@@ -113,14 +114,36 @@ def test_one_feature_and_as_many_units_as_asked_for(root):
 
 def test_no_more_is_read_than_asked_for(root, tmp_path):
     path = tmp_path / "long.txt"
-    path.write_text(TEXT * 50, encoding="utf-8")
-    for arguments, stdin in ((("text", path), None), (("text", "-"), TEXT * 50)):
+    path.write_text(TEXT * 2, encoding="utf-8")
+    for arguments, stdin in ((("text", path), None), (("text", "-"), TEXT * 2)):
         result = study(root, *arguments, "--json", "--max-chars", "300", stdin=stdin)
         found = json.loads(result.stdout)
         assert (found["num_chars"], found["total_chars"]) == (300, None)
         assert "read the first 300 characters of more (--max-chars)" in result.stderr
-    whole = json.loads(study(root, "text", path, "--json", "--max-chars", str(len(TEXT) * 50)).stdout)
-    assert whole["total_chars"] == whole["num_chars"] == len(TEXT) * 50
+    whole = json.loads(study(root, "text", path, "--json", "--max-chars", str(len(TEXT) * 2)).stdout)
+    assert whole["total_chars"] == whole["num_chars"] == len(TEXT) * 2
+
+
+class Endless(io.RawIOBase):
+    """Standard input that never ends; of it no more may be read than the characters wanted can take."""
+
+    taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        self.taken += len(buffer)
+        buffer[:] = b"a" * len(buffer)
+        return len(buffer)
+
+
+def test_standard_input_need_not_end(root):
+    endless = Endless()
+    result = invoke("study", "states", "text", "-", "--unit", "0:0", "--max-chars", "200", "--checkpoints", root,
+                    stdin=io.BufferedReader(endless))  # fmt: skip
+    assert result.exit_code == 0
+    assert 200 <= endless.taken < 100_000
 
 
 def test_characters_that_are_unknown_are_said(root):
@@ -234,11 +257,12 @@ def test_a_long_line_is_broken():
     assert [len(line) for line in lines] == [78, 78, 78, 78, 44, 44]
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("suffix", ["png", pytest.param("svg", marks=pytest.mark.slow)])
 def test_a_picture(root, tmp_path, suffix):
     pytest.importorskip("matplotlib")
     path = tmp_path / f"units.{suffix}"
-    study(root, "text", "-", "--picture", path, "--passage", "100", stdin=TEXT.replace("abc", "a$b"))
+    arguments = ("text", "-", "--feature", "quotes", "--passage", "50", "--picture", path)
+    study(root, *arguments, stdin=TEXT.replace("abc", "$b$"))
     assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml"}[suffix])
 
 

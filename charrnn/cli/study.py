@@ -7,7 +7,7 @@ COMMANDS = {
     "listops": "Make ListOps expressions to train recursive networks on.",
     "gradients": "Measure how far gradients reach back through a network.",
     "compare": "Train designs on one text for the same time, and compare them.",
-    "states": "Find the units of a trained model that follow quotes, brackets, line lengths.",
+    "states": "Find which units of a trained model switch on what.",
 }
 
 command = LazyGroup(

@@ -104,7 +104,7 @@ def command(
     verbose: bool,
     checkpoints: Path,
 ) -> None:
-    """Find the units of a trained model that follow quotes, brackets, line lengths.
+    """Find which units of a trained model switch on what.
 
     Reads TEXT, a file or - for standard input, or else the run's held-out part, and ranks all units of all layers
     by their correlation with each feature of the text: position (characters since the line began), quotes,
@@ -157,7 +157,7 @@ def command(
     with Progress(quiet=quiet) as progress:
         read = activations(saved, sequences, stop, what, _with_time_left(progress))
     column = None if place is None else read.column(*place)
-    chosen = names or FEATURE_NAMES
+    chosen = tuple(dict.fromkeys(names)) or FEATURE_NAMES
     features = rank(read, chosen, top) if column is None else follow(read, column, chosen)
     if column is None and not any(feature.units for feature in features):
         raise CorpusError(
