@@ -8,6 +8,7 @@ COMMANDS = {
     "gradients": "Measure how far gradients reach back through a network.",
     "compare": "Train designs on one text for the same time, and compare them.",
     "states": "Find which units of a trained model switch on what.",
+    "span": "Measure how far back networks learn to look, and what helps them.",
 }
 
 command = LazyGroup(
@@ -23,5 +24,6 @@ command = LazyGroup(
       charrnn study compare plays.txt --cell tanh --cell lstm
       charrnn study listops -n 90000 > lists.tsv
       charrnn study states plays --feature quotes
+      charrnn study span --problem adding --cell tanh --cell gru
     """,
 )

@@ -30,7 +30,8 @@ class Problem:
     input_size: int
     output_size: int
     draw: Callable[[np.random.Generator, int, int], Batch]
-    """(rng, rows, span) -> a fresh batch."""
+    """(rng, rows, span) -> a fresh batch. Raises ValueError for a span under the shortest."""
+    shortest_span: int
     loss: Callable[[Array, Array], Array]
     """Outputs (N, B, O), targets -> what training lowers, ()."""
     error: Callable[[Array, Array], Array]
@@ -84,6 +85,7 @@ ADDING = Problem(
     input_size=2,
     output_size=1,
     draw=draw_adding,
+    shortest_span=2,
     loss=squared_error,
     error=squared_error,
     baseline=1.0 / 6.0,
@@ -119,6 +121,7 @@ def copying(symbols: int) -> Problem:
         input_size=symbols,
         output_size=symbols,
         draw=draw,
+        shortest_span=0,
         loss=cross_entropy,
         error=wrong_answers,
         baseline=math.log(symbols),
@@ -128,4 +131,98 @@ def copying(symbols: int) -> Problem:
 
 COPYING = copying(4)
 
-PROBLEMS = {problem.name: problem for problem in (ADDING, COPYING)}
+
+# Temporal order ---------------------------------------------------------------------------------------------
+
+SYMBOLS = "abcdXYEB"
+"""Noise, what is to be remembered, how a sequence begins and how it ends."""
+
+PLACES = {2: ((10, 20), (50, 60)), 3: ((10, 20), (33, 43), (66, 76))}
+"""For so many marks: between which hundredths of the way each of them stands."""
+
+
+def temporal_order(marks: int) -> Problem:
+    """Which of X and Y stood at each of `marks` places, in their order: one class of 2^`marks`, asked at the end.
+
+    T = `span` steps: E, then noise, uniform on a, b, c, d, with an X or a Y, uniform and independent, at a uniform
+    place within each of PLACES, then B. The class reads as a binary number, X = 0, Y = 1, the first mark first.
+    The paper draws 100 to 110 steps; here all rows have one length.
+
+    Source: Hochreiter and Schmidhuber 1997, section 5.6, tasks 6a (two marks) and 6b (three).
+    """
+    shortest = marks + 2
+
+    def draw(rng: np.random.Generator, rows: int, span: int) -> Batch:
+        if span < shortest:
+            raise ValueError(f"span {span}: {marks} marks between E and B need at least {shortest} steps")
+        ids = rng.integers(4, size=(span, rows))
+        ids[0], ids[-1] = SYMBOLS.index("E"), SYMBOLS.index("B")
+        which = rng.integers(2, size=(marks, rows))
+        for mark, (first, last) in zip(which, PLACES[marks], strict=True):
+            low = _hundredths(first, marks, span - 2)
+            high = max(low + 1, _hundredths(last, marks, span - 2))
+            ids[1 + rng.integers(low, high, size=rows), np.arange(rows)] = SYMBOLS.index("X") + mark
+        return Batch(one_hot(ids, len(SYMBOLS)), (2 ** np.arange(marks)[::-1] @ which)[None])
+
+    return Problem(
+        name="temporal_order" if marks == 2 else f"temporal_order_{marks}",
+        input_size=len(SYMBOLS),
+        output_size=2**marks,
+        draw=draw,
+        shortest_span=shortest,
+        loss=cross_entropy,
+        error=wrong_answers,
+        baseline=marks * math.log(2),
+        solved_below=0.01,
+    )
+
+
+def _hundredths(share: int, marks: int, steps: int) -> int:
+    """So many hundredths of the steps. 33 and 66 mean thirds, so that each mark has a place in few steps too."""
+    if marks == 3 and share >= 33:
+        thirds, rest = divmod(share, 33)
+        return thirds * steps // 3 + rest * steps // 100
+    return share * steps // 100
+
+
+TEMPORAL_ORDER, TEMPORAL_ORDER_3 = temporal_order(2), temporal_order(3)
+
+
+# Brackets --------------------------------------------------------------------------------------------------
+
+OPENING, CLOSING, FILLER = "([{<", ")]}>", "abcdefgh"
+CHARACTERS = OPENING + CLOSING + FILLER
+
+
+def draw_brackets(rng: np.random.Generator, rows: int, span: int) -> Batch:
+    """A text of `span` characters: an opening bracket, then filler; which character comes next closes it.
+
+    Brackets and filler are uniform and independent. The class is one of CHARACTERS, as in a generator of text,
+    and the closing bracket stands `span` characters behind the one that it depends on. Raises ValueError for an
+    empty text.
+    """
+    if span < 1:
+        raise ValueError(f"span {span}: an opening bracket needs at least one character")
+    kinds = rng.integers(len(OPENING), size=rows)
+    filler = rng.integers(len(FILLER), size=(span - 1, rows)) + len(OPENING + CLOSING)
+    ids = np.concatenate([kinds[None], filler])
+    return Batch(one_hot(ids, len(CHARACTERS)), (kinds + len(OPENING))[None])
+
+
+BRACKETS = Problem(
+    name="brackets",
+    input_size=len(CHARACTERS),
+    output_size=len(CHARACTERS),
+    draw=draw_brackets,
+    shortest_span=1,
+    loss=cross_entropy,
+    error=wrong_answers,
+    baseline=math.log(len(OPENING)),
+    solved_below=0.01,
+)
+"""The best constant gives each closing bracket a quarter.
+
+It is the task of latching a symbol over noise; Bengio, Simard and Frasconi 1994, section 2, with characters.
+"""
+
+PROBLEMS = {problem.name: problem for problem in (ADDING, COPYING, TEMPORAL_ORDER, TEMPORAL_ORDER_3, BRACKETS)}

@@ -1,10 +1,12 @@
 """A small network trained on a synthetic problem of a given span until it has solved it or its steps are spent.
 
-One layer, Adam at a constant rate, and clipped gradients (Pascanu, Mikolov and Bengio 2013, section 3.2;
-Goodfellow, Bengio and Courville, *Deep Learning*, section 10.11.1): what differs between two attempts is the cell.
+One layer and Adam at a constant rate: what differs between two attempts is the cell and what helps it
+(`charrnn.study.remedies`). As the span of the dependencies grows, gradient-based training becomes harder:
+Goodfellow, Bengio and Courville, *Deep Learning*, section 10.7.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +16,11 @@ from numpy.typing import NDArray
 
 from charrnn.cells import build_cell
 from charrnn.cells.arrays import Array, Params, linear
-from charrnn.cells.cell import Cell, uniform_init
+from charrnn.cells.cell import Cell, State, uniform_init
 from charrnn.cells.unroll import unroll
 from charrnn.config import Option
 from charrnn.study.problems import Batch, Problem, one_hot
+from charrnn.study.remedies import USUAL, Remedies, clip_gradients, flow_penalty, start, state_gradients, traced
 
 TEST_ROWS = 1000
 """Fresh rows on which the error is measured."""
@@ -71,6 +74,15 @@ class Network:
         outputs, _ = unroll(
             self.cell, params, batch.inputs, self.cell.zero_state(batch.inputs.shape[1], batch.inputs)
         )
+        return self._asked(params, outputs, batch)
+
+    def answer_traced(self, params: Params, batch: Batch) -> tuple[Array, list[State]]:
+        """The same outputs, computed a step at a time, and the states s(0) … s(T)."""
+        state = self.cell.zero_state(batch.inputs.shape[1], batch.inputs)
+        outputs, states = traced(self.cell, params, batch.inputs, state)
+        return self._asked(params, outputs, batch), states
+
+    def _asked(self, params: Params, outputs: Array, batch: Batch) -> Array:
         asked = outputs[-len(batch.targets) :]
         return (
             asked if self.cell.gives_logits else linear(asked, params["readout.weight"]) + params["readout.bias"]
@@ -95,6 +107,8 @@ class Attempt:
     """Of each step that was taken, on its own fresh batch, (n,)."""
     errors: NDArray[np.float64]
     """The problem's error on fresh rows, every `check_every` steps and at the end."""
+    fresh_loss: float
+    """The problem's loss on the last of those rows, which a constant's can be held against."""
     solved: bool
     params: dict[str, NDArray[Any]] = field(repr=False)
 
@@ -110,44 +124,65 @@ def train_on(
     hidden_size: int = 32,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
-    grad_clip: float = 1.0,
+    remedies: Remedies = USUAL,
     check_every: int = 100,
+    notify: Callable[[int], object] = lambda _steps: None,
 ) -> Attempt:
     """At most `steps` steps; fewer if the problem is solved or the loss no longer finite.
 
     Weights, training rows and test rows come from three streams of the seed, so two cells with inputs of one
-    size are given the same rows.
+    size are given the same rows. `notify` is told at each check how many steps were taken. Raises ValueError for
+    what the cell or the problem cannot be.
     """
     network = Network.of(problem, cell, hidden_size, options)
     init_rng, train_rng, test_rng = np.random.default_rng(seed).spawn(3)
-    params = {name: torch.from_numpy(value) for name, value in network.init(init_rng).items()}
+    fresh = start(remedies.init, network.cell, network.init(init_rng), init_rng)
+    params = {name: torch.from_numpy(value) for name, value in fresh.items()}
     trained = [value.requires_grad_() for name, value in params.items() if name not in network.cell.frozen]
     optimizer = torch.optim.Adam(trained, lr=learning_rate, fused=True)
     losses: list[float] = []
     errors: list[float] = []
+    fresh_loss = math.nan
     while len(losses) < steps:
         batch = _tensors(network.draw(train_rng, batch_size, span))
-        loss = problem.loss(network.answer(params, batch), batch.targets)
+        loss, objective = _objective(network, params, batch, remedies)
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             errors.append(math.inf)
+            fresh_loss = losses[-1]
             break
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, grad_clip)
+        objective.backward()
+        clip_gradients(trained, remedies)
         optimizer.step()
         if len(losses) % check_every == 0 or len(losses) == steps:
             with torch.no_grad():
                 test = _tensors(network.draw(test_rng, TEST_ROWS, span))
-                errors.append(float(problem.error(network.answer(params, test), test.targets)))
+                answers = network.answer(params, test)
+                errors.append(float(problem.error(answers, test.targets)))
+                fresh_loss = float(problem.loss(answers, test.targets))
+            notify(len(losses))
             if errors[-1] < problem.solved_below:
                 break
     return Attempt(
         losses=np.array(losses),
         errors=np.array(errors),
+        fresh_loss=fresh_loss,
         solved=bool(errors) and errors[-1] < problem.solved_below,
         params={name: value.detach().numpy() for name, value in params.items()},
     )
+
+
+def _objective(network: Network, params: Params, batch: Batch, remedies: Remedies) -> tuple[Array, Array]:
+    """The problem's loss L and what is lowered: L, or L + λ Ω."""
+    if remedies.flow_penalty == 0.0:
+        loss = network.problem.loss(network.answer(params, batch), batch.targets)
+        return loss, loss
+    answers, states = network.answer_traced(params, batch)
+    loss = network.problem.loss(answers, batch.targets)
+    gradients = state_gradients(loss, states)
+    penalty = flow_penalty(network.cell, params, batch.inputs, states, gradients)
+    return loss, loss + remedies.flow_penalty * penalty
 
 
 def _tensors(batch: Batch) -> Any:

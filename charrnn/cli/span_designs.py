@@ -1,0 +1,122 @@
+"""The designs of `charrnn study span`: a cell each, how it is trained and what helps it, as options."""
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charrnn.cli.options import Decorator, Function, Number, option
+from charrnn.config import CELL_NAMES
+from charrnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from charrnn.study.attempts import Design
+
+CELLS = ("tanh", "lstm", "gru")
+
+TRAINING, REMEDIES = "How each design is trained", "What may help it"
+CELL = "What only some cells have"
+
+_DESIGN: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("--hidden-size",), {"type": click.IntRange(1, 65_536), "group": TRAINING, "metavar": "N",
+      "show_default": "32", "help": "Units of the one layer."}),
+    (("--batch-size",), {"type": click.IntRange(1), "group": TRAINING, "metavar": "N", "show_default": "32",
+      "help": "Rows of a step, drawn afresh."}),
+    (("--learning-rate",), {"type": Number(0, min_open=True), "group": TRAINING, "metavar": "X",
+      "show_default": "0.01", "help": "Of Adam."}),
+    (("--clip",), {"type": click.Choice(["norm", "value", "none"]), "group": REMEDIES, "show_default": "norm",
+      "help": "Bound a gradient's norm, each of its entries, or nothing."}),
+    (("--grad-clip",), {"type": Number(0, min_open=True), "group": REMEDIES, "metavar": "X",
+      "show_default": "1", "help": "Where it is bounded."}),
+    (("--init",), {"type": click.Choice(["default", "orthogonal", "identity"]), "group": REMEDIES,
+      "show_default": "default", "help": "Where W starts; identity, for tanh and leaky, with b = 0 and small U."}),
+    (("--flow-penalty",), {"type": Number(0), "group": REMEDIES, "metavar": "X", "show_default": "0",
+      "help": "Weight of the penalty on steps that change a gradient's length."}),
+    (("--forget-bias",), {"type": Number(), "group": CELL, "metavar": "X",
+      "help": "Of LSTMs: the forget gate's first bias."}),
+    (("--memory-span",), {"type": click.IntRange(0), "group": CELL, "metavar": "N",
+      "help": "Of lstm: steps that first memories last, up to this."}),
+    (("--reset-gate",), {"type": click.Choice(["after", "before"]), "group": CELL,
+      "help": "Of gru: it acts after or before the matrix product."}),
+    (("--leak-alpha",), {"group": CELL, "metavar": "X",
+      "help": "Of leaky, echo_state: the memory's share, such as 0.9, 0:0.99 or learned."}),
+    (("--skip-delay",), {"group": CELL, "metavar": "N,...", "help": "Of skip: delays of the long connections."}),
+    (("--remove-short",), {"is_flag": True, "default": None, "group": CELL,
+      "help": "Of skip: no connection of one step."}),
+    (("--spectral-radius",), {"type": Number(0), "group": CELL, "metavar": "X",
+      "help": "Of echo_state: the largest eigenvalue of W."}),
+    (("--feedback",), {"type": click.Choice(["target", "output"]), "group": CELL,
+      "help": "Of output_recurrent: the true output, or its own, is fed back."}),
+    (("--delay-levels",), {"type": click.IntRange(1, 8), "group": CELL, "metavar": "N",
+      "help": "Of time_delay: it sees 2 to the power of this many steps."}),
+]  # fmt: skip
+_SIZES = ("hidden_size", "batch_size", "learning_rate")
+_REMEDIES = ("clip", "grad_clip", "init", "flow_penalty")
+
+
+def design_options(function: Function) -> Function:
+    """What a design is made of beside its cell; None for what was not given."""
+    for names, settings in reversed(_DESIGN):
+        function = option(*names, **{"show_range": False} | settings)(function)
+    return function
+
+
+def cell_option(**settings: Any) -> Decorator:
+    return option("--cell", type=click.Choice(CELL_NAMES), metavar="NAME", **settings)
+
+
+@click.command("variant", add_help_option=False)
+@cell_option(help="The cell.", required=True)
+@design_options
+def _variant(**_given: Any) -> None:
+    """What a --variant may say."""
+
+
+def chosen_designs(
+    cells: tuple[str, ...], variants: tuple[str, ...], given: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What each design was told, by its label. Raises UsageError."""
+    designs = {name: {"cell": name, **given} for name in cells or (() if variants else CELLS)}
+    for text in variants:
+        label, colon, words = text.partition(":")
+        label = label.strip()
+        if not (colon and label):
+            raise UsageError(f"--variant {text!r}: expected 'LABEL: --cell NAME OPTIONS'")
+        if label in designs:
+            raise UsageError(f"--variant {text!r}: there is a design {label!r} already")
+        designs[label] = given | _parsed(label, words)
+    return designs
+
+
+def _parsed(label: str, words: str) -> dict[str, Any]:
+    root = click.get_current_context().find_root()  # It says what help is called, which click keeps for good.
+    try:
+        context = _variant.make_context("variant", shlex.split(words), root)
+    except click.ClickException as error:
+        raise UsageError(f"--variant {label!r}: {error.format_message()}") from error
+    except ValueError as error:
+        raise UsageError(f"--variant {label!r}: {error}") from error
+    return {name: value for name, value in context.params.items() if value is not None}
+
+
+def build_design(label: str, settings: dict[str, Any]) -> "Design":
+    """Raises UsageError for an option that the cell does not have."""
+    from charrnn.cells import CELLS, option_names
+    from charrnn.study.attempts import Design
+    from charrnn.study.remedies import Remedies
+
+    cell = settings["cell"]
+    options = {name: value for name, value in settings.items() if name not in ("cell", *_SIZES, *_REMEDIES)}
+    for name in options:
+        if name not in option_names(cell):
+            flag = "--" + name.replace("_", "-")
+            owners = ", ".join(owner for owner in CELLS if name in option_names(owner))
+            raise UsageError(
+                f"{label}: {cell} has no {flag}, which is of {owners}; give it in a --variant of those"
+            )
+    return Design(
+        cell=cell,
+        options=options,
+        remedies=Remedies(**{name: settings[name] for name in _REMEDIES if name in settings}),
+        **{name: settings[name] for name in _SIZES if name in settings},
+    )

@@ -1,0 +1,203 @@
+"""What is done against gradients that vanish or explode, beside the choice of a cell: each alone or together.
+
+Clipping (section 10.11.1 of *Deep Learning*), where recurrent weights start, a penalty on gradients that change
+their length on the way back (section 10.11.2), and, as a contrast, what a chain of independent weights needs
+(section 10.7).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from charrnn.cells.arrays import Array, Params, stack, unstack
+from charrnn.cells.cell import Cell, State, map_state, state_arrays
+
+Clip = Literal["norm", "value", "none"]
+Start = Literal["default", "orthogonal", "identity"]
+
+INPUT_DEVIATION = 1e-3
+"""Standard deviation of U beside an identity W (Le, Jaitly and Hinton 2015, section 4)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedies:
+    """What an attempt is helped by; none of them changes an equation of its cell."""
+
+    clip: Clip = "norm"
+    """norm: a gradient longer than `grad_clip` is scaled to it, all parameters together. value: each entry is cut
+    to ± `grad_clip`. none: gradients are taken as they are."""
+    grad_clip: float = 1.0
+    init: Start = "default"
+    flow_penalty: float = 0.0
+    """λ of L + λ Ω."""
+
+
+USUAL = Remedies()
+
+
+# Clipping --------------------------------------------------------------------------------------------------
+
+
+def clip_gradients(trained: Sequence[torch.Tensor], remedies: Remedies) -> None:
+    """g ← g min(1, X / ‖g‖) or g ← min(max(g, −X), X), X = `grad_clip`, in the gradients themselves.
+
+    Source: Pascanu, Mikolov and Bengio 2013, section 3.2; Mikolov 2012 (by value).
+    """
+    if remedies.clip == "norm":
+        torch.nn.utils.clip_grad_norm_(trained, remedies.grad_clip)
+    elif remedies.clip == "value":
+        torch.nn.utils.clip_grad_value_(trained, remedies.grad_clip)
+
+
+# Where recurrent weights start -----------------------------------------------------------------------------
+
+
+def start(
+    init: Start, cell: Cell, params: dict[str, NDArray[np.float32]], rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """The cell's own fresh parameters with W = `weight_hh` put elsewhere.
+
+    orthogonal: each H x H matrix of W is a uniform random orthogonal matrix, so that h W keeps the length of h.
+    The matrices of a gated cell stand one below the other, those of a skip cell side by side.
+    identity: W = 1, b = 0, U normal with a deviation of INPUT_DEVIATION, so that what is read adds up. Le, Jaitly
+    and Hinton 2015 have it for rectified linear units, whose h W is then h for as long as h ≥ 0; no cell here has
+    those. With tanh it holds near h = 0 alone: each step multiplies a gradient by 1 − h².
+
+    Raises ValueError for a cell that has no such W, or one that is never trained.
+    """
+    if init == "default":
+        return params
+    shape = cell.shapes.get("weight_hh", ())
+    H = cell.output_size
+    square = len(shape) == 2 and not cell.gives_logits and all(size % H == 0 for size in shape)
+    if not square or "weight_hh" in cell.frozen:
+        raise ValueError(f"init {init!r}: the cell has no trained hidden-to-hidden matrix to start so")
+    if init == "orthogonal":
+        blocks = [[_orthogonal(rng, H) for _ in range(shape[1] // H)] for _ in range(shape[0] // H)]
+        return params | {"weight_hh": np.block(blocks).astype(np.float32)}
+    if shape != (H, H):
+        raise ValueError(
+            f"init 'identity': W of the cell is {' x '.join(map(str, shape))}, not one {H} x {H} matrix, which "
+            "alone could be the identity"
+        )
+    U = rng.normal(scale=INPUT_DEVIATION, size=params["weight_ih"].shape).astype(np.float32)
+    return params | {"weight_ih": U, "weight_hh": np.eye(H, dtype=np.float32), "bias": np.zeros(H, np.float32)}
+
+
+def _orthogonal(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Uniform over all of them: Q of a normal matrix, its columns turned so that R's diagonal is positive."""
+    Q, R = np.linalg.qr(rng.normal(size=(size, size)))
+    return Q * np.sign(np.diag(R))
+
+
+# The flow of gradients -------------------------------------------------------------------------------------
+
+
+def traced(cell: Cell, params: Params, inputs: Array, state: State) -> tuple[Array, list[State]]:
+    """Outputs (T, B, H) and the states s(0) … s(T), a step at a time.
+
+    Each state's arrays are nodes of the graph of their own, and an output that is one of them is that very node,
+    so that the gradient of a loss with respect to s(t) is of all that follows from s(t) and of nothing else.
+
+    Raises ValueError for a cell without a state.
+    """
+    if not state_arrays(state):
+        raise ValueError("flow_penalty: the cell has no state that a gradient could flow through")
+    outputs: list[Array] = []
+    states = [map_state(lambda array: array.detach().requires_grad_(), state)]
+    for a in unstack(cell.project(params, inputs)):
+        output, after = cell.step(params, a, states[-1])
+        nodes = [(array, array.view_as(array)) for array in state_arrays(after)]
+        fresh = iter(node for _, node in nodes)
+        states.append(map_state(lambda _, fresh=fresh: next(fresh), after))
+        outputs.append(next((node for array, node in nodes if array is output), output))
+    return stack(outputs), states
+
+
+def state_gradients(loss: Array, states: Sequence[State]) -> list[list[Array]]:
+    """∂L/∂s(t) for each state given, an array for each of its arrays; the graph is kept."""
+    arrays = [state_arrays(state) for state in states]
+    flat = [array for parts in arrays for array in parts]
+    found = iter(torch.autograd.grad(loss, flat, retain_graph=True, materialize_grads=True))
+    return [[next(found) for _ in parts] for parts in arrays]
+
+
+def flow_penalty(
+    cell: Cell, params: Params, inputs: Array, states: Sequence[State], gradients: Sequence[Sequence[Array]]
+) -> Array:
+    """Ω = Σ_t (‖∂L/∂s(t+1) · ∂s(t+1)/∂s(t)‖ / ‖∂L/∂s(t+1)‖ − 1)², (), the mean over the rows, for t = 1 … T − 1.
+
+    inputs: (T, B, I). states: s(0) … s(T). gradients: ∂L/∂s(t) for the same t. A ratio is 1 where a step hands a
+    gradient on at its full length; a gradient that is 0 has no direction and is left out.
+
+    States and gradients are constants here, so that Ω moves the parameters by what they make of one step alone:
+    nothing is propagated through the states, and all steps are one batch. The original lets Ω act on W alone, with
+    the slopes of tanh constants too; here U and b, which choose the slopes, feel it as well. A cell of several
+    state arrays is taken by all of them side by side.
+
+    Source: Pascanu, Mikolov and Bengio 2013, section 3.3; Goodfellow, Bengio and Courville, *Deep Learning*,
+    section 10.11.2, equation 10.52.
+    """
+    if len(states) < 3:
+        return inputs.new_zeros(())
+    before = _side_by_side([state_arrays(state) for state in states[1:-1]])
+    back = _side_by_side(gradients[2:])
+    largest = torch.stack([g.abs().flatten(1).amax(1) for g in back]).amax(0)
+    live = largest > 0.0
+    scale = torch.where(live, largest, torch.ones_like(largest))
+    back = [g / scale.reshape(-1, *(1,) * (g.ndim - 1)) for g in back]  # Their squares would underflow.
+    leaves = [array.requires_grad_() for array in before]
+    given = iter(leaves)
+    state = map_state(lambda _: next(given), states[1])
+    projected = cell.project(params, inputs[1:]).flatten(0, 1)
+    _, after = cell.step(params, projected, state)
+    product = torch.stack([(array * g).sum() for array, g in zip(state_arrays(after), back, strict=True)]).sum()
+    handed = torch.autograd.grad(product, leaves, create_graph=True, materialize_grads=True)
+    ratio = _lengths(handed) / torch.where(live, _lengths(back), torch.ones_like(scale))
+    rows = inputs.shape[1]
+    return torch.where(live, (ratio - 1.0) ** 2, torch.zeros_like(ratio)).sum() / rows
+
+
+def _side_by_side(steps: Sequence[Sequence[Array]]) -> list[Array]:
+    """Each array of all steps, one below the other, (T B, …), as constants."""
+    return [torch.cat([array.detach() for array in same]) for same in zip(*steps, strict=True)]
+
+
+def _lengths(arrays: Sequence[Array]) -> Array:
+    """‖·‖ of each row of the arrays side by side; a hair above 0 at least, where a root has no slope."""
+    squares = torch.stack([(array * array).flatten(1).sum(1) for array in arrays]).sum(0)
+    return (squares + 1e-30).sqrt()
+
+
+# A chain of independent weights ----------------------------------------------------------------------------
+
+
+def chain_variance(wanted: float, weights: int) -> float:
+    """v = v*^(1/n): the variance of each of n independent weights of mean 0 whose product has the variance v*.
+
+    E[(w_1 ⋯ w_n)²] = E[w_1²] ⋯ E[w_n²] = vⁿ. A feed-forward network has such a chain and can be given it at any
+    depth. A recurrent one has a single weight n times.
+
+    Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.7; Sussillo 2014.
+    """
+    return math.pow(wanted, 1.0 / weights)
+
+
+def log10_repeated_variance(variance: float, times: int) -> float:
+    """log₁₀ of the variance of wⁿ, w one normal weight of mean 0 and variance v.
+
+    E[w²ⁿ] = vⁿ (2n − 1)!!, and E[wⁿ]² = vⁿ ((n − 1)!!)² for even n, 0 for odd ones.
+    """
+    square, mean = _log_odd_product(2 * times), _log_odd_product(times)
+    less = 0.0 if times % 2 else math.exp(2.0 * mean - square)
+    return (times * math.log(variance) + square + math.log1p(-less)) / math.log(10.0)
+
+
+def _log_odd_product(n: int) -> float:
+    """ln (n − 1)!! for even n: 1 · 3 ⋯ (n − 1) = 2^(n/2) Γ((n + 1)/2) / √π."""
+    return 0.5 * n * math.log(2.0) + math.lgamma(0.5 * (n + 1)) - 0.5 * math.log(math.pi)
