@@ -1,5 +1,6 @@
 """Synthetic problems, what is trained on them, and how far gradients reach."""
 
+import itertools
 import math
 from typing import Any
 
@@ -15,8 +16,13 @@ from charrnn.study.gradients import gradient_norms, output_jacobians
 from charrnn.study.problems import (
     ADDING,
     ANSWERS,
+    BRACKETS,
+    CHARACTERS,
     COPYING,
     PROBLEMS,
+    SYMBOLS,
+    TEMPORAL_ORDER,
+    TEMPORAL_ORDER_3,
     Batch,
     copying,
     wrong_answers,
@@ -30,8 +36,9 @@ each_problem = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEM
 
 
 @each_problem
-@pytest.mark.parametrize("span", [2, 5, 12])
-def test_shapes_are_those_of_the_problem(problem, span):
+@pytest.mark.parametrize("more", [0, 1, 3, 12])
+def test_shapes_are_those_of_the_problem(problem, more):
+    span = problem.shortest_span + more
     inputs, targets = problem.draw(np.random.default_rng(0), 7, span)
     assert inputs.shape[1:] == (7, problem.input_size)
     assert inputs.dtype == np.float32
@@ -54,7 +61,7 @@ def test_the_baseline_is_the_loss_of_the_best_constant(problem):
     """Over many rows: what the means of the targets cost."""
     _, targets = problem.draw(np.random.default_rng(0), 20_000, 10)
     if np.issubdtype(targets.dtype, np.integer):
-        shares = np.bincount(targets.ravel(), minlength=problem.output_size) / targets.size
+        shares = np.bincount(targets.ravel(), minlength=problem.output_size) / targets.size + 1e-30
         best, others = np.log(shares), np.log(np.eye(problem.output_size) * 0.1 + shares)
     else:
         best, others = targets.mean(axis=(0, 1)), [targets.mean() - 0.1, targets.mean() + 0.1]
@@ -106,6 +113,68 @@ def test_copying_asks_for_what_was_read_before(span):
     for n in range(ANSWERS):
         asked_at = len(inputs) - ANSWERS + n
         assert np.array_equal(inputs[asked_at - span].argmax(-1), targets[n])
+
+
+LEGAL_PLACES = {
+    2: ((10, 20), (50, 60)),
+    3: ((10, 20), (33, 43), (66, 76)),
+}
+"""Of 100 steps between E and B: the tenths in which the paper has its marks among 100 to 110."""
+
+
+@pytest.mark.parametrize(("problem", "marks"), [(TEMPORAL_ORDER, 2), (TEMPORAL_ORDER_3, 3)])
+@pytest.mark.parametrize("more", [0, 1, 7, 60, 97])
+def test_temporal_order_asks_for_the_marks_in_their_order(problem, marks, more):
+    """A reader that keeps nothing but the X and Y it meets, and then looks its word up among all such words."""
+    words = ["".join(word) for word in itertools.product("XY", repeat=marks)]
+    span = problem.shortest_span + more
+    inputs, targets = problem.draw(np.random.default_rng(1), 300, span)
+    assert len(inputs) == span
+    assert (inputs.sum(axis=-1) == 1.0).all()
+    texts = ["".join(SYMBOLS[i] for i in row) for row in inputs.argmax(-1).T]
+    for text, answer in zip(texts, targets[0], strict=True):
+        assert (text[0], text[-1]) == ("E", "B")
+        assert set(text[1:-1]) <= set("abcdXY")
+        assert words.index("".join(symbol for symbol in text if symbol in "XY")) == answer
+    assert set(targets[0].tolist()) == set(range(2**marks))
+
+
+@pytest.mark.parametrize(("problem", "marks"), [(TEMPORAL_ORDER, 2), (TEMPORAL_ORDER_3, 3)])
+def test_marks_stand_where_the_paper_has_them(problem, marks):
+    inputs, _ = problem.draw(np.random.default_rng(1), 2000, 102)
+    symbols = inputs.argmax(-1)
+    marked = np.isin(symbols, [SYMBOLS.index("X"), SYMBOLS.index("Y")])
+    places = [np.flatnonzero(row) - 1 for row in marked.T]
+    for mark, (first, last) in enumerate(LEGAL_PLACES[marks]):
+        assert {int(row[mark]) for row in places} == set(range(first, last))
+
+
+@pytest.mark.parametrize("span", [1, 2, 30])
+def test_brackets_ask_for_what_closes_the_text(span):
+    """A stack of what is open tells the character that is missing."""
+    pairs = {"(": ")", "[": "]", "{": "}", "<": ">"}
+    inputs, targets = BRACKETS.draw(np.random.default_rng(1), 200, span)
+    assert len(inputs) == span
+    closed_by = set()
+    for row, answer in zip(inputs.argmax(-1).T, targets[0], strict=True):
+        text, stack = "".join(CHARACTERS[i] for i in row), []
+        for character in text:
+            if character in pairs:
+                stack.append(pairs[character])
+            elif character in pairs.values():
+                assert stack.pop() == character
+        assert stack == [CHARACTERS[answer]]
+        assert text[0] in pairs
+        assert all(character.isalpha() for character in text[1:])
+        closed_by.add(CHARACTERS[answer])
+    assert closed_by == set(pairs.values())
+
+
+@each_problem
+def test_a_span_that_is_too_short_is_refused(problem):
+    if problem.shortest_span > 0:
+        with pytest.raises(ValueError, match=f"span {problem.shortest_span - 1}"):
+            problem.draw(np.random.default_rng(0), 3, problem.shortest_span - 1)
 
 
 def test_wrong_answers_are_counted():
