@@ -149,9 +149,12 @@ def _side_by_side(trials: Sequence[Trial], jobs: int, pace: _Pace) -> Ended:
         waiting.put(trial)
     heard: queue.SimpleQueue[tuple[Trial, int | Outcome | CharRNNError]] = queue.SimpleQueue()
     processes = [_begin() for _ in range(min(jobs, len(trials)))]
+    feeding = [
+        threading.Thread(target=_feed, args=(process, waiting, heard), daemon=True) for process in processes
+    ]
+    for thread in feeding:
+        thread.start()
     try:
-        for process in processes:
-            threading.Thread(target=_feed, args=(process, waiting, heard), daemon=True).start()
         left = len(trials)
         while left:
             pace.tell()
@@ -170,8 +173,9 @@ def _side_by_side(trials: Sequence[Trial], jobs: int, pace: _Pace) -> Ended:
     finally:
         for process in processes:
             process.terminate()
-        for process in processes:
-            process.wait()
+        for process, thread in zip(processes, feeding, strict=True):
+            with process:  # Closes its pipes when it has ended and nobody reads from them any more.
+                thread.join()
 
 
 def _begin() -> "subprocess.Popen[bytes]":
