@@ -76,7 +76,7 @@ def test_the_baseline_is_the_loss_of_the_best_constant(problem):
 @each_problem
 def test_losses_are_the_same_in_both_libraries(problem):
     rng = np.random.default_rng(0)
-    _, targets = problem.draw(rng, 5, 4)
+    _, targets = problem.draw(rng, 5, 6)
     outputs = rng.normal(size=(*targets.shape[:2], problem.output_size))
     for measure in (problem.loss, problem.error):
         tensor = measure(torch.from_numpy(outputs), torch.from_numpy(targets))

@@ -111,11 +111,11 @@ def command(
     Examples:
       charrnn study span
       charrnn study span --problem temporal_order --cell tanh --cell gru
-      charrnn study span --variant 'leaky: --cell leaky --leak-alpha 0:0.99' \\
-        --variant 'skip: --cell skip --skip-delay 9 --learning-rate 0.002'
+      charrnn study span --variant 'leaky: --cell leaky --leak-alpha 0:0.99'
+      charrnn study span --variant 'skip: --cell skip --skip-delay 9'
       charrnn study span --cell tanh --clip none --seeds 3
-      charrnn study span --variant 'identity: --cell tanh --init identity' \\
-        --variant 'flow: --cell tanh --flow-penalty 1'
+      charrnn study span --variant 'identity: --cell tanh --init identity'
+      charrnn study span --variant 'flow: --cell tanh --flow-penalty 1'
       charrnn study span --cell gru --picture spans.png --chain 0.1
     """
     given = {name: value for name, value in given.items() if value is not None}
