@@ -158,7 +158,7 @@ def test_a_picture_needs_matplotlib_and_a_place(home, tmp_path, monkeypatch):
     short = ("book", "--length", "5", "--rows", "1", "--json", "--checkpoints", home / "runs", "--picture")
     assert "a.xyz" in fail_after_output(2, *short, tmp_path / "a.xyz")
     assert "cannot be written" in fail_after_output(3, *short, tmp_path / "none" / "a.png")
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert "pip install matplotlib" in refused(2, home, "book", "--picture", tmp_path / "a.png")
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 import charrnn
 from charrnn.cli import activations as display
 from charrnn.cli.activations import NEGATIVE, POSITIVE, SIGNS, Shown, print_activations
+from charrnn.cli.picture import new_figure
 from charrnn.cli.study_states import FEATURE_NAMES
 from charrnn.errors import UsageError
 from charrnn.study import states
@@ -268,7 +269,7 @@ def test_a_picture(root, tmp_path, suffix):
 
 def test_the_picture_holds_the_activations():
     pytest.importorskip("matplotlib")
-    figure = display.new_figure()
+    figure = new_figure()
     values = np.linspace(-1.0, 1.0, 100)
     passages = [("one", [Shown("x" * 100, [False] * 100, v.tolist()) for v in (values, -values)])]
     with pytest.raises(UsageError, match=r"--picture a\.xyz"):

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from charrnn.cli.picture import save
 from charrnn.cli.terminal import visible
-from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,15 +110,6 @@ def _background(value: float) -> str:
     return f"rgb({red},{green},{blue})"
 
 
-def new_figure() -> "Figure":
-    """Raises UsageError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("--picture needs matplotlib (the extra `plot`): pip install matplotlib") from error
-    return Figure(layout="constrained")
-
-
 def draw_activations(
     figure: "Figure", path: Path, passages: "Sequence[tuple[str, Sequence[Shown]]]", names: Sequence[str]
 ) -> None:
@@ -147,9 +138,4 @@ def draw_activations(
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.tick_params(length=0)
         axes.set_title(title, fontsize=9, loc="left")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UsageError(f"--picture {path}: {error}") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be written: {error.strerror}") from error
+    save(figure, path)

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from charrnn.cli.picture import new_figure, save
 from charrnn.cli.terminal import visible
-from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,18 +40,10 @@ def _shade(weight: float) -> str:
 
 
 def draw_alignments(path: Path, alignments: "list[Alignment]") -> None:
-    """A picture with a panel for each alignment: rows are written, columns are read.
-
-    Raises UsageError without matplotlib and for a kind of file that it does not draw, CorpusError where it cannot
-    be written.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("--picture needs matplotlib (the extra `plot`): pip install matplotlib") from error
+    """A picture with a panel for each alignment: rows are written, columns are read. Raises as `picture` does."""
     columns = min(3, max(1, len(alignments)))
     rows = max(1, math.ceil(len(alignments) / columns))
-    figure = Figure(figsize=(4.0 * columns, 3.6 * rows), layout="constrained")
+    figure = new_figure(figsize=(4.0 * columns, 3.6 * rows))
     for number, (source, target, weights) in enumerate(alignments, start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
@@ -59,9 +51,4 @@ def draw_alignments(path: Path, alignments: "list[Alignment]") -> None:
         axes.set_yticks(range(len(target)), [visible(symbol) for symbol in target])
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UsageError(f"--picture {path}: {error}") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be written: {error.strerror}") from error
+    save(figure, path)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from charrnn.cli.picture import new_figure, save
 from charrnn.cli.terminal import print_facts, print_table
 from charrnn.cli.words import count
-from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,23 +150,13 @@ def chart(curves: Sequence[Sequence[float]]) -> list[str]:
     return lines
 
 
-def require_matplotlib(path: Path) -> None:
-    """Raises UsageError where there is none, before anything is measured."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError("--picture needs matplotlib (the extra `plot`): pip install matplotlib") from error
-
-
 def draw_decay(path: Path, report: "ThroughTime") -> None:
     """A picture of norms against lags, and where there are any, one of the eigenvalues beside the unit circle.
 
-    Raises UsageError for a kind of file that matplotlib does not draw, CorpusError where it cannot be written.
+    Raises as `charrnn.cli.picture` does.
     """
-    from matplotlib.figure import Figure
-
     drawn = [(layer.layer, m) for layer in report.layers for m in layer.matrices if m.eigenvalues is not None]
-    figure = Figure(figsize=(10.0 if drawn else 6.0, 4.5), layout="constrained")
+    figure = new_figure(figsize=(10.0 if drawn else 6.0, 4.5))
     axes = figure.add_subplot(1, 2 if drawn else 1, 1)
     lags = range(1, report.length + 1)
     for name, curve in _curves(report):
@@ -187,9 +177,4 @@ def draw_decay(path: Path, report: "ThroughTime") -> None:
         plane.set_aspect("equal", adjustable="datalim")
         plane.set_title("Eigenvalues, and the unit circle")
         plane.legend(fontsize="small")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UsageError(f"--picture {path}: {error}") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be written: {error.strerror}") from error
+    save(figure, path)

@@ -3,11 +3,13 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from charrnn.cli.terminal import console, is_animated
+from charrnn.cli.words import clock
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,3 +64,18 @@ class Progress:
         if self._live is not None and now - self._shown_at > FRAME_SECONDS:
             self._shown_at = now
             self._live.update(bar(share, what), refresh=True)
+
+
+def with_time_left(progress: Progress) -> Callable[[str, float], None]:
+    """The progress told with the time that is left of what is being done, by the time that it took so far."""
+    what, begun = "", time.monotonic()
+
+    def tell(doing: str, share: float) -> None:
+        nonlocal what, begun
+        now = time.monotonic()
+        if doing != what:
+            what, begun = doing, now
+        left = (now - begun) / share * (1.0 - share) if share else None
+        progress(doing if left is None else f"{doing}, {clock(left)} left", share)
+
+    return tell

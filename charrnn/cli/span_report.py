@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.picture import new_figure, save
 from charrnn.cli.terminal import console, print_facts, print_table
-from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
     from charrnn.study.attempts import Design, Outcome, Trial
@@ -99,15 +99,6 @@ def as_dict(
     }
 
 
-def picture_maker() -> Any:
-    """matplotlib's figure. Raises UsageError without it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("--picture needs matplotlib (the extra `plot`): pip install matplotlib") from error
-    return Figure
-
-
 def draw_successes(
     path: Path,
     problem: str,
@@ -119,7 +110,7 @@ def draw_successes(
 
     Raises UsageError for a kind of file that matplotlib does not draw, CorpusError where it cannot be written.
     """
-    figure = picture_maker()(figsize=(6.4, 4.0), layout="constrained")
+    figure = new_figure(figsize=(6.4, 4.0))
     axes = figure.add_subplot()
     inside = sorted(spans)
     for number, label in enumerate(labels):
@@ -136,9 +127,4 @@ def draw_successes(
         xlabel=f"span of the dependencies, steps ({problem})", ylabel="attempts that solved it, %", ylim=(-4, 104)
     )
     axes.legend()
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UsageError(f"--picture {path}: {error}") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be written: {error.strerror}") from error
+    save(figure, path)

@@ -1,13 +1,12 @@
 """`charrnn study gradients`: how far gradients reach back through a network, and the matrices behind it."""
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.cli.decay import draw_decay, print_report, require_matplotlib
+from charrnn.cli.decay import draw_decay, print_report
 from charrnn.cli.options import (
     MAX_SEED,
     checkpoint_option,
@@ -16,10 +15,10 @@ from charrnn.cli.options import (
     run_and_file_arguments,
     subcommand,
 )
-from charrnn.cli.progress import Progress
+from charrnn.cli.picture import new_figure
+from charrnn.cli.progress import Progress, with_time_left
 from charrnn.cli.terminal import console, use_utf8, write_json
 from charrnn.cli.train_options import one_cell_options
-from charrnn.cli.words import clock
 from charrnn.config import CELL_NAMES
 from charrnn.errors import UsageError
 
@@ -91,12 +90,12 @@ def command(
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if picture is not None:
-        require_matplotlib(picture)
+        new_figure()  # Before anything is measured.
     from charrnn.training.threads import wait_briefly
 
     wait_briefly()
     with Progress(quiet=quiet) as progress:
-        tell = _with_time_left(progress)
+        tell = with_time_left(progress)
         if cell is None:
             if given:
                 flag = "--" + next(iter(given)).replace("_", "-")
@@ -196,18 +195,3 @@ def _or_usage_error(name: str, check: Any) -> None:
         check()
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from error
-
-
-def _with_time_left(progress: Progress) -> Any:
-    """The progress told with the time that is left of what is being done, by the time that it took so far."""
-    what, begun = "", time.monotonic()
-
-    def tell(doing: str, share: float) -> None:
-        nonlocal what, begun
-        now = time.monotonic()
-        if doing != what:
-            what, begun = doing, now
-        left = (now - begun) / share * (1.0 - share) if share else None
-        progress(doing if left is None else f"{doing}, {clock(left)} left", share)
-
-    return tell

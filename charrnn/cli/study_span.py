@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn.cli.options import Number, option, subcommand
+from charrnn.cli.picture import new_figure
 from charrnn.cli.progress import Progress
 from charrnn.cli.signals import StopSignals
 from charrnn.cli.span_designs import CELLS, build_design, cell_option, chosen_designs, design_options
-from charrnn.cli.span_report import as_dict, draw_successes, picture_maker, print_successes
+from charrnn.cli.span_report import as_dict, draw_successes, print_successes
 from charrnn.cli.terminal import use_utf8, write_json
 from charrnn.cli.words import count
 
@@ -121,7 +122,7 @@ def command(
     given = {name: value for name, value in given.items() if value is not None}
     chosen = chosen_designs(cell, variants, given)
     if picture is not None:
-        picture_maker()
+        new_figure()  # Before anything is trained.
     from charrnn.study.attempts import Done
     from charrnn.study.problems import PROBLEMS
     from charrnn.study.sweep import Sweep, grid, summary

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from charrnn.cli.options import checkpoint_option, given_option, option, run_and_file, stop_option, subcommand
-from charrnn.cli.progress import Progress
+from charrnn.cli.progress import Progress, with_time_left
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, visible, write_json
-from charrnn.cli.words import clock, count
+from charrnn.cli.words import count
 from charrnn.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from charrnn.cli.activations import Shown
     from charrnn.corpus.readers import Source
     from charrnn.corpus.sequences import Sequences
-    from charrnn.study.states import Activations, FeatureUnits, Notify, StatesReport
+    from charrnn.study.states import Activations, FeatureUnits, StatesReport
 
 STANDARD_INPUT = "standard input"
 PASSAGES = 3
@@ -130,7 +129,8 @@ def command(
     one_blas_thread()
     from charrnn.api import Model
     from charrnn.checkpoint import resolve_checkpoint
-    from charrnn.cli.activations import draw_activations, new_figure
+    from charrnn.cli.activations import draw_activations
+    from charrnn.cli.picture import new_figure
     from charrnn.models.saved import load_model
     from charrnn.sampling.scoring import choose_stop
     from charrnn.study.states import (
@@ -155,7 +155,7 @@ def command(
     most = max(1, min(max_chars, MOST_NUMBERS // sum(layers)))
     data, sequences, total_chars = _text(found, Model(saved, found.path), file, given, most)
     with Progress(quiet=quiet) as progress:
-        read = activations(saved, sequences, stop, what, _with_time_left(progress))
+        read = activations(saved, sequences, stop, what, with_time_left(progress))
     column = None if place is None else read.column(*place)
     chosen = tuple(dict.fromkeys(names)) or FEATURE_NAMES
     features = rank(read, chosen, top) if column is None else follow(read, column, chosen)
@@ -260,16 +260,6 @@ def _first(sources: "list[Source]", encoding: str, most: int) -> str:
             if len(head) >= most:
                 return head
     return head
-
-
-def _with_time_left(progress: Progress) -> "Notify":
-    began = time.monotonic()
-
-    def notify(what: str, share: float) -> None:
-        left = (time.monotonic() - began) * (1.0 - share) / max(share, 1e-9)
-        progress(f"{what}, {clock(left)} left", share)
-
-    return notify
 
 
 def _notes(report: "StatesReport", most: int) -> list[str]:

@@ -186,9 +186,5 @@ def _is_torn(tail: bytes) -> bool:
     return len(tail) < MAX_LINE_BYTES and (_BEGINNING.startswith(tail) or tail.startswith(_BEGINNING))
 
 
-def _key(trial: Trial) -> bytes:
-    return msgspec.json.encode(trial, order="deterministic")
-
-
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
