@@ -16,14 +16,12 @@ from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import UsageError
 from charrnn.models.saved import SavedModel
 from charrnn.sampling.stepper import Stepper
+from charrnn.study.features import FEATURE_NAMES, NEAR_END, features
 from charrnn.study.states import (
-    FEATURE_NAMES,
-    NEAR_END,
     Activations,
     activations,
     auc,
     correlations,
-    features,
     first_chars,
     follow,
     has_memory,

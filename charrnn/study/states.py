@@ -10,7 +10,7 @@ Source: Karpathy, Johnson and Fei-Fei 2015, *Visualizing and Understanding Recur
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader
 from charrnn.errors import UsageError
 from charrnn.models.language_model import LanguageModel, States
 from charrnn.models.saved import SavedModel
+from charrnn.study.features import FEATURE_NAMES, FEATURES, FloatArray, features
 
 What = Literal["memory", "output"]
 
@@ -37,93 +38,10 @@ MOST_NUMBERS = 1 << 27
 """Activations that are held, of all units and characters together."""
 ALIKE = 1e-6
 """A spread below this part of the largest value is rounding, so what has it does not vary."""
-NEAR_END = 10
-"""Characters to come beyond which the end of a sequence is no nearer."""
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Notify = Callable[[str, float], object]
 """Called with what is being done and the share of it that is done."""
-
-
-class Feature(NamedTuple):
-    """Something that each character of a text has, once it has been read."""
-
-    name: str
-    about: str
-    is_binary: bool
-
-
-FEATURES = (
-    Feature("position", "characters since the line or the sequence began", False),
-    Feature("quotes", "inside quotation marks", True),
-    Feature("brackets", "brackets of any kind that are open", False),
-    Feature("round", "round brackets that are open", False),
-    Feature("square", "square brackets that are open", False),
-    Feature("curly", "curly brackets that are open", False),
-    Feature("word", "inside a word, behind its first character", True),
-    Feature("word_start", "the first character of a word", True),
-    Feature("whitespace", "a space, a tab, a line end", True),
-    Feature("upper", "an upper-case letter", True),
-    Feature("digit", "a digit", True),
-    Feature("since_space", "characters since the last whitespace", False),
-    Feature("to_end", f"characters to come in the sequence, at most {NEAR_END}", False),
-)
-FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
-
-_OPENS = {"(": "round", "[": "square", "{": "curly"}
-_CLOSES = {")": "round", "]": "square", "}": "curly"}
-_QUOTES = {"“": "”", "„": "”", "«": "»", "‘": "’"}
-_APOSTROPHES = "'’"
-
-
-def features(text: str, *, has_end: bool = True) -> FloatArray:
-    """(len(text), len(FEATURES)) of one sequence; at each character as they are when it has just been read.
-
-    An opening mark is inside what it opens, and a closing mark outside. A bracket that nothing opened is passed
-    over; one that nothing closes stays open. Quotation marks are ", “ ”, „ ”, « » and ‘ ’. The straight ' is an
-    apostrophe and never a quotation mark, and so is ’ between two letters or digits. What was quoted ends at a
-    blank line, so that one mark too few does not turn all that follows inside out. has_end: whether the sequence
-    ends behind the text; one that was cut does not.
-    """
-    found = np.zeros((len(text), len(FEATURES)))
-    depth = {"round": 0, "square": 0, "curly": 0}
-    quoted: list[str] = []
-    position = since_space = 0
-    in_word, is_blank = False, True
-    for i, character in enumerate(text):
-        if character == "\n":
-            if is_blank:
-                quoted.clear()
-            position, is_blank = 0, True
-        else:
-            position, is_blank = position + 1, is_blank and character.isspace()
-        since_space = 0 if character.isspace() else since_space + 1
-        is_apostrophe = character in _APOSTROPHES and text[i - 1 : i].isalnum() and text[i + 1 : i + 2].isalnum()
-        starts = character.isalnum() and not in_word
-        was_in_word, in_word = in_word, character.isalnum() or (is_apostrophe and in_word)
-        if character in _OPENS:
-            depth[_OPENS[character]] += 1
-        elif character in _CLOSES:
-            depth[_CLOSES[character]] = max(0, depth[_CLOSES[character]] - 1)
-        elif not is_apostrophe:
-            _quote(quoted, character)
-        to_end = min(len(text) - 1 - i, NEAR_END) if has_end else NEAR_END
-        found[i] = (
-            position, bool(quoted), sum(depth.values()), *depth.values(), in_word and was_in_word, starts,
-            character.isspace(), character.isupper(), character.isdigit(), since_space, to_end,
-        )  # fmt: skip
-    return found
-
-
-def _quote(awaited: list[str], character: str) -> None:
-    """Changes the stack of closing marks that are awaited, the innermost last."""
-    if character in awaited:
-        del awaited[len(awaited) - 1 - awaited[::-1].index(character) :]
-    elif character == '"':
-        awaited.append(character)
-    elif character in _QUOTES:
-        awaited.append(_QUOTES[character])
 
 
 def sequences_of(text: str, split: SplitName) -> Sequences:
