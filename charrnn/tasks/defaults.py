@@ -141,9 +141,9 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
     chosen: dict[str, Any] = {
         "hidden_size": 128 if small else 160,
         "num_layers": 2,
-        "dropout": 0.5 if num_pairs < 5_000 else 0.3 if small else 0.2,
+        "dropout": 0.5 if num_pairs < 5_000 else 0.4 if small else 0.2,
         "weight_dropout": 0.0,
-        "symbol_dropout": 0.0,
+        "symbol_dropout": 0.02 if num_pairs >= 5_000 and small else 0.0,
         "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
         "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
