@@ -221,6 +221,15 @@ def search_of(beam: int | None, length_penalty: float | None, num_best: int = 1)
     return replace(BEAM, beam=max(beam or BEAM.beam, num_best), length_penalty=penalty)
 
 
+def picture_option(what: str) -> Decorator:
+    return option(
+        "--picture",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help=f"Draw {what} (.png, .svg, .pdf; needs matplotlib, the extra `plot`).",
+    )
+
+
 def given_option(group: str) -> Decorator:
     return option(
         "--given",

@@ -18,6 +18,7 @@ from charrnn.cli.options import (
     checkpoint_option,
     given_option,
     option,
+    picture_option,
     run_and_file,
     run_and_file_arguments,
     search_of,
@@ -61,12 +62,7 @@ if TYPE_CHECKING:
     help="Of --sample: the same seed draws the same outputs.",
 )
 @option("--attention", is_flag=True, help="Show where the model looked for each symbol that it wrote.")
-@option(
-    "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw where it looked (.png, .svg, .pdf; needs matplotlib, the extra `plot`).",
-)
+@picture_option("where it looked")
 @checkpoint_option("Options")
 def command(
     *,

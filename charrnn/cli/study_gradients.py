@@ -11,6 +11,7 @@ from charrnn.cli.options import (
     MAX_SEED,
     checkpoint_option,
     option,
+    picture_option,
     run_and_file,
     run_and_file_arguments,
     subcommand,
@@ -40,12 +41,7 @@ FRESH = "A model that was not trained, in place of RUN"
 )
 @option("--rows", type=click.IntRange(1, 10_000), default=4, show_default=True, show_range=False, metavar="N",
         help="Stretches of the text to measure on; figures are means over them.")  # fmt: skip
-@option(
-    "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw the norms and eigenvalues (.png, .svg, .pdf; needs matplotlib, the extra `plot`).",
-)
+@picture_option("the norms and eigenvalues")
 @checkpoint_option("Options")
 @option("--cell", type=click.Choice(CELL_NAMES), metavar="NAME", group=FRESH, help="Its cell; FILE is its text.")
 @option("--hidden-size", type=click.IntRange(1, 65_536), show_default="as trained", show_range=False, metavar="N",

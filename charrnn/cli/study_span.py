@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.cli.options import Number, option, subcommand
+from charrnn.cli.options import Number, option, picture_option, subcommand
 from charrnn.cli.picture import new_figure
 from charrnn.cli.progress import Progress
 from charrnn.cli.signals import StopSignals
@@ -67,12 +67,7 @@ SPANS = (25, 50, 100, 200)
     metavar="FILE",
     help="Where finished attempts are kept.  [default: .span/PROBLEM.jsonl where runs live]",
 )
-@option(
-    "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw success against span there (.png, .svg, .pdf).",
-)
+@picture_option("success against span")
 @option(
     "--chain",
     type=Number(0, min_open=True),

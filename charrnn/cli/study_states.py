@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from charrnn.cli.options import checkpoint_option, given_option, option, run_and_file, stop_option, subcommand
+from charrnn.cli.options import (
+    checkpoint_option,
+    given_option,
+    option,
+    picture_option,
+    run_and_file,
+    stop_option,
+    subcommand,
+)
 from charrnn.cli.progress import Progress, with_time_left
+from charrnn.cli.score import STANDARD_INPUT
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, visible, write_json
 from charrnn.cli.words import count
 from charrnn.errors import CorpusError, UsageError
@@ -22,7 +31,6 @@ if TYPE_CHECKING:
     from charrnn.corpus.sequences import Sequences
     from charrnn.study.states import Activations, FeatureUnits, StatesReport
 
-STANDARD_INPUT = "standard input"
 PASSAGES = 3
 """Features for whose best units a passage is shown."""
 MOST_CHARS = 1_000_000
@@ -30,7 +38,7 @@ FEATURE_NAMES = (
     "position", "quotes", "brackets", "round", "square", "curly", "word", "word_start", "whitespace", "upper",
     "digit", "since_space", "to_end",
 )  # fmt: skip
-"""Those of `charrnn.study.states`, which help does without."""
+"""Those of `charrnn.study.features`, which help does without."""
 
 
 class Passage(NamedTuple):
@@ -76,12 +84,7 @@ class Passage(NamedTuple):
     metavar="N",
     help="Read at most the first N characters, line ends included.",
 )
-@option(
-    "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw the passages (.png, .svg, .pdf; needs matplotlib, the extra `plot`).",
-)
+@picture_option("the passages")
 @stop_option("Options", "How texts end, of a model with several ways; by default its first of eos, halt, length.")
 @given_option("Options")
 @checkpoint_option("Options")
@@ -234,10 +237,9 @@ def _head(found: "Checkpoint", file: str, most: int) -> tuple[str, str]:
     """A name and the first `most` characters of a file or of standard input, of which no more is read."""
     from charrnn.corpus.readers import Source, expand
     from charrnn.corpus.scratch import workspace
-    from charrnn.report.held_out import run_record
+    from charrnn.report.held_out import encoding_of
 
-    record = run_record(found)
-    encoding = "utf-8" if record is None else record.config.encoding
+    encoding = encoding_of(found)
     with workspace(None) as work:
         if file != "-":
             return file, _first(expand([file], work), encoding, most)

@@ -70,6 +70,11 @@ class TreeDataset:
         return found
 
 
+def leaf_separator(characters: bool) -> str:
+    """What stands between the symbols of a leaf: nothing between characters; whole words hold no space."""
+    return "" if characters else " "
+
+
 @dataclass(frozen=True)
 class TreeReader:
     """How expressions are read: a setting of the model."""
@@ -85,7 +90,7 @@ class TreeReader:
     def symbols(self, forest: Forest) -> Symbols:
         """What the leaves of a forest are made of."""
         words = [forest.words[word] for word in np.unique(forest.leaf[forest.leaf != NONE])]
-        return Symbols.of(words if self.characters else [" ".join(words)], "" if self.characters else " ")
+        return Symbols.of(words, leaf_separator(self.characters))
 
     def words(self, forest: Forest, symbols: Symbols) -> Ragged:
         """The symbols of a forest's words."""

@@ -76,6 +76,12 @@ class LabelReadout:
         result: npt.NDArray[np.float64] = np.exp(log_softmax(logits.astype(np.float64) / T))
         return result
 
+    def told(self, logits: npt.NDArray[np.floating]) -> str:
+        """The likeliest label, or the number, of logits (K,)."""
+        if self.is_regression:
+            return f"{self.numbers(logits):.4g}"
+        return self.label.values[int(logits.argmax())]
+
     def numbers(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """The expected outputs in their own unit, (...,)."""
         return np.asarray(logits[..., 0], np.float64) * self.label.scale + self.label.mean

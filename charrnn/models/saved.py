@@ -18,6 +18,7 @@ from charrnn.config import (
     TransducerConfig,
     TreeConfig,
 )
+from charrnn.corpus.labelled_trees import leaf_separator
 from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
@@ -167,14 +168,9 @@ def load_tree_model(checkpoint: Checkpoint) -> SavedTreeModel:
     config = checkpoint.config(TreeConfig)
     if config.encoder is not None and config.encoder.vocab_size != config.vocab_size:
         raise CheckpointError(f"{checkpoint.path / CONFIG}: its encoder does not read the symbols of its leaves")
-    symbols = Symbols(_symbols(checkpoint, config.vocab_size), leaf_separator(config))
+    symbols = Symbols(_symbols(checkpoint, config.vocab_size), leaf_separator(config.encoder is not None))
     model = RecursiveNetwork(config)
     return SavedTreeModel(config, model, _params(checkpoint, model), symbols, checkpoint.model_sha256)
-
-
-def leaf_separator(config: TreeConfig) -> str:
-    """What stands between the symbols of a leaf: nothing between characters; whole words hold no space."""
-    return " " if config.encoder is None else ""
 
 
 _LOADERS: dict[TaskName, Callable[[Checkpoint], Saved]] = {

@@ -22,6 +22,12 @@ def run_record(checkpoint: Checkpoint) -> RunRecord | None:
     return run.read_run(RunRecord) if run.run_path.is_file() else None
 
 
+def encoding_of(checkpoint: Checkpoint) -> str:
+    """That of the files that its run read, in which others are read too."""
+    record = run_record(checkpoint)
+    return "utf-8" if record is None else record.config.encoding
+
+
 def training_text(record: RunRecord, root: Path) -> Dataset:
     """The run's text, read again. Raises CorpusError when it is gone or has changed."""
     dataset = load_dataset(record.config, root, directory=Path(record.directory))

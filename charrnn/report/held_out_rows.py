@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TrainConfig, TransducerConfig
+from charrnn.config import ClassifierConfig, TrainConfig, TransducerConfig, TreeConfig
 from charrnn.corpus.pairs import Pairs, load_pairs, read_pair_table
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.saved import SavedTagger, SavedTransducer
-from charrnn.report.held_out import PartName, run_record
+from charrnn.report.held_out import PartName, encoding_of, run_record
 
 
 class _Rows(Protocol):
@@ -47,6 +47,16 @@ def own_rows(
     return name, dataset.part(name)
 
 
+def columns_asked(
+    checkpoint: Checkpoint, config: ClassifierConfig | TreeConfig
+) -> tuple[str, str] | tuple[None, None]:
+    """The columns of labels and texts in other files; None where the run named none: there is no header then."""
+    record = run_record(checkpoint)
+    if record is not None and record.config.label_column is None and record.config.text_column is None:
+        return None, None
+    return config.label.name, config.text_column
+
+
 def pair_rows(
     checkpoint: Checkpoint, saved: SavedTagger | SavedTransducer, *, file: str | None, part: PartName | None
 ) -> tuple[str, Pairs]:
@@ -54,9 +64,9 @@ def pair_rows(
     config = saved.config
     if file is None:
         return own_rows(checkpoint, part, load_pairs)
-    record = run_record(checkpoint)
-    encoding = "utf-8" if record is None else record.config.encoding
     columns = config.columns if isinstance(config, TransducerConfig) else ()
     names = [column.name for column in columns]
-    table = read_pair_table([file], config.source_column, config.target_column, names, encoding=encoding)
+    table = read_pair_table(
+        [file], config.source_column, config.target_column, names, encoding=encoding_of(checkpoint)
+    )
     return file, table.pairs(saved.source, saved.target, columns, same_length=config.task == "tag")

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from charrnn.cells.arrays import Params
 from charrnn.checkpoint import Checkpoint
 from charrnn.corpus.labelled import Examples, labelled_examples, load_labelled, read_pairs
+from charrnn.models.label_readout import LabelReadout
 from charrnn.models.saved import SavedClassifier
 from charrnn.report.classification import Classification, classification
-from charrnn.report.held_out import PartName, run_record
-from charrnn.report.held_out_rows import own_rows
+from charrnn.report.held_out import PartName, encoding_of
+from charrnn.report.held_out_rows import columns_asked, own_rows
 from charrnn.report.regression import Regression, regression
 from charrnn.sampling.classifying import logits_of
 
@@ -43,12 +46,23 @@ def labelled_rows(
     """The name and the examples of a file as given, or of a part of the run's own. Raises as `own_rows` does."""
     if file is None:
         return own_rows(checkpoint, part, load_labelled)
-    record, config = run_record(checkpoint), saved.config
-    encoding = "utf-8" if record is None else record.config.encoding
-    bare = record is not None and record.config.label_column is None and record.config.text_column is None
-    names = (None, None) if bare else (config.label.name, config.text_column)
-    table, _, _ = read_pairs([file], *names, encoding=encoding)
+    config = saved.config
+    table, _, _ = read_pairs([file], *columns_asked(checkpoint, config), encoding=encoding_of(checkpoint))
     return file, labelled_examples(table, config.text_column, config.label, saved.symbols)
+
+
+def told_figures(
+    readout: LabelReadout,
+    params: Params,
+    logits: npt.NDArray[np.floating],
+    outputs: npt.NDArray[np.float64],
+) -> tuple[Classification, None] | tuple[None, Regression]:
+    """Of logits (R, K) and outputs (R,): the index of a label, NaN where there is none, or a number as trained."""
+    label = readout.label
+    if readout.is_regression:
+        return None, regression(readout.numbers(logits), outputs * label.scale + label.mean)
+    truth = np.where(np.isnan(outputs), -1, outputs).astype(np.int64)
+    return classification(readout.probabilities(params, logits), truth, label.values), None
 
 
 def evaluate_labelled(
@@ -58,13 +72,7 @@ def evaluate_labelled(
     logits, readout = logits_of(saved, examples.inputs), saved.model.readout
     seconds = time.perf_counter() - begin
     encoder, label = saved.config.encoder, saved.config.label
-    labels, numbers, temperature = None, None, None
-    if readout.is_regression:
-        numbers = regression(readout.numbers(logits), examples.outputs * label.scale + label.mean)
-    else:
-        p = readout.probabilities(saved.params, logits)
-        labels = classification(p, examples.outputs.astype(np.int64), label.values)
-        temperature = readout.temperature(saved.params)
+    labels, numbers = told_figures(readout, saved.params, logits, examples.outputs)
     return LabelledReport(
         run=run,
         step=step,
@@ -73,7 +81,7 @@ def evaluate_labelled(
         column=label.name,
         labels=labels,
         numbers=numbers,
-        temperature=temperature,
+        temperature=None if labels is None else readout.temperature(saved.params),
         num_oov=int(np.count_nonzero(examples.inputs.values == saved.symbols.size)),
         texts_per_second=len(examples) / max(seconds, 1e-9),
         model_sha256=saved.sha256,

@@ -13,10 +13,11 @@ from charrnn.config import TrainConfig
 from charrnn.corpus.labelled_trees import TreeDataset, TreeExamples, load_trees, read_expressions, tree_examples
 from charrnn.corpus.trees import NONE
 from charrnn.models.saved import SavedTreeModel
-from charrnn.report.classification import Classification, classification
-from charrnn.report.held_out import PartName, run_record
-from charrnn.report.held_out_rows import own_rows
-from charrnn.report.regression import Regression, regression
+from charrnn.report.classification import Classification
+from charrnn.report.held_out import PartName, encoding_of
+from charrnn.report.held_out_rows import columns_asked, own_rows
+from charrnn.report.labelled import told_figures
+from charrnn.report.regression import Regression
 from charrnn.sampling.trees import logits_of, reader_of
 
 DEPTH_EDGES = (1, 2, 3, 5, 8, 13, 20, 40, 80)
@@ -73,11 +74,8 @@ def tree_rows(
             return load_trees(config, reader)
 
         return own_rows(checkpoint, part, load)
-    record = run_record(checkpoint)
-    encoding = "utf-8" if record is None else record.config.encoding
-    bare = record is not None and record.config.label_column is None and record.config.text_column is None
-    label, text = (None, None) if bare else (config.label.name, config.text_column)
-    table, _, text_column = read_expressions([file], label, text, reader, encoding=encoding)
+    label, text = columns_asked(checkpoint, config)
+    table, _, text_column = read_expressions([file], label, text, reader, encoding=encoding_of(checkpoint))
     return file, tree_examples(table, text_column, config.label, reader, saved.symbols)
 
 
@@ -91,15 +89,12 @@ def evaluate_trees(
     config, label = saved.config, saved.config.label
     root = forest.ends - forest.sizes
     truth, said = examples.outputs[root], ~np.isnan(examples.outputs)
-    labels, numbers, temperature, node_accuracy, wrong = None, None, None, None, np.zeros(0)
-    if readout.is_regression:
-        found, true = readout.numbers(logits[root]), truth * label.scale + label.mean
-        numbers, wrong = regression(found, true), (found - true) ** 2
+    labels, numbers = told_figures(readout, saved.params, logits[root], truth)
+    right = logits.argmax(-1) == examples.outputs
+    if labels is None:
+        wrong = (readout.numbers(logits[root]) - (truth * label.scale + label.mean)) ** 2
     else:
-        known = np.where(np.isnan(truth), NONE, truth).astype(np.int64)
-        labels = classification(readout.probabilities(saved.params, logits[root]), known, label.values)
-        temperature, right = readout.temperature(saved.params), logits.argmax(-1) == examples.outputs
-        node_accuracy, wrong = float(right[said].mean()), ~right[root]
+        wrong = ~right[root]
     return TreeReport(
         run=run,
         step=step,
@@ -108,11 +103,11 @@ def evaluate_trees(
         column=label.name,
         labels=labels,
         numbers=numbers,
-        node_accuracy=node_accuracy if config.node_labels else None,
+        node_accuracy=float(right[said].mean()) if labels is not None and config.node_labels else None,
         num_labelled_nodes=int(np.count_nonzero(said)),
         by_depth=_bands(forest.depths, DEPTH_EDGES, wrong, of_labels=labels is not None),
         by_leaves=_bands(forest.num_leaves, LEAF_EDGES, wrong, of_labels=labels is not None),
-        temperature=temperature,
+        temperature=None if labels is None else readout.temperature(saved.params),
         num_oov=_unknown_leaves(examples, saved.symbols.size),
         trees_per_second=len(examples) / max(seconds, 1e-9),
         model_sha256=saved.sha256,

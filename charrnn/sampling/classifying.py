@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.saved import SavedClassifier
-from charrnn.sampling.prediction import Prediction, most_probable, read_inputs
+from charrnn.sampling.prediction import Prediction, read_inputs, told
 
 BATCH = 128
 
@@ -22,12 +22,7 @@ def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Ite
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
         logits = logits_of(saved, read_inputs(saved.symbols, batch))
-        if saved.model.readout.is_regression:
-            found = saved.model.readout.numbers(logits)
-            yield from (Prediction(text, float(y), None, []) for text, y in zip(batch, found, strict=True))
-        else:
-            labels, p = saved.config.label.values, saved.model.readout.probabilities(saved.params, logits)
-            yield from (most_probable(text, labels, row, n) for text, row in zip(batch, p, strict=True))
+        yield from told(saved.model.readout, saved.params, batch, logits, n)
 
 
 def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:

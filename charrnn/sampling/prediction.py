@@ -1,13 +1,15 @@
 """What a model makes of an input, whatever the model: the fields of a line of `charrnn predict --json`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.cells.arrays import Params
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised
 from charrnn.errors import CorpusError
+from charrnn.models.label_readout import LabelReadout
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,18 @@ def most_probable(text: str, values: Sequence[str], probabilities: npt.NDArray[n
     best = np.argsort(-probabilities, kind="stable")[:n].tolist()
     candidates = [Candidate(values[k], float(probabilities[k])) for k in best]
     return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
+
+
+def told(
+    readout: LabelReadout, params: Params, texts: Sequence[str], logits: npt.NDArray[np.floating], n: int
+) -> Iterator[Prediction]:
+    """For each text the n most probable labels, or its number, by its logits (R, K)."""
+    if readout.is_regression:
+        for text, number in zip(texts, readout.numbers(logits).tolist(), strict=True):
+            yield Prediction(text, number, None, [])
+    else:
+        for text, p in zip(texts, readout.probabilities(params, logits), strict=True):
+            yield most_probable(text, readout.label.values, p, n)
 
 
 def read_inputs(symbols: Symbols, texts: Sequence[str]) -> Ragged:

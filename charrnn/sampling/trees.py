@@ -13,7 +13,7 @@ from charrnn.corpus.trees import Forest
 from charrnn.models.composition import COMPOSITIONS
 from charrnn.models.recursive import trees_of
 from charrnn.models.saved import SavedTreeModel
-from charrnn.sampling.prediction import Prediction, most_probable
+from charrnn.sampling.prediction import Prediction, told
 
 BATCH = 128
 
@@ -26,17 +26,12 @@ def label_trees(
     A leaf that the model does not know is read as nothing in its place. Raises CorpusError, by the number of the
     line, for what is no expression. number: of the first line, from 0.
     """
-    reader, readout, remaining = reader_of(saved), saved.model.readout, iter(lines)
+    reader, remaining = reader_of(saved), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
         forest = reader.forest([normalised(text) for text in batch], partial(_line, number))
         number += len(batch)
         logits = logits_of(saved, forest, reader.words(forest, saved.symbols))[forest.ends - forest.sizes]
-        if readout.is_regression:
-            found = readout.numbers(logits)
-            yield from (Prediction(text, float(y), None, []) for text, y in zip(batch, found, strict=True))
-        else:
-            labels, p = saved.config.label.values, readout.probabilities(saved.params, logits)
-            yield from (most_probable(text, labels, row, n) for text, row in zip(batch, p, strict=True))
+        yield from told(saved.model.readout, saved.params, batch, logits, n)
 
 
 def reader_of(saved: SavedTreeModel) -> TreeReader:

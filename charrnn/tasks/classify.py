@@ -8,21 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.checkpoint import Checkpoint
 from charrnn.config import ClassifierConfig, ResolvedConfig, TrainConfig
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
 from charrnn.corpus.paths import seen_from
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import UsageError
 from charrnn.models.classifier import Classifier, Labelled
-from charrnn.models.label_readout import LOG_TEMPERATURE
-from charrnn.models.saved import load_classifier, model_files
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_classifier
 from charrnn.tasks.examples_learner import ExamplesLearner, by_length
 from charrnn.tasks.job import Arrays
-from charrnn.tasks.table_job import TableJob
-from charrnn.training.temperature import fit_temperature
+from charrnn.tasks.label_validation import validated
+from charrnn.tasks.table_job import LabelJob
 
 
 class ClassifyLearner(ExamplesLearner[Classifier]):
@@ -57,12 +54,7 @@ class ClassifyLearner(ExamplesLearner[Classifier]):
             batch = self._batch(valid, rows)
             logits.append(self.model.logits(self.parameters, batch.ids, batch.lengths).double())
             outputs.append(batch.outputs)
-        o, y = torch.cat(logits), torch.cat(outputs)
-        params = {name: value.double() for name, value in self.parameters.items()}
-        if not self.model.readout.is_regression:
-            fitted = fit_temperature(o.cpu().numpy(), y.cpu().numpy())
-            self.parameters[LOG_TEMPERATURE].fill_(fitted)
-        return float(self.model.readout.nll(params, o, y).mean())
+        return validated(self.model.readout, self.parameters, logits, outputs)
 
     def _batch(self, examples: Examples, rows: npt.NDArray[np.int64]) -> Labelled:
         ids = examples.inputs.padded(rows, fill=self.model.config.encoder.vocab_size)
@@ -72,7 +64,7 @@ class ClassifyLearner(ExamplesLearner[Classifier]):
         return Labelled(*map(self.tensor, arrays))
 
 
-class ClassifyJob(TableJob[LabelledDataset]):
+class ClassifyJob(LabelJob[LabelledDataset]):
     """A `tasks.job.Job`."""
 
     @classmethod
@@ -99,20 +91,8 @@ class ClassifyJob(TableJob[LabelledDataset]):
             )
         )
 
-    def initial_params(self, root: Path) -> dict[str, Any]:
-        return self.model.init(np.random.default_rng(self.config.seed))
-
-    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        saved = load_classifier(checkpoint)
-        if saved.config != self.model.config or saved.symbols != self.dataset.symbols:
-            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
-        return saved.params
-
     def learner(self, params: dict[str, Any], device: torch.device) -> ClassifyLearner:
         return ClassifyLearner(self.model, params, self.dataset, self.config, device)
-
-    def model_files(self, params: Arrays) -> dict[str, bytes]:
-        return model_files(self.model.config, params, self.dataset.symbols.symbols)
 
     def preview(self, params: Arrays, step: int) -> str:
         """A text of the validation part and what the model makes of it."""
@@ -120,8 +100,4 @@ class ClassifyJob(TableJob[LabelledDataset]):
         row = np.array([step % len(examples)])
         ids = examples.inputs.padded(row, fill=self.dataset.symbols.size)
         logits = self.model.logits(params, ids, examples.inputs.lengths[row])
-        if self.model.readout.is_regression:
-            found = f"{self.model.readout.numbers(logits)[0]:.4g}"
-        else:
-            found = self.dataset.label.values[int(logits[0].argmax())]
-        return f"{examples.texts[row[0]][:60]}: {found}"
+        return f"{examples.texts[row[0]][:60]}: {self.model.readout.told(logits[0])}"

@@ -128,7 +128,7 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
         "weight_dropout": 0.0,
         "symbol_dropout": 0.1,
         "lm_weight": 0.0,
-        # Small batches and a high rate: with few examples it is steps that are short, not their precision.
+        # Small batches and a high rate: with few examples it was steps that were wanting.
         "batch_size": 8 if small else 32,
         "learning_rate": (3e-3 if fit.learning_rate < 6e-3 else 4e-3) * (2 if small else 1),
     }

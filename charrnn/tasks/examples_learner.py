@@ -1,4 +1,4 @@
-"""What learners of whole examples share: batches of similar lengths, dropout, and where a run goes on."""
+"""What learners of rows of a table share: batches of similar lengths, dropout, and where a run goes on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -33,13 +33,15 @@ class Batch(Protocol):
         """(B,)"""
 
 
-class _Model(Protocol):
+class _Parametric(Protocol):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
 
     @property
     def frozen(self) -> frozenset[str]: ...
 
+
+class _Model(_Parametric, Protocol):
     @property
     def encoder(self) -> Encoder: ...
 
@@ -48,18 +50,19 @@ class _Model(Protocol):
     def nll_given(self, params: Params, encoded: Encoded, batch: Any, dropout: Dropout | None = None) -> Array: ...
 
 
+AnyModel = TypeVar("AnyModel", bound=_Parametric)
 Model = TypeVar("Model", bound=_Model)
 
 
-class ExamplesLearner(ABC, Generic[Model]):
-    """Trains a model on batches of whole examples; a `tasks.job.TaskLearner` with what a task adds.
+class RowLearner(Generic[AnyModel]):
+    """A part of a `tasks.job.TaskLearner`: all but the loss and the validation.
 
     lengths: (R,) what examples are batched by; sizes: (R,) terms of each one's loss.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: AnyModel,
         params: dict[str, Any],
         lengths: npt.NDArray[np.int64],
         sizes: npt.NDArray[np.int64],
@@ -71,14 +74,6 @@ class ExamplesLearner(ABC, Generic[Model]):
         self.source = BucketedBatches(lengths, config.batch_size, config.seed)
         self._terms = float(sizes.mean() * min(config.batch_size, len(sizes)))
 
-    @abstractmethod
-    def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Batch:
-        """Some of the training examples."""
-
-    @abstractmethod
-    def counted(self, rows: npt.NDArray[np.int64]) -> int:
-        """What progress is counted in, of some training examples."""
-
     @property
     def epoch(self) -> float:
         return self.source.epoch
@@ -86,22 +81,6 @@ class ExamplesLearner(ABC, Generic[Model]):
     @property
     def trained(self) -> dict[str, torch.Tensor]:
         return {name: value for name, value in self.parameters.items() if value.requires_grad}
-
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        rows, config, model = self.source.next_rows(), self._config, self.model
-        rng = np.random.default_rng([config.seed, step])
-        mask = dropout(config.dropout, rng)
-        params = {**self.parameters, **weight_dropout(self.trained, config.weight_dropout, rng)}
-        batch = self.training_batch(rows, rng)
-        ids = self.blurred(batch.ids, model.encoder.config.vocab_size, rng)
-        own = model.encoder_params(params)
-        encoded = model.encoder.read(own, ids, batch.lengths, mask)
-        nats: torch.Tensor = model.nll_given(params, encoded, batch, mask).sum()
-        if config.lm_weight:
-            beside = model.encoder.language_nll(own, encoded, batch.lengths, batch.ids, mask).sum()
-            # Its gradient counts, its value does not: the loss that is shown is the task's own.
-            nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
-        return nats, self._terms, self.counted(rows)
 
     def blurred(self, ids: torch.Tensor, unknown: int, rng: np.random.Generator) -> torch.Tensor:
         """Symbols (S, B) of which a share is unknown: so the model learns what to make of those, and of others."""
@@ -120,8 +99,37 @@ class ExamplesLearner(ABC, Generic[Model]):
         return torch.from_numpy(array).to(self._device)
 
 
+class ExamplesLearner(RowLearner[Model], ABC):
+    """Trains a model that reads whole sequences on batches of them; a `tasks.job.TaskLearner` with what a task
+    adds."""
+
+    @abstractmethod
+    def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Batch:
+        """Some of the training examples."""
+
+    @abstractmethod
+    def counted(self, rows: npt.NDArray[np.int64]) -> int:
+        """What progress is counted in, of some training examples."""
+
+    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
+        rows, config, model = self.source.next_rows(), self._config, self.model
+        rng = np.random.default_rng([config.seed, step])
+        mask = dropout(config.dropout, rng)
+        params = {**self.parameters, **weight_dropout(self.trained, config.weight_dropout, rng)}
+        batch = self.training_batch(rows, rng)
+        ids = self.blurred(batch.ids, model.encoder.config.vocab_size, rng)
+        own = model.encoder_params(params)
+        encoded = model.encoder.read(own, ids, batch.lengths, mask)
+        nats: torch.Tensor = model.nll_given(params, encoded, batch, mask).sum()
+        if config.lm_weight:
+            beside = model.encoder.language_nll(own, encoded, batch.lengths, batch.ids, mask).sum()
+            # Its gradient counts, its value does not: the loss that is shown is the task's own.
+            nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
+        return nats, self._terms, self.counted(rows)
+
+
 def by_length(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """The rows of a validation part in batches of similar lengths."""
+    """The rows of a validation part in batches of similar lengths, or depths."""
     order = np.argsort(lengths, kind="stable")
     for first in range(0, len(order), VALIDATION_ROWS):
         yield order[first : first + VALIDATION_ROWS]

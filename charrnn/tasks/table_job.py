@@ -1,4 +1,4 @@
-"""What jobs on the rows of a table share, and those on pairs of sequences."""
+"""What jobs on the rows of a table share, those that tell labels, and those on pairs of sequences."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,9 +12,19 @@ from charrnn.config import ResolvedConfig
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.corpus.paths import seen_from
+from charrnn.corpus.symbols import Symbols
 from charrnn.errors import CheckpointError
+from charrnn.models.classifier import Classifier
 from charrnn.models.encoder_decoder import EncoderDecoder
-from charrnn.models.saved import SavedTagger, SavedTransducer, load_any, model_files
+from charrnn.models.recursive import RecursiveNetwork
+from charrnn.models.saved import (
+    SavedClassifier,
+    SavedTagger,
+    SavedTransducer,
+    SavedTreeModel,
+    load_any,
+    model_files,
+)
 from charrnn.models.tagger import Tagger
 from charrnn.tasks.job import Arrays
 
@@ -30,12 +40,18 @@ class _Table(Protocol):
     def num_bytes(self) -> int: ...
 
 
+class _LabelTable(_Table, Protocol):
+    @property
+    def symbols(self) -> Symbols: ...
+
+
 class _Sized(Protocol):
     @property
     def num_parameters(self) -> int: ...
 
 
 Data = TypeVar("Data", bound=_Table)
+LabelData = TypeVar("LabelData", bound=_LabelTable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +81,26 @@ class TableJob(ABC, Generic[Data]):
     @property
     def num_parameters(self) -> int:
         return self.model.num_parameters
+
+
+class LabelJob(TableJob[LabelData]):
+    """A part of a `tasks.job.Job` that tells a label or a number."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Classifier | RecursiveNetwork: ...
+
+    def initial_params(self, root: Path) -> dict[str, Any]:
+        return self.model.init(np.random.default_rng(self.config.seed))
+
+    def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        saved, expected = load_any(checkpoint), (self.model.config, self.dataset.symbols)
+        if not isinstance(saved, SavedClassifier | SavedTreeModel) or expected != (saved.config, saved.symbols):
+            raise CheckpointError(f"{checkpoint.path}: is not of the model that run.json describes")
+        return saved.params
+
+    def model_files(self, params: Arrays) -> dict[str, bytes]:
+        return model_files(self.model.config, params, self.dataset.symbols.symbols)
 
 
 class PairJob(TableJob[PairDataset]):
