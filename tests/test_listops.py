@@ -63,7 +63,16 @@ def test_random_brackets_are_other_pairs_over_the_same_symbols():
     wrong = list(rows(ListOps(), 50, 1, brackets="random"))
     forest = parse_trees([text for _, text in wrong], str)
     assert np.array_equal(forest.sizes, 2 * forest.num_leaves - 1)
-    assert {text for _, text in right} != {text for _, text in wrong}
+    for (value, text), (other_value, other) in zip(right, wrong, strict=True):
+        assert (value, symbols_of(text)) == (other_value, symbols_of(other))
+    assert sum(text == other for (_, text), (_, other) in zip(right, wrong, strict=True)) < 10
+
+
+@pytest.mark.parametrize("brackets", ["pairs", "random"])
+def test_an_excluded_expression_is_found_in_any_brackets(brackets):
+    first = [text for _, text in rows(ListOps(), 50, 1, brackets="lists")]
+    second = [text for _, text in rows(ListOps(), 50, 1, brackets=brackets, exclude=first)]
+    assert not {" ".join(symbols_of(text)) for text in first} & {" ".join(symbols_of(text)) for text in second}
 
 
 def test_sizes_are_kept_to():

@@ -81,7 +81,7 @@ OPERATORS = "MAX,MIN,MED,SM,FIRST,LAST"
     "--exclude",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write no expression that stands in this file, behind the last tab of a line.",
+    help="Write no expression that stands in this file, behind the last tab of a line, in any brackets.",
 )
 def command(
     *,
@@ -104,7 +104,7 @@ def command(
 
     They are operators on lists of digits, and of lists. Prints a value and an expression a line, between them a
     tab, no two alike: what `charrnn train --task tree` reads. As Nangia and Bowman 2018 describe them, with FIRST
-    and LAST, which public sets have.
+    and LAST, which public sets have. The same seed gives the same expressions in any brackets.
 
     \b
     Examples:

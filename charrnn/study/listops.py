@@ -92,23 +92,30 @@ def rows(
     max_symbols: int = 10_000,
     exclude: Collection[str] = (),
 ) -> Iterator[tuple[int, str]]:
-    """Values and expressions, no two alike and none as in `exclude`, of so many symbols; fewer than `number` where
-    a hundred draws in a row for each of them found nothing new.
+    """Values and expressions, of so many symbols; fewer than `number` where a hundred draws in a row for each of
+    them found nothing new.
 
-    `random` brackets are a binary tree drawn over the symbols, whatever they mean: every pair of neighbours, one
-    after the other, is as likely to be joined next.
+    No two have the same symbols, and none those of an expression in `exclude`, whatever the brackets around them.
+    The same seed gives the same expressions in any brackets. The `random` ones are a binary tree drawn over the
+    symbols, whatever they mean: every pair of neighbours, one after the other, is as likely to be joined next.
     """
-    rng = np.random.default_rng(seed)
-    seen, vain = set(exclude), 0
+    rng, trees = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    seen, vain = {_bare(text) for text in exclude}, 0
     while number > 0 and vain < 100 * number + 10_000:
         found = source.draw(rng)
-        text = {"pairs": found.pairs, "lists": found.lists, "random": ""}[brackets] or _joined(found.symbols, rng)
-        if text in seen or not min_symbols <= len(found.symbols) <= max_symbols:
+        bare = " ".join(found.symbols)
+        if bare in seen or not min_symbols <= len(found.symbols) <= max_symbols:
             vain += 1
             continue
-        seen.add(text)
+        seen.add(bare)
         number, vain = number - 1, 0
-        yield found.value, text
+        joined = _joined(found.symbols, trees) if brackets == "random" else ""
+        yield found.value, {"pairs": found.pairs, "lists": found.lists, "random": joined}[brackets]
+
+
+def _bare(text: str) -> str:
+    """The symbols of an expression without its brackets."""
+    return " ".join(text.replace("(", " ").replace(")", " ").split())
 
 
 def _joined(symbols: Sequence[str], rng: np.random.Generator) -> str:
