@@ -16,6 +16,7 @@ from charrnn.study.span import Network, train_on
 each_seed = pytest.mark.parametrize("seed", [0, 1, 2])
 
 
+@pytest.mark.slow
 @each_seed
 @pytest.mark.parametrize("lag", [5, 8])
 @pytest.mark.parametrize("feedback", ["target", "output"])

@@ -50,6 +50,17 @@ def test_published_examples():
     assert regression([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]).spearman == pytest.approx(0.8207826816681233)
 
 
+@given(
+    PAIRS, st.lists(st.floats(-0.75, 0.75).filter(lambda x: abs(abs(x) - 0.5) > 1e-6), min_size=15, max_size=15)
+)
+def test_whole_numbers_are_met_by_what_rounds_to_them(pairs, errors):
+    predicted, truth = (list(column) for column in zip(*pairs, strict=True))
+    found = regression([p + e for p, e in zip(predicted, errors, strict=False)], truth)
+    near = [abs(p + e - t) < 0.5 for (p, t), e in zip(pairs, errors, strict=False)]
+    assert found.exact == pytest.approx(sum(near) / len(near))
+    assert regression(predicted, [t + 0.25 for t in truth]).exact is None
+
+
 @given(st.permutations(range(8)))
 def test_spearman_without_ties_has_a_closed_form(truth):
     squares = sum((i - t) ** 2 for i, t in enumerate(truth))

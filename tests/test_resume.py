@@ -452,12 +452,14 @@ def test_once_its_steps_are_fixed_a_run_in_minutes_ends_the_same(texts, tmp_path
 
 
 def test_a_run_in_minutes_stopped_before_that_goes_on_measuring(texts, tmp_path):
-    whole = training(texts, "independent").with_settings(steps=None, minutes=0.02)
+    """The measured start is long enough for a first step on a busy machine."""
+    whole = training(texts, "independent").with_settings(steps=None, minutes=0.5)
     outcome = whole.start(tmp_path, should_stop=after(1))
     assert outcome.progress.schedule.steps is None
-    outcome = whole.resume(tmp_path)
-    assert outcome.finished
-    assert outcome.progress.step > 1
+    watcher = StopAfterPlan(1)
+    whole.resume(tmp_path, observer=watcher, should_stop=watcher)
+    assert watcher.plan is not None
+    assert watcher.plan.step > 1
     rows = [row.step for row in RunDirectory(tmp_path / "run").metrics(Metrics)]
     assert rows == sorted(set(rows))
 
@@ -591,10 +593,6 @@ def kill_at_random(texts: Path, root: Path, kills: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_killed_at_random_moments(texts, tmp_path):
-    kill_at_random(texts, tmp_path, kills=1)
-
-
 @pytest.mark.slow
-def test_killed_at_many_random_moments(texts, tmp_path):
+def test_killed_at_random_moments(texts, tmp_path):
     kill_at_random(texts, tmp_path, kills=40)

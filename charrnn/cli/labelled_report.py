@@ -90,7 +90,9 @@ def print_confusion(where: "Console", found: Classification, unit: str) -> None:
 
 
 def number_facts(found: Regression) -> list[tuple[str, str]]:
+    exact = [] if found.exact is None else [("Exact", f"{percent(found.exact)} round to the right whole number")]
     return [
+        *exact,
         ("Error", f"mean squared {_figure(found.mse)} (the mean alone: {_figure(found.mean_baseline_mse)})"),
         ("", f"root {_figure(found.rmse)}, mean absolute {_figure(found.mae)}"),
         ("R²", f"{_figure(found.r2)}; correlation {_figure(found.pearson)}, of ranks {_figure(found.spearman)}"),

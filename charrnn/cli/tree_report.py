@@ -42,12 +42,14 @@ def print_report(where: "Console", report: TreeReport, *, verbose: bool) -> None
         print_facts(where, facts + number_facts(report.numbers))
     for head, bands in (("DEPTH", report.by_depth), ("LEAVES", report.by_leaves)):
         where.print()
-        figure = "ACCURACY" if report.labels is not None else "MEAN SQUARED ERROR"
-        print_table(where, (head, "TREES", figure), map(_band_row, bands))
+        figures = ["ACCURACY"] if bands[0].accuracy is not None else []
+        figures += ["MEAN SQUARED ERROR"] if bands[0].mse is not None else []
+        print_table(where, (head, "TREES", *figures), map(_band_row, bands))
     print_facts(where, last_facts(report, f"{report.trees_per_second:,.0f} trees/s", verbose=verbose))
 
 
 def _band_row(band: Band) -> tuple[str, ...]:
     sizes = f"{band.least:,}" if band.least == band.most else f"{band.least:,}-{band.most:,}"
-    figure = percent(band.accuracy) if band.mse is None else f"{band.mse:,.4f}"
-    return sizes, f"{band.num_trees:,}", figure
+    figures = [percent(band.accuracy)] if band.accuracy is not None else []
+    figures += [f"{band.mse:,.4f}"] if band.mse is not None else []
+    return sizes, f"{band.num_trees:,}", *figures

@@ -25,6 +25,8 @@ class Regression:
     """None where the truth or the prediction does not vary."""
     spearman: float | None = None
     """The Pearson correlation of the ranks, equal values sharing the mean of theirs; None as `pearson`."""
+    exact: float | None = None
+    """The share that rounds to the true number; None where that is not always whole."""
 
 
 def regression(predicted: ArrayLike, truth: ArrayLike) -> Regression:
@@ -40,6 +42,7 @@ def regression(predicted: ArrayLike, truth: ArrayLike) -> Regression:
     error = predicted - truth
     mse = float(np.mean(error**2))
     variance = float(np.var(truth)) if _varies(truth) else 0.0
+    right = rounded_right(predicted, truth)
     return Regression(
         num_examples=len(truth),
         mse=mse,
@@ -49,7 +52,20 @@ def regression(predicted: ArrayLike, truth: ArrayLike) -> Regression:
         r2=1 - mse / variance if variance else None,
         pearson=_pearson(predicted, truth),
         spearman=_pearson(_average_ranks(predicted), _average_ranks(truth)),
+        exact=None if right is None else float(right.mean()),
     )
+
+
+def rounded_right(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """(N,) whether each prediction rounds to the true number; None where one of these is not whole.
+
+    Whole to 1e-6, for the truth may have been standardised and back.
+    """
+    whole = np.rint(truth)
+    if not np.allclose(whole, truth, rtol=0.0, atol=1e-6):
+        return None
+    right: NDArray[np.bool_] = np.rint(predicted) == whole
+    return right
 
 
 def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:

@@ -17,7 +17,7 @@ from charrnn.report.classification import Classification
 from charrnn.report.held_out import PartName, encoding_of
 from charrnn.report.held_out_rows import columns_asked, own_rows
 from charrnn.report.labelled import told_figures
-from charrnn.report.regression import Regression
+from charrnn.report.regression import Regression, rounded_right
 from charrnn.sampling.trees import logits_of, reader_of
 
 DEPTH_EDGES = (1, 2, 3, 5, 8, 13, 20, 40, 80)
@@ -32,7 +32,7 @@ class Band:
     most: int
     num_trees: int
     accuracy: float | None
-    """Of labels at the root; None of numbers."""
+    """Of labels at the root, or of whole numbers, rounded; None of others."""
     mse: float | None
     """Of numbers at the root."""
 
@@ -91,10 +91,10 @@ def evaluate_trees(
     truth, said = examples.outputs[root], ~np.isnan(examples.outputs)
     labels, numbers = told_figures(readout, saved.params, logits[root], truth)
     right = logits.argmax(-1) == examples.outputs
+    told, squares = right[root], None
     if labels is None:
-        wrong = (readout.numbers(logits[root]) - (truth * label.scale + label.mean)) ** 2
-    else:
-        wrong = ~right[root]
+        predicted, true = readout.numbers(logits[root]), truth * label.scale + label.mean
+        told, squares = rounded_right(predicted, true), (predicted - true) ** 2
     return TreeReport(
         run=run,
         step=step,
@@ -105,8 +105,8 @@ def evaluate_trees(
         numbers=numbers,
         node_accuracy=float(right[said].mean()) if labels is not None and config.node_labels else None,
         num_labelled_nodes=int(np.count_nonzero(said)),
-        by_depth=_bands(forest.depths, DEPTH_EDGES, wrong, of_labels=labels is not None),
-        by_leaves=_bands(forest.num_leaves, LEAF_EDGES, wrong, of_labels=labels is not None),
+        by_depth=_bands(forest.depths, DEPTH_EDGES, told, squares),
+        by_leaves=_bands(forest.num_leaves, LEAF_EDGES, told, squares),
         temperature=None if labels is None else readout.temperature(saved.params),
         num_oov=_unknown_leaves(examples, saved.symbols.size),
         trees_per_second=len(examples) / max(seconds, 1e-9),
@@ -115,22 +115,23 @@ def evaluate_trees(
 
 
 def _bands(
-    sizes: npt.NDArray[np.int64], edges: Sequence[int], wrong: npt.NDArray[np.generic], *, of_labels: bool
+    sizes: npt.NDArray[np.int64],
+    edges: Sequence[int],
+    right: npt.NDArray[np.bool_] | None,
+    squares: npt.NDArray[np.float64] | None,
 ) -> tuple[Band, ...]:
-    """wrong: (R,) whether each root's label is, or its squared error."""
+    """(R,) each: the size of a tree, whether what is told of its root is right, the square of the error."""
     bands, least = [], 0
     for most in (*edges, int(sizes.max(initial=0))):
         inside = (sizes >= least) & (sizes <= most)
         if inside.any():
-            mean = float(wrong[inside].astype(np.float64).mean())
-            figures = (1.0 - mean, None) if of_labels else (None, mean)
             bands.append(
                 Band(
                     least=max(least, int(sizes[inside].min())),
                     most=min(most, int(sizes[inside].max())),
                     num_trees=int(inside.sum()),
-                    accuracy=figures[0],
-                    mse=figures[1],
+                    accuracy=None if right is None else float(right[inside].mean()),
+                    mse=None if squares is None else float(squares[inside].mean()),
                 )
             )
         least = most + 1
