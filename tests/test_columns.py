@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -198,6 +199,11 @@ def test_an_unknown_category_lists_a_few():
     listed = ", ".join(f"v{k:02}" for k in range(20))
     expected = f"some file, line 3: x 'v20' is unknown to the model; it knows {listed}"
     assert message_of(CorpusError, encode, column, "v00", "v20") == expected
+
+
+def test_a_column_that_is_a_number_is_called_a_column():
+    column = replace(fit(["a", "b"]), name="2")
+    assert message_of(CorpusError, encode, column, "9").startswith("some file, line 2: column 2: '9' is unknown")
 
 
 def test_an_unknown_category_names_near_ones_of_many():

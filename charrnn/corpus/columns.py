@@ -100,7 +100,9 @@ def _encode(column: Column, strings: Sequence[str], where: Callable[[int], str])
             encoded = x[:, None].astype(np.float32)
         if not np.isfinite(encoded).all():
             row = int(np.isfinite(encoded).argmin())
-            raise CorpusError(f"{where(row)}: {column.name} {shown(strings[row])} is too large; {known(column)}")
+            raise CorpusError(
+                f"{where(row)}: {_called(column)} {shown(strings[row])} is too large; {known(column)}"
+            )
         return encoded
     block = np.zeros((len(strings), len(column.values)), np.float32)
     block[np.arange(len(strings)), category_indices(column, strings, where)] = 1.0
@@ -114,10 +116,15 @@ def category_indices(column: Column, strings: Sequence[str], where: Callable[[in
     for row, value in enumerate(strings):
         if value not in index:
             raise CorpusError(
-                f"{where(row)}: {column.name} {shown(value)} is unknown to the model; {known(column, value)}"
+                f"{where(row)}: {_called(column)} {shown(value)} is unknown to the model; {known(column, value)}"
             )
         found[row] = index[value]
     return found
+
+
+def _called(column: Column) -> str:
+    """A column of a table without a header has a number for a name, which does not speak for itself."""
+    return f"column {column.name}:" if column.name.isdigit() else column.name
 
 
 def known(column: Column, value: str = "") -> str:
