@@ -179,7 +179,9 @@ def test_an_unknown_leaf_is_a_zero_input(composition):
     np.testing.assert_allclose(h[-1], expected, atol=1e-6)
 
 
-@each_composition
+@pytest.mark.parametrize(
+    "composition", ["tree_lstm", *(pytest.param(c, marks=pytest.mark.slow) for c in ("tanh", "child_sum"))]
+)
 def test_a_tree_five_thousand_deep(composition):
     saved = make(composition)
     text = "( " * 5000 + "a b )" + " a )" * 4999

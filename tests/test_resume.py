@@ -167,7 +167,7 @@ def end_of(root: Path) -> dict[str, Any]:
 # Stopped and resumed ---------------------------------------------------------------------------------------
 
 
-@each_of(("mode",), CELL_CASES, {mode: (mode,) for mode in MODES}, lambda _number: ["all"])
+@each_of(("mode",), CELL_CASES, {mode: (mode,) for mode in MODES}, lambda _number: [])
 def test_a_run_that_was_stopped_ends_the_same(texts, tmp_path, mode, cell, options):
     if (cell, options) == ("output_recurrent", {}):  # it feeds back the true text, and has no other state
         if "task" in MODES[mode]:

@@ -402,8 +402,15 @@ def anew(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize("stop_after", [1, 5])
-@pytest.mark.parametrize("torn", [b"", b'{"schema":"charrnn.study.span.attempt/1","trial":{"pro', b'{"sch'])
+@pytest.mark.parametrize(
+    ("stop_after", "torn"),
+    [
+        (1, b'{"schema":"charrnn.study.span.attempt/1","trial":{"pro'),
+        (5, b""),
+        pytest.param(1, b"", marks=pytest.mark.slow),
+        pytest.param(5, b'{"sch', marks=pytest.mark.slow),
+    ],
+)
 def test_a_sweep_that_went_on_is_one_that_was_not_interrupted(tmp_path, anew, stop_after, torn):
     wanted = trials()
     whole = made(wanted, tmp_path / "whole.jsonl")

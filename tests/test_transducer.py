@@ -114,7 +114,7 @@ def test_every_parameter_has_a_part_in_the_likelihood(cell, settings, mode):
     assert any("attention" in name for name in params) == ("attention" in settings)
 
 
-@pytest.mark.parametrize("stop", ENDINGS)
+@pytest.mark.parametrize("stop", ["eos", "halt", pytest.param("length", marks=pytest.mark.slow)])
 @each_case
 def test_a_wide_beam_finds_what_enumeration_finds(cell, settings, stop):
     """The likeliest of all outputs, with its own likelihood; by its mean a symbol just as well."""
