@@ -1,0 +1,106 @@
+"""What `charrnn study states` prints: units by feature, and passages of the text in a unit's colours."""
+
+import sys
+from typing import NamedTuple
+
+from charrnn.cli.activations import Shown, has_colour, print_activations, sign_words
+from charrnn.cli.terminal import console, print_facts, print_table
+from charrnn.cli.words import count
+from charrnn.study.states import Activations, FeatureUnits, StatesReport, telling_passage
+
+PASSAGES = 3
+"""Features for whose best units a passage is shown."""
+
+
+class Passage(NamedTuple):
+    """What is shown of the text for a unit."""
+
+    title: str
+    column: int
+    """Of the unit among all."""
+    where: slice
+
+
+def passages(read: Activations, features: list[FeatureUnits], column: int | None, length: int) -> list[Passage]:
+    """The beginning of the text for a unit that was asked for, else where the strongest features vary."""
+    if column is not None:
+        return [_passage(read, column, "", slice(0, min(length, len(read.text))))]
+    strongest = sorted(
+        (feature for feature in features if feature.units), key=lambda f: -abs(f.units[0].correlation or 0.0)
+    )
+    shown: dict[int, Passage] = {}
+    for feature in strongest:
+        at = read.column(feature.units[0].layer, feature.units[0].unit)
+        if at not in shown and len(shown) < PASSAGES:
+            follows = f" follows {feature.feature}"
+            shown[at] = _passage(read, at, follows, telling_passage(read, feature.feature, length))
+    return list(shown.values())
+
+
+def _passage(read: Activations, column: int, follows: str, where: slice) -> Passage:
+    scale = _scale(read, column)
+    title = f"Unit {unit_name(*read.name(column))}{follows}, from -{scale:.2f} to {scale:.2f}"
+    return Passage(title, column, where)
+
+
+def _scale(read: Activations, column: int) -> float:
+    """The unit's largest activation, which is as blue or as red as can be."""
+    return float(abs(read.values[:, column]).max())
+
+
+def shown_of(read: Activations, column: int, where: slice) -> Shown:
+    """The passage `where` in the unit's values, as shares of its largest."""
+    begins = [i > 0 and bool(read.sequence[i] != read.sequence[i - 1]) for i in range(where.start, where.stop)]
+    values = read.values[where, column] / (_scale(read, column) or 1.0)
+    return Shown(read.text[where], begins, [float(value) for value in values])
+
+
+def notes(report: StatesReport) -> list[str]:
+    """What is to be known of how the text was read."""
+    found = []
+    if report.total_chars != report.num_chars:
+        of = "more" if report.total_chars is None else f"{report.total_chars:,}"
+        found.append(f"{report.data}: read the first {report.num_chars:,} characters of {of} (--max-chars)")
+    if report.num_oov:
+        found.append(f"{count(report.num_oov, 'character')} unknown to the model, read as nothing")
+    if steady := [feature.feature for feature in report.features if not feature.units]:
+        found.append(f"not varying in both halves of the text: {', '.join(steady)}")
+    return found
+
+
+def print_report(report: StatesReport, read: Activations, shown: list[Passage]) -> None:
+    screen = console(sys.stdout)
+    meaning = "tanh(c) of the memory c" if report.what == "memory" else "the output h"
+    units = " + ".join(map(str, report.layers))
+    facts = [
+        ("Run", f"{report.run}, step {report.step:,}; {units} units, {meaning}"),
+        ("Text", f"{report.data}, {count(report.num_chars, 'character')}"),
+    ]
+    if report.activations is None:
+        facts.append(("Chosen", f"on the first {report.num_chosen:,} characters, measured on the others"))
+    print_facts(screen, facts)
+    if rows := [row for feature in report.features for row in _rows(feature)]:
+        screen.print()
+        print_table(screen, ("FEATURE", "MEAN", "UNIT", "FIRST HALF", "SECOND HALF", "AUC"), rows)
+    for passage in shown:
+        screen.print()
+        screen.print(passage.title, style="bold", soft_wrap=True)
+        print_activations(screen, shown_of(read, passage.column, passage.where))
+    if not has_colour(screen):
+        screen.print()
+        screen.print(sign_words(), soft_wrap=True)
+
+
+def _rows(feature: FeatureUnits) -> list[tuple[str, ...]]:
+    rows = []
+    for number, unit in enumerate(feature.units):
+        mean = f"{feature.mean:.1%}" if feature.binary else f"{feature.mean:.2f}"
+        head = (feature.feature, mean) if number == 0 else ("", "")
+        figures = (f"{x:+.3f}" if x is not None else "-" for x in (unit.found, unit.correlation))
+        area = "-" if unit.auc is None else f"{unit.auc:.3f}"
+        rows.append((*head, unit_name(unit.layer, unit.unit), *figures, area))
+    return rows
+
+
+def unit_name(layer: int, unit: int) -> str:
+    return f"{layer}:{unit}"
