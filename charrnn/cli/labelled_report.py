@@ -43,7 +43,6 @@ def print_report(where: "Console", report: LabelledReport, *, verbose: bool) -> 
         heads = ("LABEL", "TEXTS", "PREDICTED", "PRECISION", "RECALL", "F1")
         rows = sorted(report.labels.per_class, key=lambda c: -c.support)[:MOST_ROWS]
         print_table(where, heads, [_class_row(c) for c in rows])
-        where.print()
         print_confusion(where, report.labels, "TEXTS")
     elif report.numbers is not None:
         facts.append(("Texts", f"{report.data}: {count(report.numbers.num_examples, 'text')}"))
@@ -78,14 +77,18 @@ def _class_row(c: ClassFigures) -> tuple[str, ...]:
 
 
 def print_confusion(where: "Console", found: Classification, unit: str) -> None:
-    """The whole table where it fits, else the commonest confusions."""
+    """The whole table where it fits, else the commonest confusions, if there are any; an empty line before it."""
     labels, confusion = [c.label for c in found.per_class], found.confusion
     if len(labels) <= WIDEST_TABLE:
+        where.print()
         rows = [(label, *(f"{n:,}" for n in row)) for label, row in zip(labels, confusion, strict=True)]
         print_table(where, ("TRUTH", *(f"{label[:8]}?" for label in labels)), rows)
         return
     pairs = [(n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n]
     worst = sorted(pairs, key=lambda pair: -pair[0])[:MOST_CONFUSIONS]
+    if not worst:
+        return
+    where.print()
     print_table(where, ("TRUTH", "PREDICTED", unit), [(labels[i], labels[j], f"{n:,}") for n, i, j in worst])
 
 

@@ -35,15 +35,14 @@ def print_report(where: "Console", report: TreeReport, *, verbose: bool) -> None
             nodes = f"{percent(report.node_accuracy)} of {report.num_labelled_nodes:,} labelled"
             facts.append(("Nodes", nodes))
         print_labels(where, facts, report.labels, report.temperature, "tree")
-        where.print()
         print_confusion(where, report.labels, "TREES")
     elif report.numbers is not None:
         facts.append(("Trees", f"{report.data}: {count(report.numbers.num_examples, 'tree')}"))
         print_facts(where, facts + number_facts(report.numbers))
     for head, bands in (("DEPTH", report.by_depth), ("LEAVES", report.by_leaves)):
         where.print()
-        figures = ["ACCURACY"] if bands[0].accuracy is not None else []
-        figures += ["MEAN SQUARED ERROR"] if bands[0].mse is not None else []
+        figures = ["ACCURACY"] if any(band.accuracy is not None for band in bands) else []
+        figures += ["MEAN SQUARED ERROR"] if report.numbers is not None else []
         print_table(where, (head, "TREES", *figures), map(_band_row, bands))
     print_facts(where, last_facts(report, f"{report.trees_per_second:,.0f} trees/s", verbose=verbose))
 
