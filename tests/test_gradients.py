@@ -461,13 +461,25 @@ def test_the_usual_length_is_a_hundred():
     assert stream(2, None, ["ab" * 400]).length == 100
 
 
+def test_rows_that_were_not_asked_for_are_as_many_as_there_are():
+    few = ["abab", "bbba"]
+    for order, rows, length in (("independent", 2, 5), ("ordered", 1, 10)):
+        found = excerpts(corpus(few), VOCABULARY, order=order, stop="eos", rows=None, length=None, name="t")
+        assert (found.steps.inputs.shape[1], found.length) == (rows, length)
+    found = excerpts(corpus(few), VOCABULARY, order="ordered", stop="eos", rows=None, length=3, name="t")
+    assert found.steps.inputs.shape[1] == 3
+    many = ["ab" * 300] * 9
+    found = excerpts(corpus(many), VOCABULARY, order="ordered", stop="eos", rows=None, length=None, name="t")
+    assert (found.steps.inputs.shape[1], found.length) == (4, 100)
+
+
 @pytest.mark.parametrize(
     ("texts", "order", "rows", "length", "words"),
     [
         (["abab", "bb"], "ordered", 2, 5, "its 8 steps are too few for 2 rows of 5; give --length 4 at most"),
         (["a"], "ordered", 4, None, "give --rows 2 at most"),
         (["abab", "bb"], "independent", 2, 4, "only 1 of its 2 independent sequences"),
-        (["abab", "bb"], "independent", 3, None, "there are 2 sequences; give --rows 2"),
+        (["abab", "bb"], "independent", 3, None, "only 2 sequences to read, not 3; give --rows 2"),
     ],
 )
 def test_a_text_that_is_too_short_says_what_it_has(texts, order, rows, length, words):

@@ -84,6 +84,15 @@ def test_sizes_are_kept_to():
     assert 30 <= min(lengths) <= max(lengths) <= 60
 
 
+def test_expressions_that_would_not_end_are_given_up():
+    """At 3 arguments a list, two thirds of them lists, most draws would go on to the greatest depth."""
+    source = ListOps(max_depth=100, max_args=4, nesting=0.6)
+    found = list(rows(source, 20, 1, max_symbols=50))
+    assert len(found) == 20
+    assert max(len(symbols_of(text)) for _, text in found) <= 50
+    assert source.draw(np.random.default_rng(0), 3) is None
+
+
 def test_the_command(tmp_path):
     first = succeed("study", "listops", "-n", "50", "--seed", "2", "--quiet").stdout
     assert first == succeed("study", "listops", "-n", "50", "--seed", "2", "--quiet").stdout

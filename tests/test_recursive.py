@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_cli import fail, json_lines, succeed, train
+from helpers_cli import fail, invoke, json_lines, succeed, train
 from helpers_models import as_torch, random_params
 
 from charrnn.api import load_predictor
@@ -280,12 +280,47 @@ def test_numbers_and_leaves_of_characters(folder):
     assert model.saved.config.encoder.cell == "gru"
 
 
+def test_roots_without_a_label_are_left_out_and_counted(folder):
+    some = folder / "some.txt"
+    inner = (folder / "inner.txt").read_text(encoding="utf-8").splitlines()
+    some.write_text("".join(f"{line}\n" for line in [*inner[:20], "1", "2", "3"]), encoding="utf-8")
+    (folder / "whole.txt").write_text("".join(f"{line}\n" for line in inner[:20]), encoding="utf-8")
+    found, whole = report(folder, "inner", str(some)), report(folder, "inner", str(folder / "whole.txt"))
+    assert found["num_unlabelled_roots"] == 3
+    for figure in ("labels", "node_accuracy", "num_labelled_nodes", "by_depth", "by_leaves"):
+        assert found[figure] == whole[figure]
+    assert "3 trees without a label" in succeed("eval", "inner", some, "--checkpoints", folder / "runs").stdout
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_labels_may_be_few(folder):
+    """Both losses are means over labels, whose number differs from tree to tree; a part may have none at all."""
+    few = folder / "few.txt"
+    few.write_text("( 1 ( 2 a ) ( 1 b ) )\n" + "".join(f"a{i}\n" for i in range(60)), encoding="utf-8")
+    fast = ("--task", "tree", "--node-labels", "--hidden-size", "4", "--composition", "child_sum", "--seed", "3")
+    train(folder / "few-runs", few, *fast, "--name", "few", steps=3)
+    assert all(row["eval_loss"] is None for row in metrics(folder / "few-runs" / "few"))
+    rows = metrics(folder / "runs" / "inner")
+    losses = [(row["loss"], row["eval_loss"]) for row in rows if row["eval_loss"] is not None]
+    assert all(loss == pytest.approx(eval_loss, rel=0.5) for loss, eval_loss in losses)
+
+
+def test_what_stands_before_a_bad_line_is_answered(folder):
+    lines = "( MAX ( 1 3 ) )\n" * 130 + "( 1\n" + "2\n"
+    result = invoke("predict", "plain", "--checkpoints", folder / "runs", stdin=lines)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (3, 130)
+    assert "line 131: 1 bracket is opened and not closed" in result.stderr
+
+
 def test_the_report_in_words(folder):
     shown = succeed("eval", "plain", folder / "plain.tsv", "--checkpoints", folder / "runs", "-v").stdout
     for word in ("DEPTH", "LEAVES", "600 trees", "trees/s"):
         assert word in shown
     assert all(len(line) <= 80 for line in shown.splitlines() if "SHA-256" not in line)
-    assert "bits/tree" in succeed("info", "plain", "--checkpoints", folder / "runs").stdout
+    assert "bits/label" in succeed("info", "plain", "--checkpoints", folder / "runs").stdout
 
 
 @pytest.mark.parametrize(
@@ -296,7 +331,15 @@ def test_the_report_in_words(folder):
         (3, ("train", "same.tsv", "--task", "tree"), ("always",)),
         (3, ("eval", "plain", "bad.tsv"), ("bad.tsv, line 2", "not closed")),
         (3, ("eval", "plain", "unseen.tsv"), ("unseen.tsv, line 2", "'9' is unknown")),
-        (3, ("predict", "plain"), ("line 2", "not closed")),
+        (3, ("predict", "inner"), ("line 1", "'MIN' is unknown", "0, 1, 2, 3")),
+        (3, ("eval", "inner", "bare.txt"), ("bare.txt", "nothing in it has a label")),
+        (3, ("train", "bare.txt", "--task", "tree", "--node-labels"), ("bare.txt", "no bracket", "begins with a")),
+        (2, ("train", "inner.txt", "--task", "tree", "--node-labels", "--label-column", "x"), ("label:number",)),
+        (2, ("train", "plain.tsv", "--task", "tree", "--cell", "gru"), ("--cell gru", "--leaves characters")),
+        (2, ("train", "plain.tsv", "--task", "tree", "--direction", "forward"), ("--direction forward",)),
+        (2, ("train", "plain.tsv", "--task", "tree", "--num-layers", "2"), ("--num-layers 2",)),
+        (2, ("train", "plain.tsv", "--task", "tree", "--pooling", "max"), ("--pooling", "classify")),
+        (2, ("train", "plain.tsv", "--task", "classify", "--composition", "tanh"), ("--composition", "tree")),
         (2, ("train", "plain.tsv", "--task", "tree", "--context", "3"), ("--context",)),
         (2, ("train", "plain.tsv", "--task", "tree", "--lm-weight", "1"), ("--lm-weight",)),
         (2, ("eval", "plain", "--beam", "3"), ("--beam",)),
@@ -312,5 +355,6 @@ def test_bad_input_is_one_line(code, arguments, words, folder, monkeypatch):
     Path("empty.tsv").write_text("", encoding="utf-8")
     Path("same.tsv").write_text("1\t( 1 2 )\n1\t2\n" * 9, encoding="utf-8")
     Path("unseen.tsv").write_text("1\t( MAX ( 1 0 ) )\n9\t( MAX ( 1 2 ) )\n", encoding="utf-8")
-    line = fail(code, *arguments, "--checkpoints", folder / "runs", stdin="1\n( ( 1 2 )\n")
+    Path("bare.txt").write_text("good\nbad\n" * 40, encoding="utf-8")
+    line = fail(code, *arguments, "--checkpoints", folder / "runs", stdin="( MIN 1 2 )\n( ( 1 2 )\n")
     assert all(word in line for word in words), line

@@ -39,8 +39,14 @@ FRESH = "A model that was not trained, in place of RUN"
     metavar="N",
     help="The longest lag.",
 )
-@option("--rows", type=click.IntRange(1, 10_000), default=4, show_default=True, show_range=False, metavar="N",
-        help="Stretches of the text to measure on; figures are means over them.")  # fmt: skip
+@option(
+    "--rows",
+    type=click.IntRange(1, 10_000),
+    show_default="4, fewer in short texts",
+    show_range=False,
+    metavar="N",
+    help="Stretches of the text to measure on; figures are means over them.",
+)
 @picture_option("the norms and eigenvalues")
 @checkpoint_option("Options")
 @option("--cell", type=click.Choice(CELL_NAMES), metavar="NAME", group=FRESH, help="Its cell; FILE is its text.")
@@ -57,7 +63,7 @@ def command(
     *,
     targets: tuple[str, ...],
     length: int | None,
-    rows: int,
+    rows: int | None,
     picture: Path | None,
     checkpoint: Any,
     cell: str | None,
@@ -109,7 +115,7 @@ def command(
 
 
 def _of_run(
-    run: str | None, file: str | None, which: Any, root: Path, rows: int, length: int | None, tell: Any
+    run: str | None, file: str | None, which: Any, root: Path, rows: int | None, length: int | None, tell: Any
 ) -> "ThroughTime":
     """Of a trained model, on FILE or on the text that its run kept."""
     from charrnn.checkpoint import resolve_checkpoint
@@ -143,7 +149,7 @@ def _of_fresh(
     targets: tuple[str, ...],
     settings: dict[str, Any],
     root: Path,
-    rows: int,
+    rows: int | None,
     length: int | None,
     tell: Any,
 ) -> "ThroughTime":

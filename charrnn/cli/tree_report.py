@@ -44,6 +44,10 @@ def print_report(where: "Console", report: TreeReport, *, verbose: bool) -> None
         figures = ["ACCURACY"] if any(band.accuracy is not None for band in bands) else []
         figures += ["MEAN SQUARED ERROR"] if report.numbers is not None else []
         print_table(where, (head, "TREES", *figures), map(_band_row, bands))
+    if report.num_unlabelled_roots:
+        print_facts(
+            where, [("Left out", f"{count(report.num_unlabelled_roots, 'tree')} without a label at the root")]
+        )
     print_facts(where, last_facts(report, f"{report.trees_per_second:,.0f} trees/s", verbose=verbose))
 
 

@@ -20,7 +20,7 @@ UNITS: dict[TaskName, str] = {
     "classify": "text",
     "tag": "symbol",
     "transduce": "symbol",
-    "tree": "tree",
+    "tree": "label",
 }
 """What a loss is divided by, and what is counted a second."""
 

@@ -15,7 +15,7 @@ from charrnn.corpus.scratch import workspace
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.corpus.trees import NONE, Forest, parse_trees
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, UsageError
 
 NODE_LABEL = "label"
 """What the labels inside of expressions are called."""
@@ -116,12 +116,22 @@ def read_expressions(
 def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
     """The trees of a run as its configuration says. Raises CorpusError, UsageError."""
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
+    if reader.node_labels and name not in (None, NODE_LABEL):
+        raise UsageError(
+            f"--label-column {config.label_column}: with --node-labels the brackets hold the labels; it only "
+            f"says what kind those are: --label-column {NODE_LABEL}:number"
+        )
     table, name, text_column = read_expressions(
         config.corpus, name, config.text_column, reader, encoding=config.encoding
     )
     texts = [normalised(text) for text in table.column(text_column)]
     forest, sides = reader.forest(texts, table.where), sides_of(texts, config)
     strings, rows = _labels(table, forest, name)
+    if not (sides[rows] == 0).any():
+        raise CorpusError(
+            f"{table.files[0]}: no bracket of the training part begins with a label; with --node-labels such as "
+            f"( 3 ( 2 a ) ( 4 b ) ) were expected in the column {text_column}"
+        )
     label = fit_column(name or NODE_LABEL, kind, strings, sides[rows] == 0, lambda i: table.where(int(rows[i])))
     if label.values and len(label.values) < 2:
         raise CorpusError(
@@ -155,18 +165,30 @@ def tree_examples(
     for a label that the model does not know."""
     texts = [normalised(text) for text in table.column(text_column)]
     forest = forest or reader.forest(texts, table.where)
-    strings, rows = _labels(table, forest, None if reader.node_labels else label.name)
-
-    def where(i: int) -> str:
-        return table.where(int(rows[i]))
-
     outputs = np.full(len(forest.leaf), np.nan)
-    labelled = np.flatnonzero(forest.label != NONE) if reader.node_labels else forest.ends - forest.sizes
-    if label.values:
-        outputs[labelled] = category_indices(label, strings, where)
+    if reader.node_labels:
+        labelled, found = node_outputs(forest, label, table.where)
     else:
-        outputs[labelled] = encode_columns([label], [strings], where)[:, 0]
+        labelled, found = forest.ends - forest.sizes, _outputs(label, table.column(label.name), table.where)
+    outputs[labelled] = found
     return TreeExamples(texts, forest, reader.words(forest, symbols), outputs)
+
+
+def node_outputs(
+    forest: Forest, label: Column, where: Callable[[int], str]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The nodes that have a label, and what those are. Raises CorpusError for one that the model does not know."""
+    labelled = np.flatnonzero(forest.label != NONE)
+    rows = np.repeat(np.arange(len(forest)), forest.sizes)[labelled]
+    strings = [forest.words[word] for word in forest.label[labelled]]
+    return labelled, _outputs(label, strings, lambda i: where(int(rows[i])))
+
+
+def _outputs(label: Column, strings: Sequence[str], where: Callable[[int], str]) -> npt.NDArray[np.float64]:
+    """Of each string the index of the label, or the number, standardised."""
+    if label.values:
+        return category_indices(label, strings, where).astype(np.float64)
+    return encode_columns([label], [strings], where)[:, 0].astype(np.float64)
 
 
 def _labels(table: Table, forest: Forest, column: str | None) -> tuple[list[str], npt.NDArray[np.int64]]:

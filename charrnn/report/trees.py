@@ -12,6 +12,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.corpus.labelled_trees import TreeDataset, TreeExamples, load_trees, read_expressions, tree_examples
 from charrnn.corpus.trees import NONE
+from charrnn.errors import CorpusError
 from charrnn.models.saved import SavedTreeModel
 from charrnn.report.classification import Classification
 from charrnn.report.held_out import PartName, encoding_of
@@ -49,11 +50,13 @@ class TreeReport:
     data: str
     column: str
     labels: Classification | None
-    """At the roots."""
+    """At the roots that have one."""
     numbers: Regression | None
     node_accuracy: float | None
     """Of the labels of all nodes, where those are labelled."""
     num_labelled_nodes: int
+    num_unlabelled_roots: int
+    """Trees that stand in no figure but those of nodes."""
     by_depth: tuple[Band, ...]
     by_leaves: tuple[Band, ...]
     temperature: float | None
@@ -88,7 +91,12 @@ def evaluate_trees(
     seconds = time.perf_counter() - begin
     config, label = saved.config, saved.config.label
     root = forest.ends - forest.sizes
-    truth, said = examples.outputs[root], ~np.isnan(examples.outputs)
+    said = ~np.isnan(examples.outputs)
+    if not said.any():
+        raise CorpusError(f"{data}: nothing in it has a label that a prediction could be compared with")
+    compared = said[root]
+    root = root[compared]
+    truth = examples.outputs[root]
     labels, numbers = told_figures(readout, saved.params, logits[root], truth)
     right = logits.argmax(-1) == examples.outputs
     told, squares = right[root], None
@@ -105,8 +113,9 @@ def evaluate_trees(
         numbers=numbers,
         node_accuracy=float(right[said].mean()) if labels is not None and config.node_labels else None,
         num_labelled_nodes=int(np.count_nonzero(said)),
-        by_depth=_bands(forest.depths, DEPTH_EDGES, told, squares),
-        by_leaves=_bands(forest.num_leaves, LEAF_EDGES, told, squares),
+        num_unlabelled_roots=int(np.count_nonzero(~compared)),
+        by_depth=_bands(forest.depths[compared], DEPTH_EDGES, told, squares),
+        by_leaves=_bands(forest.num_leaves[compared], LEAF_EDGES, told, squares),
         temperature=None if labels is None else readout.temperature(saved.params),
         num_oov=_unknown_leaves(examples, saved.symbols.size),
         trees_per_second=len(examples) / max(seconds, 1e-9),

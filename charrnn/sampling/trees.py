@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.labelled_trees import TreeReader
+from charrnn.corpus.labelled_trees import TreeReader, node_outputs
 from charrnn.corpus.symbols import Ragged, normalised
 from charrnn.corpus.trees import Forest
+from charrnn.errors import CorpusError
 from charrnn.models.composition import COMPOSITIONS
 from charrnn.models.recursive import trees_of
 from charrnn.models.saved import SavedTreeModel
@@ -24,14 +25,31 @@ def label_trees(
     """For every expression, in order, the n most probable labels of its root, or its number; reads a batch ahead.
 
     A leaf that the model does not know is read as nothing in its place. Raises CorpusError, by the number of the
-    line, for what is no expression. number: of the first line, from 0.
+    line, for what is no expression or holds labels that the model does not have, when all before it are told.
+    number: of the first line, from 0.
     """
     reader, remaining = reader_of(saved), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
-        forest = reader.forest([normalised(text) for text in batch], partial(_line, number))
-        number += len(batch)
+        try:
+            forest = _read(saved, reader, batch, number)
+        except CorpusError:
+            if len(batch) == 1:
+                raise
+            for row, text in enumerate(batch):
+                yield from label_trees(saved, [text], n=n, number=number + row)
+            continue  # Reached only if no line is bad by itself.
+        finally:
+            number += len(batch)
         logits = logits_of(saved, forest, reader.words(forest, saved.symbols))[forest.ends - forest.sizes]
         yield from told(saved.model.readout, saved.params, batch, logits, n)
+
+
+def _read(saved: SavedTreeModel, reader: TreeReader, texts: list[str], number: int) -> Forest:
+    where = partial(_line, number)
+    forest = reader.forest([normalised(text) for text in texts], where)
+    if reader.node_labels:
+        node_outputs(forest, saved.config.label, where)
+    return forest
 
 
 def reader_of(saved: SavedTreeModel) -> TreeReader:

@@ -12,6 +12,7 @@ from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CorpusError
 
 USUAL_LENGTH = 100
+USUAL_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,22 @@ def excerpts(
     *,
     order: OrderName,
     stop: StopName,
-    rows: int,
+    rows: int | None,
     length: int | None,
     name: str,
 ) -> Excerpts:
     """`rows` stretches of `length` steps, spread evenly over the text, each read as the model reads it.
 
     In an ordered text they are parts of one stream, before each of which up to WARM_UP steps are read; of
-    independent sequences they are the beginnings of those that are long enough. Without a length it is
-    USUAL_LENGTH, or less where the sequences are shorter. Raises CorpusError for a text, called `name`, that has
-    not so many.
+    independent sequences they are the beginnings of those that are long enough. Where they are not asked for, the
+    length is USUAL_LENGTH and there are USUAL_ROWS, or what a shorter text has. Raises CorpusError for a text,
+    called `name`, that has not what is asked for.
     """
     reader = StepReader.of(sequences, vocabulary)
     counts, first = _step_counts(reader, STOP_INDEX[stop])
     taken = _of_stream if order == "ordered" else _of_sequences
     sequence, position, warm_up = taken(counts, first, rows, length, name)
-    steps = reader.steps(sequence, position, np.full(rows, STOP_INDEX[stop]))
+    steps = reader.steps(sequence, position, np.full(position.shape[1], STOP_INDEX[stop]))
     if order == "ordered":
         cut_beginnings(steps, position[0] > 0, reader)
     return Excerpts(steps, warm_up, len(sequence) - warm_up)
@@ -61,13 +62,15 @@ def _step_counts(reader: StepReader, stop: int) -> tuple[IntArray, IntArray]:
 
 
 def _of_stream(
-    counts: IntArray, first: IntArray, rows: int, length: int | None, name: str
+    counts: IntArray, first: IntArray, rows: int | None, length: int | None, name: str
 ) -> tuple[IntArray, IntArray, int]:
     """The sequence and position of each step, (W + T, B), and W: each row ends an equal part of the stream."""
-    wanted = USUAL_LENGTH if length is None else length
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
+    if rows is None:
+        rows = max(1, min(USUAL_ROWS, total // (length or USUAL_LENGTH)))
     part = total // rows
+    wanted = max(1, min(USUAL_LENGTH, part)) if length is None else length
     if part < wanted:
         most = f"--length {part}" if part else f"--rows {total}"
         raise CorpusError(
@@ -81,13 +84,18 @@ def _of_stream(
 
 
 def _of_sequences(
-    counts: IntArray, first: IntArray, rows: int, length: int | None, name: str
+    counts: IntArray, first: IntArray, rows: int | None, length: int | None, name: str
 ) -> tuple[IntArray, IntArray, int]:
     """The same, each row the beginning of a sequence."""
     longest = np.sort(counts)[::-1]
+    if rows is None:
+        rows = max(1, min(USUAL_ROWS, int((counts >= (length or 1)).sum())))
     possible = int(longest[rows - 1]) if rows <= len(longest) else 0
     if not possible:
-        raise CorpusError(f"{name}: there are {len(counts):,} sequences; give --rows {len(counts)} at most")
+        raise CorpusError(
+            f"{name}: only {len(counts):,} sequences to read, not {rows:,}; give --rows {len(counts)} at most, or "
+            "another text"
+        )
     wanted = min(USUAL_LENGTH, possible) if length is None else length
     if possible < wanted:
         raise CorpusError(

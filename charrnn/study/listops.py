@@ -8,7 +8,7 @@ Source: Nangia and Bowman 2018, *ListOps: A Diagnostic Dataset for Latent Tree L
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,6 +32,12 @@ OPERATORS: dict[str, Callable[[Sequence[int]], int]] = {
 """MED is the median, SM the sum modulo 10; FIRST and LAST are not in the paper, but in public sets."""
 
 END = "]"
+
+MOST_DRAWN = 10_000
+"""Symbols at which a draw is given up, unless larger ones are asked for: with much nesting some would not end."""
+
+_List = tuple[str, list[Any]]
+"""An operator and its arguments, each a list or a digit."""
 
 
 @dataclass(frozen=True)
@@ -58,28 +64,56 @@ class ListOps:
     nesting: float = 0.25
     """Probability that an argument is a list, above the greatest depth."""
 
-    def draw(self, rng: np.random.Generator) -> Expression:
-        return self._list(rng, 1)
+    def draw(self, rng: np.random.Generator, room: int = MOST_DRAWN) -> Expression | None:
+        """An expression of at most `room` symbols; None for a larger one, of which no more is drawn."""
+        try:
+            return _expression(self._list(rng, 1, _Room(room)))
+        except _TooLarge:
+            return None
 
-    def _list(self, rng: np.random.Generator, depth: int) -> Expression:
+    def _list(self, rng: np.random.Generator, depth: int, room: "_Room") -> _List:
+        room.take(2)
         operator = self.operators[rng.integers(len(self.operators))]
-        arguments = [self._argument(rng, depth) for _ in range(rng.integers(2, self.max_args + 1))]
-        pairs = f"[{operator}"
-        for part in (*(argument.pairs for argument in arguments), END):
-            pairs = f"( {pairs} {part} )"
-        return Expression(
-            value=OPERATORS[operator]([argument.value for argument in arguments]),
-            symbols=(f"[{operator}", *(symbol for argument in arguments for symbol in argument.symbols), END),
-            pairs=pairs,
-            lists=" ".join(["(", f"[{operator}", *(argument.lists for argument in arguments), END, ")"]),
-            depth=1 + max(argument.depth for argument in arguments),
-        )
+        number = rng.integers(2, self.max_args + 1)
+        return operator, [self._argument(rng, depth, room) for _ in range(number)]
 
-    def _argument(self, rng: np.random.Generator, depth: int) -> Expression:
+    def _argument(self, rng: np.random.Generator, depth: int, room: "_Room") -> _List | str:
         if depth < self.max_depth and rng.random() < self.nesting:
-            return self._list(rng, depth + 1)
-        digit = str(rng.integers(10))
-        return Expression(int(digit), (digit,), digit, digit, 0)
+            return self._list(rng, depth + 1, room)
+        room.take(1)
+        return str(rng.integers(10))
+
+
+class _TooLarge(Exception):  # noqa: N818
+    pass
+
+
+class _Room:
+    """For so many symbols."""
+
+    def __init__(self, symbols: int) -> None:
+        self._left = symbols
+
+    def take(self, symbols: int) -> None:
+        self._left -= symbols
+        if self._left < 0:
+            raise _TooLarge
+
+
+def _expression(drawn: _List | str) -> Expression:
+    if isinstance(drawn, str):
+        return Expression(int(drawn), (drawn,), drawn, drawn, 0)
+    operator, arguments = drawn[0], [_expression(argument) for argument in drawn[1]]
+    pairs = f"[{operator}"
+    for part in (*(argument.pairs for argument in arguments), END):
+        pairs = f"( {pairs} {part} )"
+    return Expression(
+        value=OPERATORS[operator]([argument.value for argument in arguments]),
+        symbols=(f"[{operator}", *(symbol for argument in arguments for symbol in argument.symbols), END),
+        pairs=pairs,
+        lists=" ".join(["(", f"[{operator}", *(argument.lists for argument in arguments), END, ")"]),
+        depth=1 + max(argument.depth for argument in arguments),
+    )
 
 
 def rows(
@@ -102,9 +136,9 @@ def rows(
     rng, trees = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     seen, vain = {_bare(text) for text in exclude}, 0
     while number > 0 and vain < 100 * number + 10_000:
-        found = source.draw(rng)
-        bare = " ".join(found.symbols)
-        if bare in seen or not min_symbols <= len(found.symbols) <= max_symbols:
+        found = source.draw(rng, max(max_symbols, MOST_DRAWN))
+        bare = "" if found is None else " ".join(found.symbols)
+        if found is None or bare in seen or not min_symbols <= len(found.symbols) <= max_symbols:
             vain += 1
             continue
         seen.add(bare)

@@ -1,9 +1,19 @@
 """Which layers a configuration asks for: the cell's own options among them, and whether they can be built."""
 
+from dataclasses import fields
 from typing import Any
 
 from charrnn.cells import CELLS, option_names
-from charrnn.config import DEPTHS, EncoderConfig, GeneratorConfig, Option, ResolvedConfig, StopName, TrainConfig
+from charrnn.config import (
+    DEPTHS,
+    EncoderConfig,
+    GeneratorConfig,
+    Option,
+    ResolvedConfig,
+    StopName,
+    TaskName,
+    TrainConfig,
+)
 from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import LanguageModel
@@ -14,6 +24,7 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
 
     Raises UsageError for a value that the cell cannot take, and for an option that only other cells have.
     """
+    _refuse_foreign(config)
     owners: dict[str, list[str]] = {}
     for cell in CELLS:
         for name in option_names(cell):
@@ -30,6 +41,33 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
     except ValueError as error:
         raise UsageError(f"--cell {config.cell}: {error}") from error
     return chosen
+
+
+_OF_TASKS: dict[str, tuple[TaskName, ...]] = {
+    "attention": ("transduce",),
+    "direction": ("classify", "tag", "transduce", "tree"),
+    "pooling": ("classify",),
+    "composition": ("tree",),
+    "leaves": ("tree",),
+    "node_labels": ("tree",),
+}
+"""Settings that only some tasks have, and that have a value of their own where they are not asked for."""
+
+
+def _refuse_foreign(config: TrainConfig) -> None:
+    """Raises UsageError for what was asked for and would not be looked at."""
+    default = {field.name: field.default for field in fields(TrainConfig)}
+    for name, tasks in _OF_TASKS.items():
+        if getattr(config, name) != default[name] and config.task not in tasks:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"--task {config.task} has no {flag}; it is an option of {', '.join(tasks)}")
+    for name in ("cell", "direction", *DEPTHS):
+        asked = getattr(config, name)
+        if not reads_symbols(config) and asked not in (default[name], None, 1):
+            raise UsageError(
+                f"--{name.replace('_', '-')} {asked}: leaves that are symbols are read by no cell; "
+                "a cell reads those of --leaves characters"
+            )
 
 
 def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:

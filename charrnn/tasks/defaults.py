@@ -153,8 +153,11 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
 
 def resolve_tree(config: TrainConfig, num_trees: int) -> ResolvedConfig:
     """The same for a model that reads trees; its seed must be set. Raises UsageError for what it does not have."""
-    if config.lm_weight or config.weight_dropout or config.num_layers not in (None, 1):
-        raise UsageError("--task tree has no --lm-weight, no --weight-dropout and one layer: the composition")
+    for name in ("lm_weight", "weight_dropout"):
+        if getattr(config, name):
+            raise UsageError(f"--task tree has no --{name.replace('_', '-')}")
+    if config.num_layers not in (None, 1):
+        raise UsageError(f"--num-layers {config.num_layers}: --task tree has one layer, the composition")
     small = num_trees < 20_000
     chosen: dict[str, Any] = {
         "hidden_size": 128,

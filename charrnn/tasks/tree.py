@@ -46,13 +46,13 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
         trees = self._batch(self._dataset.train, rows)
         trees = trees._replace(ids=self.blurred(trees.ids, self.model.config.vocab_size, rng))
         nats = self.model.nll(self.parameters, trees, dropout(config.dropout, rng)).sum()
-        return nats, self._terms, len(rows)
+        return nats, self._terms, len(trees.labelled)
 
     @torch.no_grad()
     def validate(self) -> float | None:
         """Nats a label over the validation part; there the temperature of the probabilities is fitted too."""
         valid = self._dataset.valid
-        if not len(valid):
+        if np.isnan(valid.outputs).all():
             return None
         logits, outputs = [], []
         for rows in by_length(valid.forest.depths):
