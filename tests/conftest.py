@@ -6,10 +6,11 @@ import signal
 import pytest
 from hypothesis import settings
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in a worker, or in a job that a shell put into the background: the commands that the tests interrupt
-    # would not notice.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    # Ignored in a worker, in a job that a shell put into the background, and under nohup: the commands that the
+    # tests interrupt would not notice.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Read by torch and NumPy when they are loaded, here, in every worker and in every command that a test starts.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -175,7 +175,7 @@ def fail_after_output(code: int, *arguments: str | Path) -> str:
     [
         (4, ("labels",), "--task classify"),
         (4, ("labels", "book.txt"), "--task classify"),
-        (3, ("book", "--length", "5000"), "too few for 4 rows of 5,000"),
+        (3, ("book", "--length", "5000"), "too few for 1 row of 5,000"),
         (3, ("names", "--length", "50"), "independent sequences have 50 steps or more"),
         (3, ("nothing",), "nothing: neither a run"),
         (2, ("--cell", "output_recurrent", "book.txt"), "carries no state"),

@@ -359,7 +359,7 @@ def made(wanted: Any, path: Any, jobs: int = 1) -> dict[Any, Outcome]:
 
 def test_an_attempt_is_what_its_training_was():
     trial = Trial(problem="copying", span=2, seed=3, steps=7, design=TINY)
-    trained = train_on(COPYING, "tanh", 2, 3, 7, hidden_size=8, batch_size=8, learning_rate=1e-2)
+    trained = train_on(COPYING, "tanh", 2, 3, 7, hidden_size=8, batch_size=8, learning_rate=TINY.learning_rate)
     outcome = attempt(trial)
     assert (outcome.solved, outcome.steps) == (trained.solved, 7) == (False, 7)
     assert outcome.error == trained.errors[-1]
@@ -531,7 +531,7 @@ def test_a_summary_counts_every_attempt():
 def test_over_a_hundred_steps_a_gated_unit_adds_and_a_plain_one_does_not(seed):
     """Section 10.7, with the settings of the command; a constant's error is 0.167."""
     gated, plain = (
-        attempt(Trial(problem="adding", span=100, seed=seed, steps=1500, design=Design(cell=cell)))
+        attempt(Trial(problem="adding", span=100, seed=seed, steps=5000, design=Design(cell=cell)))
         for cell in ("gru", "tanh")
     )
     assert gated.solved

@@ -23,7 +23,7 @@ _DESIGN: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--batch-size",), {"type": click.IntRange(1), "group": TRAINING, "metavar": "N", "show_default": "32",
       "help": "Rows of a step, drawn afresh."}),
     (("--learning-rate",), {"type": Number(0, min_open=True), "group": TRAINING, "metavar": "X",
-      "show_default": "0.01", "help": "Of Adam."}),
+      "show_default": "0.003", "help": "Of Adam."}),
     (("--clip",), {"type": click.Choice(["norm", "value", "none"]), "group": REMEDIES, "show_default": "norm",
       "help": "Bound a gradient's norm, each of its entries, or nothing."}),
     (("--grad-clip",), {"type": Number(0, min_open=True), "group": REMEDIES, "metavar": "X",

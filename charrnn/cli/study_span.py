@@ -54,7 +54,7 @@ SPANS = (25, 50, 100, 200)
 @option(
     "--steps",
     type=click.IntRange(1),
-    default=1500,
+    default=5000,
     show_default=True,
     metavar="N",
     help="Optimisation steps of an attempt, at most; it ends when the problem is solved.",

@@ -33,7 +33,7 @@ class Design:
     """The cell's own."""
     hidden_size: int = 32
     batch_size: int = 32
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     remedies: Remedies = USUAL
 
 

@@ -74,8 +74,8 @@ def _of_stream(
     if part < wanted:
         most = f"--length {part}" if part else f"--rows {total}"
         raise CorpusError(
-            f"{name}: its {total:,} steps are too few for {rows} rows of {wanted:,}; give {most} at most, or "
-            "another text"
+            f"{name}: its {total:,} steps are too few for {rows} row{'s'[rows == 1 :]} of {wanted:,}; "
+            f"give {most} at most, or another text"
         )
     warm_up = min(part - wanted, WARM_UP)
     step = part * np.arange(1, rows + 1) + np.arange(-wanted - warm_up, 0)[:, None]
