@@ -408,6 +408,8 @@ def anew(monkeypatch):
         (1, b'{"schema":"charrnn.study.span.attempt/1","trial":{"pro'),
         (5, b""),
         pytest.param(1, b"", marks=pytest.mark.slow),
+        pytest.param(1, b'{"sch', marks=pytest.mark.slow),
+        pytest.param(5, b'{"schema":"charrnn.study.span.attempt/1","trial":{"pro', marks=pytest.mark.slow),
         pytest.param(5, b'{"sch', marks=pytest.mark.slow),
     ],
 )

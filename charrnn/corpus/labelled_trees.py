@@ -179,8 +179,7 @@ def node_outputs(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """The nodes that have a label, and what those are. Raises CorpusError for one that the model does not know."""
     labelled = np.flatnonzero(forest.label != NONE)
-    rows = np.repeat(np.arange(len(forest)), forest.sizes)[labelled]
-    strings = [forest.words[word] for word in forest.label[labelled]]
+    strings, rows = _node_labels(forest, labelled)
     return labelled, _outputs(label, strings, lambda i: where(int(rows[i])))
 
 
@@ -195,6 +194,10 @@ def _labels(table: Table, forest: Forest, column: str | None) -> tuple[list[str]
     """All labels, and the row of each: of the column, or of the nodes."""
     if column is not None:
         return table.column(column), np.arange(len(forest))
-    labelled = np.flatnonzero(forest.label != NONE)
+    return _node_labels(forest, np.flatnonzero(forest.label != NONE))
+
+
+def _node_labels(forest: Forest, labelled: npt.NDArray[np.int64]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The labels of nodes that have one, and the row of each."""
     rows = np.repeat(np.arange(len(forest)), forest.sizes)
     return [forest.words[word] for word in forest.label[labelled]], rows[labelled]

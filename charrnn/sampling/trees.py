@@ -30,16 +30,15 @@ def label_trees(
     """
     reader, remaining = reader_of(saved), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
+        first, number = number, number + len(batch)
         try:
-            forest = _read(saved, reader, batch, number)
+            forest = _read(saved, reader, batch, first)
         except CorpusError:
             if len(batch) == 1:
                 raise
             for row, text in enumerate(batch):
-                yield from label_trees(saved, [text], n=n, number=number + row)
+                yield from label_trees(saved, [text], n=n, number=first + row)
             continue  # Reached only if no line is bad by itself.
-        finally:
-            number += len(batch)
         logits = logits_of(saved, forest, reader.words(forest, saved.symbols))[forest.ends - forest.sizes]
         yield from told(saved.model.readout, saved.params, batch, logits, n)
 

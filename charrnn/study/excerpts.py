@@ -73,8 +73,9 @@ def _of_stream(
     wanted = max(1, min(USUAL_LENGTH, part)) if length is None else length
     if part < wanted:
         most = f"--length {part}" if part else f"--rows {total}"
+        noun = "row" if rows == 1 else "rows"
         raise CorpusError(
-            f"{name}: its {total:,} steps are too few for {rows} row{'s'[rows == 1 :]} of {wanted:,}; "
+            f"{name}: its {total:,} steps are too few for {rows} {noun} of {wanted:,}; "
             f"give {most} at most, or another text"
         )
     warm_up = min(part - wanted, WARM_UP)

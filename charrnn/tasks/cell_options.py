@@ -24,7 +24,6 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
 
     Raises UsageError for a value that the cell cannot take, and for an option that only other cells have.
     """
-    _refuse_foreign(config)
     owners: dict[str, list[str]] = {}
     for cell in CELLS:
         for name in option_names(cell):
@@ -54,16 +53,18 @@ _OF_TASKS: dict[str, tuple[TaskName, ...]] = {
 """Settings that only some tasks have, and that have a value of their own where they are not asked for."""
 
 
-def _refuse_foreign(config: TrainConfig) -> None:
+def refuse_foreign(config: TrainConfig) -> None:
     """Raises UsageError for what was asked for and would not be looked at."""
     default = {field.name: field.default for field in fields(TrainConfig)}
     for name, tasks in _OF_TASKS.items():
         if getattr(config, name) != default[name] and config.task not in tasks:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"--task {config.task} has no {flag}; it is an option of {', '.join(tasks)}")
+    if reads_symbols(config):
+        return
     for name in ("cell", "direction", *DEPTHS):
         asked = getattr(config, name)
-        if not reads_symbols(config) and asked not in (default[name], None, 1):
+        if asked not in (default[name], None, 1):
             raise UsageError(
                 f"--{name.replace('_', '-')} {asked}: leaves that are symbols are read by no cell; "
                 "a cell reads those of --leaves characters"

@@ -15,7 +15,7 @@ from charrnn.checkpoint import Checkpoint, RunWriter, refuse_taken
 from charrnn.config import RunRecord, TaskName, TrainConfig
 from charrnn.corpus.dataset import keep_standard_input
 from charrnn.errors import CorpusError, UsageError
-from charrnn.tasks.cell_options import cell_options
+from charrnn.tasks.cell_options import cell_options, refuse_foreign
 from charrnn.tasks.classify import ClassifyJob
 from charrnn.tasks.generate import GenerateJob
 from charrnn.tasks.job import Arrays, Job
@@ -63,7 +63,9 @@ def start_run(
     """Trains a new run under `root`. Raises any CharRNNError; what was saved before it stays."""
     if name is not None and not overwrite:
         refuse_taken(root / name)
-    cell_options(config)  # Before a long corpus is read.
+    # Before a long corpus is read.
+    refuse_foreign(config)
+    cell_options(config)
     config = replace(config, corpus=keep_standard_input(config.corpus, root))
     if config.seed is None:
         config = replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0]))
