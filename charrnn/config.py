@@ -119,6 +119,8 @@ class GeneratorConfig(LayersConfig):
     context_size: VectorSize = 0
     """Of the vector; 0 for none."""
     context_mode: ContextMode = "both"
+    context_readout: bool = False
+    """Whether the readout sees the vector beside the last layer's output."""
     attention: AttentionName | None = None
     memory_size: VectorSize = 0
     """Of each vector of the memory."""

@@ -89,12 +89,13 @@ def test_every_way_of_a_context_matters(cell, options, mode):
     assert any(float(grad.abs().max()) > 1e-9 for grad in grads)
 
 
-@pytest.mark.parametrize("options", [{}, {"input_depth": 2}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"input_depth": 2}, {"context_readout": True}], ids=str)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [None, "additive", "dot"])
-def test_steps_one_by_one_are_the_whole(mode, kind, options):
+def test_steps_one_by_one_are_the_whole(mode, kind, settings):
     """The stepper that draws text reads what `read` reads, contexts, counts and memory included."""
-    model = conditioned("lstm", options, mode, **({"attention": kind, "memory_size": 4} if kind else {}))
+    attentive = {"attention": kind, "memory_size": 4} if kind else {}
+    model = conditioned("lstm", {}, mode, **settings, **attentive)
     params, steps = random_params(model.shapes, seed=1, scale=0.5), given_steps()
     memory = a_memory(model, params)
     hidden, _ = model.read(params, steps, model.initial_state(params, 3, steps.context), memory=memory)

@@ -216,7 +216,7 @@ def test_the_last_layers_outputs_are_what_the_sampler_steps_to(cell, options):
         hidden, state = stepper.step(np.array([symbol]), None, state)
         if t > 0:
             top = found.values[t - 1, -saved.model.layers[-1].output_size :]
-            expected = saved.model.output(saved.params, top[None], None)
+            expected = saved.model.output(saved.params, top[None], None, None)
             np.testing.assert_allclose(hidden, expected, atol=3e-6)
 
 

@@ -46,6 +46,7 @@ def make(cell: str, options: dict[str, Any], edges: bool, direction: Any = "both
         vocab_size=TARGET.size,
         context_size=tagger.encoder.output_size,
         context_mode="add",
+        context_readout=True,
         stop=("none",),
         training_chars=10,
     )
@@ -102,7 +103,7 @@ def test_the_edges_are_those_of_the_book():
     for t, y in enumerate([1, 0, 2]):
         U, R = p["layers.0.weight_ih"], p["context.weight"]
         g = np.tanh(p["layers.0.bias"] + p["layers.0.weight_hh"] @ g + U[:, before] + R @ h[t])
-        o = p["readout.bias"] + p["readout.weight"] @ g
+        o = p["readout.bias"] + p["readout.weight"] @ np.concatenate([g, h[t]])
         total -= o[y] - np.log(np.exp(o).sum())
         before = y
     nll = found.model.nll(found.params, batch(found.model, ["acb"], ["yxz"]))

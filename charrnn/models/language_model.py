@@ -84,7 +84,8 @@ class LanguageModel:
 
     Given a vector x (X,) it is p(y | x): R = `context.weight` (G, X) adds R x to what the first layer makes of
     every input (`--context-mode add`), and layer l's states begin at tanh(q + Q x) with Q under `context.l.` and
-    q under `initial_state.l.` (`init`), or both. Source: section 10.2.4, figure 10.9. Given a memory, the first
+    q under `initial_state.l.` (`init`), or both. Source: section 10.2.4, figure 10.9. With `context_readout` h is
+    followed by x in what the readout and the heads see (Cho et al. 2014). Given a memory, the first
     layer's outputs ask for what the layers above and the readout see beside them (`charrnn.models.attention`).
     """
 
@@ -101,10 +102,12 @@ class LanguageModel:
         for _ in range(c.num_layers):
             layers.append(build_layer(c, size, self.num_logits))
             size = layers[-1].output_size + c.memory_size
-        if layers[-1].gives_logits and (c.output_depth > 1 or c.attention):
+        if layers[-1].gives_logits and (c.output_depth > 1 or c.attention or c.context_readout):
             raise ValueError(
                 "its outputs are the logits, which nothing follows: give --output-depth 1 and --attention none"
             )
+        if c.context_readout and not c.context_size:
+            raise ValueError("there is no context that the readout could see")
         if self.starts_from_context and not any(initial_shapes(cell) for cell in layers):
             raise ValueError("it has no state that a context could begin; give --context-mode add")
         return tuple(layers)
@@ -163,13 +166,18 @@ class LanguageModel:
         return self.num_input_symbols + count + (self.config.context_size if self.adds_context else 0)
 
     @property
+    def readout_size(self) -> int:
+        """H, the context's size included where the readout sees it."""
+        return self.layers[-1].output_size + (self.config.context_size if self.config.context_readout else 0)
+
+    @property
     def num_logits(self) -> int:
         return self.config.vocab_size + (1 if "eos" in self.stops else 0)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter."""
-        H, X = self.layers[-1].output_size, self.config.context_size
+        H, X = self.readout_size, self.config.context_size
         shapes = dict(self.input_layers.shapes)
         for index, cell in enumerate(self.layers):
             shapes |= {f"layers.{index}.{name}": shape for name, shape in cell.shapes.items()}
@@ -218,7 +226,7 @@ class LanguageModel:
         logit_bias = f"layers.{len(self.layers) - 1}.bias_ho"
         if not self.layers[-1].gives_logits:
             logit_bias = "readout.bias"
-            bound = self.layers[-1].output_size ** -0.5
+            bound = self.readout_size**-0.5
             params |= uniform_init(rng, {"readout.weight": self.shapes["readout.weight"]}, bound)
         rate = 1.0 / (float(np.mean(lengths)) + 1.0)
         if "eos" in self.stops:
@@ -291,13 +299,17 @@ class LanguageModel:
                     attended, _ = self.attention.attend(params, x, memory)
                 if index < len(self.layers) - 1:
                     x = concat([x, attended], axis=-1)
-        return self.output(params, x, attended), tuple(final)
+        return self.output(params, x, attended, steps.context), tuple(final)
 
-    def output(self, params: Params, top: Array, attended: Array | None) -> Array:
-        """What the readout and the heads read, (..., H), of the last layer's outputs and what was attended to."""
+    def output(self, params: Params, top: Array, attended: Array | None, context: Array | None) -> Array:
+        """What the readout and the heads read, (..., H), of the last layer's outputs, what was attended to and the
+        context."""
         if self.attention is not None:
             top = self.attention.combine(params, top, attended)
-        return self.output_layers(params, top)
+        top = self.output_layers(params, top)
+        if not self.config.context_readout:
+            return top
+        return concat([top, broadcast(context, (*top.shape[:-1], self.config.context_size))], axis=-1)
 
     def layer_params(self, params: Params, index: int) -> Params:
         return {name: params[f"layers.{index}.{name}"] for name in self.layers[index].shapes}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, Params, asarray, concat, log_softmax, take_last, where
+from charrnn.cells.arrays import Array, Params, asarray, log_softmax, take_last, where
 from charrnn.cells.cell import uniform_init
 from charrnn.config import TaggerConfig
 from charrnn.corpus.steps import ABSENT, NONE, Kind, Steps
@@ -28,6 +28,8 @@ class Tagged(NamedTuple):
     """(B,)"""
     tags: Array
     """(S, B) symbols 0 … K − 1 of the outputs, K + 1 where one is unknown or padding."""
+    before: Array
+    """(S, B) what output edges bring to a step: the symbol before it, K at the first, K + 1 for nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ class Tagger:
     with V = `readout.weight` (K, E), c = `readout.bias` (K,). With edges from y(t) to the units of the next step
     (`--feedback`) a `charrnn.models.language_model` writes y, its context another vector at each step:
 
-        g(t) = f(W g(t−1), U y(t−1), R h(t)),  o(t) = c + V g(t),  p(y | x) = Π_t p(y(t) | y(1) … y(t−1), x)
+        g(t) = f(W g(t−1), U y(t−1), R h(t)),  o(t) = c + V [g(t), h(t)],
+        p(y | x) = Π_t softmax(o(t))[y(t)]
 
-    with its parameters under `decoder.`. The encoder's are under `encoder.`.
+    V sees h(t) itself, for what g(t) keeps of it after a step of a recurrence is too little and learned late; with
+    g = 0 it is the model without edges. Its parameters are under `decoder.`. The encoder's are under `encoder.`.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2.4, figure 10.10, and section 10.3,
     figure 10.11.
@@ -76,8 +80,10 @@ class Tagger:
         shapes = under(ENCODER, self.encoder.shapes)
         if self.decoder is None or c is None:
             return {**shapes, "readout.weight": (K, E), "readout.bias": (K,)}
-        if (c.vocab_size, c.context_size, c.context_mode, c.stop) != (K, E, "add", ("none",)):
+        if (c.vocab_size, c.context_size, c.stop) != (K, E, ("none",)):
             raise ValueError(f"the decoder must write {K} symbols, given {E} numbers at each step, without an end")
+        if c.context_mode != "add" or not c.context_readout:
+            raise ValueError("h(t) must be added at each step, and the readout must see it")
         return shapes | under(DECODER, self.decoder.shapes)
 
     @property
@@ -121,7 +127,7 @@ class Tagger:
             unseen = math.log(self.config.training_chars + 1.0)
             return where(real, where(tags < K, -log_p, unseen), 0.0 * log_p).sum(0)
         steps = Steps(
-            inputs=concat([0 * tags[:1] + K, tags[:-1]], axis=0),
+            inputs=batch.before,
             remaining=0 * tags + ABSENT,
             targets=tags,
             kinds=where(real, int(Kind.CHARACTER), int(Kind.NOTHING) * tags),

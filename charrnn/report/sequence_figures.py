@@ -4,7 +4,7 @@ This file knows neither the model nor what a symbol stands for: a character, a p
 sequence of its characters. A ratio is None where its denominator is zero, so all of it is fit for strict JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -34,7 +34,8 @@ class Tagging:
     symbol_accuracy: float | None
     """Over all places, spaces included."""
     word_accuracy: float | None
-    """The share of the input's words, which are its longest runs without a space, that are right throughout."""
+    """The share of the input's words that are right throughout: its longest runs without a space which hold a
+    letter, or its symbols that hold one where a space separates them."""
     sequence_accuracy: float | None
     """The share of sequences that are right throughout; an empty one is."""
 
@@ -62,9 +63,13 @@ def transduction(
 
 
 def tagging(
-    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], inputs: Sequence[Sequence[str]]
+    predictions: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    inputs: Sequence[Sequence[str]],
+    *,
+    separator: str = "",
 ) -> Tagging:
-    """The figures of one symbol predicted at each place of each input.
+    """The figures of one symbol predicted at each place of each input; the separator is that of the inputs.
 
     The prediction and the reference of an input are as long as it is. Raises ValueError where they are not, or
     where there are not as many sequences in all three.
@@ -73,10 +78,9 @@ def tagging(
     words: list[bool] = []
     sequences: list[bool] = []
     for prediction, reference, source in zip(predictions, references, inputs, strict=True):
-        places = [(s.isspace(), p == r) for s, p, r in zip(source, prediction, reference, strict=True)]
-        right = [is_right for _, is_right in places]
+        right = [p == r for p, r, _ in zip(prediction, reference, source, strict=True)]
         symbols += right
-        words += [all(map(itemgetter(1), run)) for space, run in groupby(places, itemgetter(0)) if not space]
+        words += [all(right[word]) for word in _words(source, separator)]
         sequences.append(all(right))
     return Tagging(
         num_symbols=len(symbols),
@@ -86,6 +90,16 @@ def tagging(
         word_accuracy=_ratio(sum(words), len(words)),
         sequence_accuracy=_ratio(sum(sequences), len(sequences)),
     )
+
+
+def _words(source: Sequence[str], separator: str) -> Iterator[slice]:
+    """Where an input's words are. Commas and numbers are none: it is no feat to leave them as they are."""
+    apart, end = separator.isspace(), 0
+    for _, run in groupby(enumerate(source), lambda place: (place[1].isspace(), apart and place[0])):
+        symbols = [symbol for _, symbol in run]
+        begin, end = end, end + len(symbols)
+        if any(c.isalpha() for symbol in symbols for c in symbol):
+            yield slice(begin, end)
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -64,6 +64,7 @@ def evaluate_tagger(
             predicted,
             [saved.target.split(text) for text in asked.targets],
             [saved.source.split(text) for text in asked.sources],
+            separator=saved.source.separator,
         ),
         num_oov=int(np.count_nonzero(asked.inputs.values == saved.source.size)),
         inputs_per_second=len(asked) / max(seconds, 1e-9),

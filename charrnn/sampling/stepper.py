@@ -85,7 +85,7 @@ class Stepper:
             if index == 0 and self.model.attention is not None and given.memory is not None:
                 seen, looked = self.model.attention.attend(self.params, x[None], given.memory, given.step)
                 attended, weights = seen[0], looked[0]
-        hidden: FloatArray = self.model.output(self.params, x, attended)
+        hidden: FloatArray = self.model.output(self.params, x, attended, given.context)
         return hidden, tuple(new), weights
 
     def _first(self, inputs: IntArray, remaining: IntArray | None, given: Given) -> FloatArray:

@@ -39,7 +39,9 @@ class TagLearner(ExamplesLearner[Tagger]):
         super().__init__(model, params, lengths, lengths, config, device)
 
     def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Tagged:
-        return self._batch(self._dataset.train, rows)
+        batch = self._batch(self._dataset.train, rows)
+        # An edge that always brings the truth would be leant on where the model has to be right by itself.
+        return batch._replace(before=self.blurred(batch.before, self.model.num_tags + 1, rng))
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.inputs.lengths[rows].sum())
@@ -61,8 +63,13 @@ class TagLearner(ExamplesLearner[Tagger]):
 
 def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
     """Some of the pairs side by side."""
-    ids = pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size)
-    return Tagged(ids, pairs.inputs.lengths[rows], pairs.outputs.padded(rows, fill=model.num_tags + 1))
+    K = model.num_tags
+    ids, tags = (
+        pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size),
+        pairs.outputs.padded(rows, fill=K + 1),
+    )
+    before = np.concatenate([np.full_like(tags[:1], K), tags[:-1]])
+    return Tagged(ids, pairs.inputs.lengths[rows], tags, before)
 
 
 class TagJob(PairJob):
@@ -90,6 +97,7 @@ class TagJob(PairJob):
                 vocab_size=K,
                 context_size=Encoder(encoder, num_outputs=K).output_size,
                 context_mode="add",
+                context_readout=True,
                 stop=("none",),
                 training_chars=chars,
             )
