@@ -337,6 +337,7 @@ def test_the_report_in_words(folder):
         (2, ("train", "inner.txt", "--task", "tree", "--node-labels", "--label-column", "x"), ("label:number",)),
         (2, ("train", "plain.tsv", "--task", "tree", "--cell", "gru"), ("--cell gru", "--leaves characters")),
         (2, ("train", "plain.tsv", "--task", "tree", "--direction", "forward"), ("--direction forward",)),
+        (2, ("train", "plain.tsv", "--task", "tree", "--forget-bias", "1"), ("--forget-bias 1", "by no cell")),
         (2, ("train", "plain.tsv", "--task", "tree", "--num-layers", "2"), ("--num-layers 2",)),
         (2, ("train", "plain.tsv", "--task", "tree", "--pooling", "max"), ("--pooling", "classify")),
         (2, ("train", "plain.tsv", "--task", "classify", "--composition", "tanh"), ("--composition", "tree")),

@@ -24,10 +24,7 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
 
     Raises UsageError for a value that the cell cannot take, and for an option that only other cells have.
     """
-    owners: dict[str, list[str]] = {}
-    for cell in CELLS:
-        for name in option_names(cell):
-            owners.setdefault(name, []).append(cell)
+    owners = _owners()
     chosen = {name: value for name in owners if (value := getattr(config, name)) is not None}
     if config.has_output_edges:
         del chosen["feedback"]
@@ -40,6 +37,15 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
     except ValueError as error:
         raise UsageError(f"--cell {config.cell}: {error}") from error
     return chosen
+
+
+def _owners() -> dict[str, list[str]]:
+    """The cells that have each option which not all have."""
+    owners: dict[str, list[str]] = {}
+    for cell in CELLS:
+        for name in option_names(cell):
+            owners.setdefault(name, []).append(cell)
+    return owners
 
 
 _OF_TASKS: dict[str, tuple[TaskName, ...]] = {
@@ -62,9 +68,9 @@ def refuse_foreign(config: TrainConfig) -> None:
             raise UsageError(f"--task {config.task} has no {flag}; it is an option of {', '.join(tasks)}")
     if reads_symbols(config):
         return
-    for name in ("cell", "direction", *DEPTHS):
+    for name in ("cell", "direction", *DEPTHS, *_owners()):
         asked = getattr(config, name)
-        if asked not in (default[name], None, 1):
+        if asked not in (default[name], None) and (name not in DEPTHS or asked > 1):
             raise UsageError(
                 f"--{name.replace('_', '-')} {asked}: leaves that are symbols are read by no cell; "
                 "a cell reads those of --leaves characters"
