@@ -18,11 +18,11 @@ from charrnn.config import EncoderConfig, GeneratorConfig, TaggerConfig
 from charrnn.corpus.pairs import PairDataset, Pairs
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.models.saved import SavedTagger
-from charrnn.models.tagger import Tagged, Tagger
+from charrnn.models.tagger import Tagged, Tagger, batch_of
 from charrnn.sampling.search import Search
 from charrnn.sampling.tagging import likeliest, search_tags
 from charrnn.tasks.defaults import resolve_tagger
-from charrnn.tasks.tag import TagLearner, batch_of
+from charrnn.tasks.tag import TagLearner
 
 SOURCE, TARGET = Symbols(tuple("abc")), Symbols(tuple("xyz"))
 INPUTS = ["abca", "", "c", "qb"]
@@ -272,6 +272,17 @@ def test_a_seed_draws_the_same_outputs_however_lines_arrive(folder):
     assert whole == succeed(*arguments, stdin=lines).stdout
     last = succeed(*arguments, stdin=lines.splitlines()[0] + "\n").stdout
     assert whole.startswith(last)
+
+
+@pytest.mark.parametrize("run", ["both", "edges"])
+def test_the_report_s_likelihood_is_that_of_training(run, folder):
+    steps = map(json.loads, (folder / "runs" / run / "metrics.jsonl").read_text().splitlines())
+    best = min(line["eval_loss"] for line in steps if line["eval_loss"] is not None)
+    found = json.loads(
+        succeed("eval", run, "--part", "valid", "--checkpoints", folder / "runs", "--json", "--quiet").stdout
+    )
+    assert found["loss"] == pytest.approx(best, rel=1e-5)
+    assert found["nll"] == pytest.approx(found["loss"] * found["figures"]["num_symbols"])
 
 
 def test_the_report_in_words(folder):

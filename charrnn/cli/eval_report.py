@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import print_facts, print_table
-from charrnn.cli.words import count, size
+from charrnn.cli.words import count, figure, size
 from charrnn.report.evaluation import EvalReport
 from charrnn.report.free_running import FreeRunning
 from charrnn.report.lengths import LengthReport
@@ -47,9 +47,9 @@ def _compared(report: EvalReport) -> tuple[str, ...]:
         report.run,
         report.model,
         report.stop,
-        _figure(report.bits_per_char),
-        _figure(report.loss_per_symbol),
-        _figure(report.perplexity),
+        figure(report.bits_per_char),
+        figure(report.loss_per_symbol),
+        figure(report.perplexity),
         "-" if distance is None else f"{distance:.3f}",
     )
 
@@ -59,14 +59,14 @@ def _facts(report: EvalReport, *, verbose: bool) -> list[tuple[str, str]]:
     facts = [
         ("Model", f"{report.run}, step {report.step:,}: {report.model}, --stop {report.stop}"),
         ("Text", f"{report.data}: {sizes}"),
-        ("Perplexity", f"{_figure(report.perplexity)} per character{_error(report.perplexity_stderr)}"),
-        ("", f"{_figure(report.loss)} nats/char = {_figure(report.bits_per_char)} bits/char"),
-        ("", f"{_figure(report.bits_per_byte)} bits/byte, {_figure(report.loss_per_symbol)} nats/symbol"),
-        ("", f"{_figure(report.nll_per_sequence)} nats/sequence"),
+        ("Perplexity", f"{figure(report.perplexity)} per character{_error(report.perplexity_stderr)}"),
+        ("", f"{figure(report.loss)} nats/char = {figure(report.bits_per_char)} bits/char"),
+        ("", f"{figure(report.bits_per_byte)} bits/byte, {figure(report.loss_per_symbol)} nats/symbol"),
+        ("", f"{figure(report.nll_per_sequence)} nats/sequence"),
     ]
     if report.state_carried:
         block = f", in blocks of {report.cold.block}" if report.cold.block else ", each sequence by itself"
-        facts.append(("Cold", f"{_figure(report.cold.loss)} nats/char from the initial state{block}"))
+        facts.append(("Cold", f"{figure(report.cold.loss)} nats/char from the initial state{block}"))
     if report.stop != "none":
         share = report.nll_length / report.nll if report.nll else 0.0
         facts.append(("Endings", f"{report.nll_length:,.1f} of {report.nll:,.1f} nats ({share:.1%})"))
@@ -74,7 +74,7 @@ def _facts(report: EvalReport, *, verbose: bool) -> list[tuple[str, str]]:
         facts.append(("Accuracy", f"{report.accuracy:.1%} of characters are the likeliest one"))
     if report.num_oov:
         unknown = f"{count(report.num_oov, 'character')}; perplexity without them "
-        facts.append(("Unknown", unknown + _figure(report.perplexity_excluding_oov)))
+        facts.append(("Unknown", unknown + figure(report.perplexity_excluding_oov)))
     if report.overlap is not None:
         facts.append(("Overlap", f"{count(report.overlap, 'sequence')} also in the training text"))
     facts += [("Note", note) for note in report.notes]
@@ -86,12 +86,12 @@ def _facts(report: EvalReport, *, verbose: bool) -> list[tuple[str, str]]:
 
 
 def _beside(report: EvalReport, baselines: dict[str, Any]) -> list[tuple[str, str, str]]:
-    rows = [("this model", _figure(report.bits_per_char), _figure(report.perplexity))]
+    rows = [("this model", figure(report.bits_per_char), figure(report.perplexity))]
     for key, name in _BASELINES:
         figures = baselines[key]
         if figures is not None and figures["loss"] is not None:
             name = f"{name} of order {figures['order']}" if "order" in figures else name
-            rows.append((name, _figure(figures["bits_per_char"]), _figure(math.exp(min(figures["loss"], 700)))))
+            rows.append((name, figure(figures["bits_per_char"]), figure(math.exp(min(figures["loss"], 700)))))
     return rows
 
 
@@ -119,10 +119,6 @@ def _calibration(report: EvalReport, lengths: LengthReport) -> list[tuple[str, s
     if report.num_cut:
         facts.append(("Cut", f"{report.num_cut:,} of {count(report.num_sampled, 'sample')} at {report.cut_at:,}"))
     return facts
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4f}"
 
 
 def _error(value: float | None) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli.terminal import console, print_facts, print_table, use_utf8, write_json
-from charrnn.cli.words import count, last_facts, percent
+from charrnn.cli.words import count, figure, last_facts, percent
 from charrnn.report.classification import ClassFigures, Classification
 from charrnn.report.labelled import LabelledReport, evaluate_labelled, labelled_rows
 from charrnn.report.regression import Regression
@@ -60,7 +60,7 @@ def print_labels(
     facts += [
         ("Accuracy", f"{percent(found.accuracy)} ({floor})"),
         ("Macro", f"{macro}, precision {percent(found.macro_precision)}"),
-        ("Probability", f"{_figure(found.loss)} nats/{unit}, {calibration}, temperature {temperature:.3f}"),
+        ("Probability", f"{figure(found.loss)} nats/{unit}, {calibration}, temperature {temperature:.3f}"),
     ]
     print_facts(where, facts)
 
@@ -96,11 +96,7 @@ def number_facts(found: Regression) -> list[tuple[str, str]]:
     exact = [] if found.exact is None else [("Exact", f"{percent(found.exact)} round to the right whole number")]
     return [
         *exact,
-        ("Error", f"mean squared {_figure(found.mse)} (the mean alone: {_figure(found.mean_baseline_mse)})"),
-        ("", f"root {_figure(found.rmse)}, mean absolute {_figure(found.mae)}"),
-        ("R²", f"{_figure(found.r2)}; correlation {_figure(found.pearson)}, of ranks {_figure(found.spearman)}"),
+        ("Error", f"mean squared {figure(found.mse)} (the mean alone: {figure(found.mean_baseline_mse)})"),
+        ("", f"root {figure(found.rmse)}, mean absolute {figure(found.mae)}"),
+        ("R²", f"{figure(found.r2)}; correlation {figure(found.pearson)}, of ranks {figure(found.spearman)}"),
     ]
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4f}"

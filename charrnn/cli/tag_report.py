@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli.progress import Progress
 from charrnn.cli.terminal import console, print_facts, use_utf8, write_json
-from charrnn.cli.words import count, last_facts, percent
+from charrnn.cli.words import count, figure, last_facts, percent
 from charrnn.report.held_out_rows import pair_rows
 from charrnn.report.tagged import TagReport, evaluate_tagger
 from charrnn.sampling.search import Search
@@ -45,9 +45,11 @@ def print_report(where: "Console", report: TagReport, *, verbose: bool) -> None:
     found = report.figures
     how = "exact" if "no output edges" in report.model else "greedy" if report.beam == 1 else f"beam {report.beam}"
     inputs = f"{report.data}: {count(found.num_sequences, 'input')}, {count(found.num_symbols, 'symbol')}"
+    per_output = report.nll / found.num_sequences if found.num_sequences else None
     facts = [
         ("Model", f"{report.run}, step {report.step:,}: {report.model}"),
         ("Inputs", f"{inputs}; {how} search"),
+        ("Likelihood", f"{figure(report.loss)} nats/symbol, {figure(per_output)} nats an output"),
         ("Symbols", f"{percent(found.symbol_accuracy)} right"),
         ("Words", f"{percent(found.word_accuracy)} right throughout, of {found.num_words:,}"),
         ("Whole", f"{percent(found.sequence_accuracy)} of the outputs right throughout"),

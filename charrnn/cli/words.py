@@ -39,6 +39,10 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
+def figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4f}"
+
+
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from charrnn.cells.arrays import Array, Params, asarray, log_softmax, take_last, where
 from charrnn.cells.cell import uniform_init
 from charrnn.config import TaggerConfig
+from charrnn.corpus.pairs import Pairs
 from charrnn.corpus.steps import ABSENT, NONE, Kind, Steps
 from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.language_model import Dropout, LanguageModel
@@ -137,3 +138,14 @@ class Tagger:
         own = self.decoder_params(params)
         hidden, _ = self.decoder.read(own, steps, self.decoder.initial_state(own, len(batch.lengths)), dropout)
         return self.decoder.nll(own, hidden, steps).sum(0)
+
+
+def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
+    """Some of the pairs side by side, each output as long as its input."""
+    K = model.num_tags
+    ids, tags = (
+        pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size),
+        pairs.outputs.padded(rows, fill=K + 1),
+    )
+    before = np.concatenate([np.full_like(tags[:1], K), tags[:-1]])
+    return Tagged(ids, pairs.inputs.lengths[rows], tags, before)

@@ -9,6 +9,7 @@ import numpy as np
 
 from charrnn.corpus.pairs import Pairs
 from charrnn.models.saved import SavedTagger
+from charrnn.models.tagger import batch_of
 from charrnn.report.sequence_figures import Tagging, tagging
 from charrnn.sampling.search import Search
 from charrnn.sampling.tagging import search_tags
@@ -27,6 +28,10 @@ class TagReport:
     model: str
     data: str
     beam: int
+    nll: float
+    """Nats of all outputs given their inputs, the likelihood that training minimises."""
+    loss: float | None
+    """nll / num_symbols"""
     figures: Tagging
     num_oov: int
     """Symbols of the inputs that the model does not know."""
@@ -52,6 +57,9 @@ def evaluate_tagger(
         if len(predicted) % BATCH == 0:
             notify("tagging", len(predicted) / len(asked))
     seconds = time.perf_counter() - begin
+    batches = (np.arange(row, min(row + BATCH, len(asked))) for row in range(0, len(asked), BATCH))
+    nll = sum(float(saved.model.nll(saved.params, batch_of(saved.model, asked, rows)).sum()) for rows in batches)
+    symbols = int(asked.inputs.lengths.sum())
     encoder = saved.config.encoder
     edges = "output edges" if saved.model.decoder else "no output edges"
     return TagReport(
@@ -60,6 +68,8 @@ def evaluate_tagger(
         model=f"{encoder.cell} {encoder.num_layers} x {encoder.hidden_size}, {encoder.direction}, {edges}",
         data=data,
         beam=how.beam,
+        nll=nll,
+        loss=nll / symbols if symbols else None,
         figures=tagging(
             predicted,
             [saved.target.split(text) for text in asked.targets],

@@ -14,7 +14,7 @@ from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
 from charrnn.models.saved import SavedTagger
-from charrnn.models.tagger import Tagged, Tagger
+from charrnn.models.tagger import Tagged, Tagger, batch_of
 from charrnn.sampling.tagging import search_tags
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_tagger
@@ -59,17 +59,6 @@ class TagLearner(ExamplesLearner[Tagger]):
 
     def _batch(self, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
         return Tagged(*map(self.tensor, batch_of(self.model, pairs, rows)))
-
-
-def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
-    """Some of the pairs side by side."""
-    K = model.num_tags
-    ids, tags = (
-        pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size),
-        pairs.outputs.padded(rows, fill=K + 1),
-    )
-    before = np.concatenate([np.full_like(tags[:1], K), tags[:-1]])
-    return Tagged(ids, pairs.inputs.lengths[rows], tags, before)
 
 
 class TagJob(PairJob):
