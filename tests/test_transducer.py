@@ -15,15 +15,14 @@ from helpers_models import as_torch, assert_follows, random_params
 
 from charrnn.api import load_predictor
 from charrnn.config import EncoderConfig, GeneratorConfig, StopName, TransducerConfig
-from charrnn.corpus.pairs import PairDataset, Pairs
+from charrnn.corpus.pairs import Pairs
 from charrnn.corpus.steps import STOP_INDEX
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.errors import UsageError
-from charrnn.models.encoder_decoder import EncoderDecoder, Transduced
+from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, batch_of
 from charrnn.models.saved import SavedTransducer
 from charrnn.sampling.search import Search, alignment, search
 from charrnn.tasks.generate_learner import map_arrays
-from charrnn.tasks.transduce import batch_of
 
 SOURCE, TARGET = Symbols(tuple("abc")), Symbols(tuple("xy"))
 INPUTS = ["abca", "", "c", "qb"]
@@ -74,9 +73,8 @@ def pairs_of(inputs: list[str], outputs: list[str]) -> Pairs:
 
 
 def batch(inputs: list[str], outputs: list[str], stop: StopName) -> Transduced:
-    data = PairDataset((), "", 0, "1", "2", SOURCE, TARGET, (), *[pairs_of([], [])] * 3, ())
     stops = np.full(len(inputs), STOP_INDEX[stop])
-    return batch_of(data, pairs_of(inputs, outputs), np.arange(len(inputs)), stops)
+    return batch_of(SOURCE, TARGET, pairs_of(inputs, outputs), np.arange(len(inputs)), stops)
 
 
 def all_outputs(longest: int) -> list[str]:
@@ -222,6 +220,16 @@ def test_words_are_spelled(folder):
     assert 0.0 < line["probability"] <= 1.0
 
 
+@pytest.mark.parametrize(("run", "stops"), [("bare", ["eos"]), ("both", ["eos", "halt", "length"])])
+def test_the_report_s_likelihood_is_that_of_training(run, stops, folder):
+    """Validation in training is the mean over the mechanisms, in torch."""
+    steps = map(json.loads, (folder / "runs" / run / "metrics.jsonl").read_text().splitlines())
+    best = min(line["eval_loss"] for line in steps if line["eval_loss"] is not None)
+    arguments = ("eval", run, "--part", "valid", "--checkpoints", folder / "runs", "--json", "--quiet")
+    losses = [json.loads(succeed(*arguments, "--stop", stop).stdout)["loss"] for stop in stops]
+    assert sum(losses) / len(losses) == pytest.approx(best, rel=1e-5)
+
+
 def test_an_alignment_is_shown(folder):
     shown = succeed("predict", "bare", "--checkpoints", folder / "runs", "--attention", stdin="abc\n").stdout
     first, head, *rows = shown.splitlines()
@@ -278,8 +286,8 @@ def test_a_prediction_s_probability_is_its_likelihood(folder):
         Ragged.of([data.target.encode(c.value, data.target.size + 1) for c in found.candidates]),
         None,
     )
-    dataset = PairDataset((), "", 0, "1", "2", data.source, data.target, (), pairs, pairs, pairs, ())
-    nll = data.model.nll(data.params, batch_of(dataset, pairs, np.arange(3), np.full(3, STOP_INDEX["eos"])))
+    eos = np.full(3, STOP_INDEX["eos"])
+    nll = data.model.nll(data.params, batch_of(data.source, data.target, pairs, np.arange(3), eos))
     for candidate, nats in zip(found.candidates, nll, strict=True):
         assert candidate.probability == pytest.approx(math.exp(-nats), rel=1e-4)
 

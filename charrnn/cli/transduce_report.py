@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.checkpoint import Checkpoint
 from charrnn.cli.progress import Progress
 from charrnn.cli.terminal import console, print_facts, use_utf8, write_json
-from charrnn.cli.words import count, last_facts, percent
+from charrnn.cli.words import count, figure, last_facts, percent
 from charrnn.report.held_out_rows import pair_rows
 from charrnn.report.transduced import TransduceReport, evaluate_transducer
 from charrnn.sampling.search import Search
@@ -56,6 +56,7 @@ def print_report(where: "Console", report: TransduceReport, *, verbose: bool) ->
     facts = [
         ("Model", f"{report.run}, step {report.step:,}: {report.model}, --stop {report.stop}"),
         ("Inputs", f"{report.data}: {found.num_inputs:,} with {found.num_references:,} outputs; {how}"),
+        ("Likelihood", f"{figure(report.loss)} nats/symbol, the ending included"),
         ("Exact", f"{percent(found.exact_match)} (word error rate {percent(found.word_error_rate)})"),
         ("Symbols", f"{percent(found.symbol_error_rate)} error rate, edits a symbol of the nearest output"),
     ]

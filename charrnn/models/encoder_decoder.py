@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Array, Params, asarray, concat
 from charrnn.config import EncoderConfig, TransducerConfig
-from charrnn.corpus.steps import Steps
+from charrnn.corpus.pairs import Pairs
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.steps import LENGTH, PADDING, StepReader, Steps
+from charrnn.corpus.symbols import Symbols
 from charrnn.models.attention import Memory
 from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.language_model import Dropout, LanguageModel
@@ -125,3 +128,23 @@ class EncoderDecoder:
         state = self.decoder.initial_state(decoder, len(found.context), found.context)
         hidden, _ = self.decoder.read(decoder, steps, state, dropout, found.memory)
         return self.decoder.nll(decoder, hidden, steps).sum(0)
+
+
+def batch_of(
+    source: Symbols, target: Symbols, pairs: Pairs, rows: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
+) -> Transduced:
+    """Some of the pairs, each ending by the mechanism of that index, side by side."""
+    outputs, tau, V = pairs.outputs, pairs.outputs.lengths[rows], target.size
+    texts = Sequences(
+        outputs.values,
+        np.arange(V + 2, dtype=np.uint32),
+        outputs.ends - outputs.lengths,
+        outputs.ends,
+        contexts=pairs.contexts,
+    )
+    first = np.where(stops == LENGTH, -1, 0)
+    position = first + np.arange(int(np.max(tau + 1 - first)))[:, None]
+    reader = StepReader(texts, target, np.arange(V + 2, dtype=np.int32))
+    steps = reader.steps(np.where(position <= tau, rows, PADDING), position, stops)
+    ids = pairs.inputs.padded(rows, fill=source.size)
+    return Transduced(ids, pairs.inputs.lengths[rows], steps)

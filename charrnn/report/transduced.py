@@ -9,6 +9,8 @@ import numpy as np
 
 from charrnn.config import StopName
 from charrnn.corpus.pairs import Pairs
+from charrnn.corpus.steps import STOP_INDEX
+from charrnn.models.encoder_decoder import batch_of
 from charrnn.models.saved import SavedTransducer
 from charrnn.report.sequence_figures import Transduction, transduction
 from charrnn.sampling.search import Search, search
@@ -29,6 +31,10 @@ class TransduceReport:
     stop: StopName
     beam: int
     length_penalty: float
+    nll: float
+    """Nats of all outputs of the table given their inputs, the ending by `stop` included."""
+    loss: float | None
+    """nll over the outputs' symbols, as training tells it."""
     figures: Transduction
     num_cut: int
     """Outputs that went on for too long."""
@@ -67,6 +73,13 @@ def evaluate_transducer(
         if len(predicted) % BATCH == 0:
             notify("decoding", len(predicted) / len(keys))
     seconds = time.perf_counter() - begin
+    ending, nll = np.full(BATCH, STOP_INDEX[stop]), 0.0
+    by_length = np.argsort(pairs.outputs.lengths, kind="stable")
+    for row in range(0, len(pairs), BATCH):
+        rows = by_length[row : row + BATCH]
+        batch = batch_of(saved.source, saved.target, pairs, rows, ending[: len(rows)])
+        nll += float(saved.model.nll(saved.params, batch).sum())
+    symbols = int(pairs.outputs.lengths.sum())
     truth = [[saved.target.split(text) for text in references[key]] for key in keys]
     encoder, decoder = saved.config.encoder, saved.config.decoder
     shape = f"{encoder.cell} {encoder.num_layers} x {encoder.hidden_size}"
@@ -79,6 +92,8 @@ def evaluate_transducer(
         stop=stop,
         beam=how.beam,
         length_penalty=how.length_penalty,
+        nll=nll,
+        loss=nll / symbols if symbols else None,
         figures=transduction(predicted, truth),
         num_cut=cut,
         num_oov=int(np.count_nonzero(asked.inputs.values == saved.source.size)),

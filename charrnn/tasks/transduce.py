@@ -16,10 +16,9 @@ from charrnn.config import (
 )
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
-from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.steps import LENGTH, PADDING, STOP_INDEX, StepReader
+from charrnn.corpus.steps import STOP_INDEX
 from charrnn.errors import UsageError
-from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, encoder_of
+from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, batch_of, encoder_of
 from charrnn.models.saved import SavedTransducer
 from charrnn.sampling.search import search
 from charrnn.tasks.cell_options import encoder_config, layer_settings
@@ -72,29 +71,9 @@ class TransduceLearner(ExamplesLearner[EncoderDecoder]):
         return nats / symbols / len(self._stops)
 
     def _batch(self, pairs: Pairs, rows: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Transduced:
-        found = batch_of(self._dataset, pairs, rows, stops)
+        found = batch_of(self._dataset.source, self._dataset.target, pairs, rows, stops)
         steps = map_arrays(self.tensor, found.steps)
         return Transduced(self.tensor(found.ids), self.tensor(found.lengths), steps)
-
-
-def batch_of(
-    dataset: PairDataset, pairs: Pairs, rows: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
-) -> Transduced:
-    """Some of the pairs, each ending by the mechanism of that index, side by side."""
-    outputs, tau, V = pairs.outputs, pairs.outputs.lengths[rows], dataset.target.size
-    texts = Sequences(
-        outputs.values,
-        np.arange(V + 2, dtype=np.uint32),
-        outputs.ends - outputs.lengths,
-        outputs.ends,
-        contexts=pairs.contexts,
-    )
-    first = np.where(stops == LENGTH, -1, 0)
-    position = first + np.arange(int(np.max(tau + 1 - first)))[:, None]
-    reader = StepReader(texts, dataset.target, np.arange(V + 2, dtype=np.int32))
-    steps = reader.steps(np.where(position <= tau, rows, PADDING), position, stops)
-    ids = pairs.inputs.padded(rows, fill=dataset.source.size)
-    return Transduced(ids, pairs.inputs.lengths[rows], steps)
 
 
 class TransduceJob(PairJob):
