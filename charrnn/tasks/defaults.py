@@ -122,7 +122,7 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
     """The same for a model that writes a symbol for each that it reads; its seed must be set."""
     fit, small = _FITS[config.cell], num_symbols < LARGE_CORPUS
     chosen: dict[str, Any] = {
-        "hidden_size": 128 if small else 256,
+        "hidden_size": 192 if small else 256,
         "num_layers": 2,
         "dropout": 0.4 if small else 0.2,
         "weight_dropout": 0.0,
