@@ -1,5 +1,6 @@
-"""Batches of whole examples of similar lengths, in a new order every epoch."""
+"""Batches of whole examples of similar lengths: in a new order every epoch, or to be read once."""
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +10,9 @@ from charrnn.corpus.batching import Position
 
 POOL_BATCHES = 32
 """Batches whose examples are sorted by length together: more of them hold less padding and less variety."""
+
+ROWS = 128
+"""Of a batch that is only read: the larger it is, the more memory it takes."""
 
 
 class BucketedBatches:
@@ -58,3 +62,10 @@ class BucketedBatches:
             pool = pool[np.argsort(self._lengths[pool], kind="stable")]
             batches += [pool[at : at + size] for at in range(0, len(pool), size)]
         return [batches[number] for number in rng.permutation(len(batches))]
+
+
+def by_length(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """All rows, in batches of similar lengths, or depths, to be read and not trained on."""
+    order = np.argsort(lengths, kind="stable")
+    for first in range(0, len(order), ROWS):
+        yield order[first : first + ROWS]

@@ -143,9 +143,7 @@ class Tagger:
 def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
     """Some of the pairs side by side, each output as long as its input."""
     K = model.num_tags
-    ids, tags = (
-        pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size),
-        pairs.outputs.padded(rows, fill=K + 1),
-    )
+    ids = pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size)
+    tags = pairs.outputs.padded(rows, fill=K + 1)
     before = np.concatenate([np.full_like(tags[:1], K), tags[:-1]])
     return Tagged(ids, pairs.inputs.lengths[rows], tags, before)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.pairs import Pairs
 from charrnn.models.saved import SavedTagger
 from charrnn.models.tagger import batch_of
@@ -57,9 +58,9 @@ def evaluate_tagger(
         if len(predicted) % BATCH == 0:
             notify("tagging", len(predicted) / len(asked))
     seconds = time.perf_counter() - begin
-    batches = (np.arange(row, min(row + BATCH, len(asked))) for row in range(0, len(asked), BATCH))
-    nll = sum(float(saved.model.nll(saved.params, batch_of(saved.model, asked, rows)).sum()) for rows in batches)
-    symbols = int(asked.inputs.lengths.sum())
+    batches = (batch_of(saved.model, pairs, rows) for rows in by_length(pairs.inputs.lengths))
+    nll = sum(float(saved.model.nll(saved.params, batch).sum(dtype=np.float64)) for batch in batches)
+    symbols = int(pairs.inputs.lengths.sum())
     encoder = saved.config.encoder
     edges = "output edges" if saved.model.decoder else "no output edges"
     return TagReport(

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from charrnn.config import StopName
+from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.pairs import Pairs
 from charrnn.corpus.steps import STOP_INDEX
 from charrnn.models.encoder_decoder import batch_of
@@ -73,12 +74,10 @@ def evaluate_transducer(
         if len(predicted) % BATCH == 0:
             notify("decoding", len(predicted) / len(keys))
     seconds = time.perf_counter() - begin
-    ending, nll = np.full(BATCH, STOP_INDEX[stop]), 0.0
-    by_length = np.argsort(pairs.outputs.lengths, kind="stable")
-    for row in range(0, len(pairs), BATCH):
-        rows = by_length[row : row + BATCH]
-        batch = batch_of(saved.source, saved.target, pairs, rows, ending[: len(rows)])
-        nll += float(saved.model.nll(saved.params, batch).sum())
+    nll = 0.0
+    for rows in by_length(pairs.inputs.lengths):
+        batch = batch_of(saved.source, saved.target, pairs, rows, np.full(len(rows), STOP_INDEX[stop]))
+        nll += float(saved.model.nll(saved.params, batch).sum(dtype=np.float64))
     symbols = int(pairs.outputs.lengths.sum())
     truth = [[saved.target.split(text) for text in references[key]] for key in keys]
     encoder, decoder = saved.config.encoder, saved.config.decoder

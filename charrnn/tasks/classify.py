@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from charrnn.config import ClassifierConfig, ResolvedConfig, TrainConfig
+from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
 from charrnn.corpus.paths import seen_from
@@ -16,7 +17,7 @@ from charrnn.errors import UsageError
 from charrnn.models.classifier import Classifier, Labelled
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_classifier
-from charrnn.tasks.examples_learner import ExamplesLearner, by_length
+from charrnn.tasks.examples_learner import ExamplesLearner
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.label_validation import validated
 from charrnn.tasks.table_job import LabelJob

@@ -1,7 +1,6 @@
 """What learners of rows of a table share: batches of similar lengths, dropout, and where a run goes on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -17,8 +16,6 @@ from charrnn.models.language_model import Dropout
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.parameters import trainable
 from charrnn.training.dropout import dropout, weight_dropout
-
-VALIDATION_ROWS = 128
 
 
 class Batch(Protocol):
@@ -126,10 +123,3 @@ class ExamplesLearner(RowLearner[Model], ABC):
             # Its gradient counts, its value does not: the loss that is shown is the task's own.
             nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
         return nats, self._terms, self.counted(rows)
-
-
-def by_length(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """The rows of a validation part in batches of similar lengths, or depths."""
-    order = np.argsort(lengths, kind="stable")
-    for first in range(0, len(order), VALIDATION_ROWS):
-        yield order[first : first + VALIDATION_ROWS]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from charrnn.config import GeneratorConfig, ResolvedConfig, TaggerConfig, TrainConfig
+from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.errors import UsageError
@@ -18,7 +19,7 @@ from charrnn.models.tagger import Tagged, Tagger, batch_of
 from charrnn.sampling.tagging import search_tags
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_tagger
-from charrnn.tasks.examples_learner import ExamplesLearner, by_length
+from charrnn.tasks.examples_learner import ExamplesLearner
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.table_job import PairJob
 

@@ -14,6 +14,7 @@ from charrnn.config import (
     TrainConfig,
     TransducerConfig,
 )
+from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.corpus.steps import STOP_INDEX
@@ -23,7 +24,7 @@ from charrnn.models.saved import SavedTransducer
 from charrnn.sampling.search import search
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_transducer
-from charrnn.tasks.examples_learner import ExamplesLearner, by_length
+from charrnn.tasks.examples_learner import ExamplesLearner
 from charrnn.tasks.generate_learner import map_arrays
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.table_job import PairJob

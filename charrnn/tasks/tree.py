@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from charrnn.config import ResolvedConfig, TrainConfig, TreeConfig
+from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled_trees import TreeDataset, TreeExamples, TreeReader, load_trees
 from charrnn.corpus.paths import seen_from
@@ -17,7 +18,7 @@ from charrnn.models.composition import COMPOSITIONS
 from charrnn.models.recursive import RecursiveNetwork, Trees, trees_of
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import resolve_tree
-from charrnn.tasks.examples_learner import RowLearner, by_length
+from charrnn.tasks.examples_learner import RowLearner
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.label_validation import validated
 from charrnn.tasks.table_job import LabelJob
