@@ -37,6 +37,9 @@ ContextMode = Literal["add", "init", "both"]
 AttentionName = Literal["additive", "dot"]
 Direction = Literal["forward", "backward", "both"]
 Pooling = Literal["last", "mean", "max"]
+OptimizerName = Literal["adam", "muon"]
+"""Muon moves the recurrent matrices by orthogonalised momentum, and the rest as Adam does."""
+Precision = Literal["float32", "bfloat16"]
 CompositionName = Literal["tanh", "tree_lstm", "child_sum"]
 """What a node of a tree makes of its children."""
 Leaves = Literal["symbols", "characters"]
@@ -65,6 +68,7 @@ Option = bool | int | float | str
 
 VocabSize = Annotated[int, Meta(ge=1, le=0x110000)]
 Width = Annotated[int, Meta(ge=1, le=65_536)]
+EmbeddingSize = Annotated[int, Meta(ge=0, le=65_536)]
 VectorSize = Annotated[int, Meta(ge=0, le=0x110000)]
 
 
@@ -106,6 +110,8 @@ class LayersConfig:
     """Symbols that are read."""
     hidden_size: Width
     num_layers: Annotated[int, Meta(ge=1, le=64)]
+    embedding_size: EmbeddingSize = 0
+    """Of the trained vector that is read for each symbol; 0 reads one-hot vectors."""
     input_depth: Depth = 1
     transition_depth: Depth = 1
     output_depth: Depth = 1
@@ -267,6 +273,8 @@ class TrainConfig:
     cell: CellName = "lstm"
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     num_layers: Annotated[int, Meta(ge=1, le=64)] | None = None
+    embedding_size: EmbeddingSize | None = None
+    """Of the trained vector that is read for each symbol; 0 reads one-hot vectors."""
     input_depth: Depth = 1
     transition_depth: Depth = 1
     output_depth: Depth | None = None
@@ -302,6 +310,9 @@ class TrainConfig:
     batch_size: Annotated[int, Meta(ge=1)] | None = None
     bptt_steps: Annotated[int, Meta(ge=1)] | None = None
     learning_rate: Positive | None = None
+    optimizer: OptimizerName | None = None
+    precision: Precision | None = None
+    """Of the matrix products in training; parameters, and whatever is scored, are of float32."""
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     grad_clip: Positive = 1.0
     eval_every: Annotated[int, Meta(ge=1)] | None = None
@@ -329,6 +340,7 @@ class ResolvedConfig(TrainConfig):
     order: OrderName
     hidden_size: Annotated[int, Meta(ge=1, le=65_536)]
     num_layers: Annotated[int, Meta(ge=1, le=64)]
+    embedding_size: EmbeddingSize = 0
     output_depth: Depth
     dropout: Fraction
     weight_dropout: Fraction
@@ -337,6 +349,8 @@ class ResolvedConfig(TrainConfig):
     batch_size: Annotated[int, Meta(ge=1)]
     bptt_steps: Annotated[int, Meta(ge=1)]
     learning_rate: Positive
+    optimizer: OptimizerName = "adam"
+    precision: Precision = "float32"
     seed: int
     threads: Annotated[int, Meta(ge=1)]
 

@@ -1,5 +1,6 @@
 """Windows of steps, put together again: every character once, in order, and the same after a seek."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.config import StopName
-from charrnn.corpus import batching, passes
+from charrnn.corpus import batching
 from charrnn.corpus.batching import (
     RESET_PATIENCE,
     RESET_RATE,
@@ -22,6 +23,7 @@ from charrnn.corpus.batching import (
     Position,
     batch_source,
 )
+from charrnn.corpus.bucketed import spread_rows
 from charrnn.corpus.passes import cold_blocks, independent_pass, ordered_pass
 from charrnn.corpus.steps import ABSENT, PADDING, STOP_INDEX, Kind, StepReader, Window
 
@@ -491,9 +493,8 @@ def assert_one_lane_is_the_text(texts: list[str], stop: StopName, cuts: dict[str
 @each_corpus
 @each_stop_name
 @pytest.mark.parametrize(("lanes", "warm_up"), [(2, 3), (16, 0), (16, 7), (16, 512)])
-def test_an_ordered_pass_in_lanes_charges_each_step_once(texts, stop, lanes, warm_up, monkeypatch):
+def test_an_ordered_pass_in_lanes_charges_each_step_once(texts, stop, lanes, warm_up):
     """Lane after lane they are the text; each but the first reads some steps before its own unpaid."""
-    monkeypatch.setattr(passes, "WARM_UP", warm_up)
     for cuts in CUTS:
         assert_lanes_are_the_text(texts, stop, cuts, lanes, warm_up)
 
@@ -501,7 +502,8 @@ def test_an_ordered_pass_in_lanes_charges_each_step_once(texts, stop, lanes, war
 def assert_lanes_are_the_text(
     texts: list[str], stop: StopName, cuts: dict[str, bool], lanes: int, warm_up: int
 ) -> None:
-    windows = list(ordered_pass(reader_of(texts, VOCABULARY, **cuts), stop, lanes=lanes, window=5))
+    reader = reader_of(texts, VOCABULARY, **cuts)
+    windows = list(ordered_pass(reader, stop, lanes=lanes, window=5, warm_up=warm_up))
     expected = [step for steps in hand_steps(texts, stop, **cuts) for step in steps]
     # All but the inputs, which are looked at below: a lane begins as if cut off from what stood before.
     assert [step[1:] for lane in range(lanes) for step in lane_steps(windows, lane)] == [s[1:] for s in expected]
@@ -517,6 +519,39 @@ def assert_lanes_are_the_text(
         if read and read[0] != BOS:
             read[0] = BOS if stop == "none" else UNKNOWN
         assert inputs[: parts[lane + 1] - begin] == read
+
+
+@each_corpus
+@each_stop_name
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_of_an_ordered_pass_a_share_is_the_beginning_of_each_lane(texts, stop, share):
+    reader = reader_of(texts, VOCABULARY)
+    whole = list(ordered_pass(reader, stop, lanes=3, window=5, warm_up=2))
+    part = list(ordered_pass(reader, stop, lanes=3, window=5, warm_up=2, share=share))
+    for lane in range(3):
+        steps, read = lane_steps(whole, lane), lane_steps(part, lane)
+        assert read == steps[: math.ceil(share * len(steps))]
+
+
+@each_corpus
+@each_stop_name
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_of_an_independent_pass_a_share_is_some_whole_sequences(texts, stop, share):
+    windows = list(independent_pass(reader_of(texts, VOCABULARY), stop, batch_size=2, window=3, share=share))
+    read = {int(s) for window in windows for s in window.sequence.ravel() if s != PADDING}
+    assert len(read) == max(1, round(share * len(texts)))
+    assert charged_characters(windows) == characters([texts[s] for s in sorted(read)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 1000])
+@pytest.mark.parametrize("share", [0.001, 0.3, 1.0])
+def test_a_share_of_rows_is_evenly_spread(count, share):
+    rows = spread_rows(count, share)
+    assert len(rows) == min(count, max(1, round(share * count)))
+    assert len(set(rows.tolist())) == len(rows)
+    if len(rows) > 1:
+        assert rows[0] == 0
+        assert set(np.diff(rows).tolist()) <= {count // len(rows), -(-count // len(rows))}
 
 
 @each_corpus

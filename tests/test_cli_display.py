@@ -25,7 +25,7 @@ from charrnn.training.loop import Metrics, Progress
 from charrnn.training.schedule import Schedule
 
 PROGRESS = Progress(
-    schedule=Schedule(peak=0.01, steps=12_345), step=9_876, elapsed_seconds=4000.0, best_loss=2.0, best_step=9_000
+    schedule=Schedule.for_steps(0.01, 12_345), step=9_876, elapsed_seconds=4000.0, best_loss=2.0, best_step=9_000
 )
 METRICS = Metrics(
     step=9_876, epoch=123.456, loss=2.5, learning_rate=0.01, grad_norm=1.0, chars_per_second=123_456.7,
@@ -162,7 +162,7 @@ def test_the_training_loss_is_a_mean_of_the_last_rows():
     [(100, 25, 9.0, 99.0, 0.25), (None, 7, 30.0, 90.0, 0.25), (None, 0, 0.0, None, 0.0)],
 )
 def test_the_share_of_a_budget(steps, step, elapsed, left, share):
-    progress = Progress(schedule=Schedule(peak=1.0, steps=steps), step=step, elapsed_seconds=elapsed)
+    progress = Progress(schedule=Schedule.for_steps(1.0, steps), step=step, elapsed_seconds=elapsed)
     assert share_done(progress, left) == share
 
 

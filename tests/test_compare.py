@@ -18,6 +18,7 @@ from charrnn.corpus.dataset import load_dataset
 from charrnn.errors import UsageError
 from charrnn.models.saved import load_model
 from charrnn.study.compare import equal_hidden_size
+from charrnn.tasks.defaults import resolve
 
 TINY = ("--steps", "6", "--hidden-size", "8", "--num-layers", "1", "--batch-size", "4")
 
@@ -93,10 +94,10 @@ def test_depth_is_compared_at_equal_size(tmp_path):
 def test_the_units_of_a_size_are_the_nearest(tmp_path):
     config = TrainConfig(corpus=(str(write_names(tmp_path)),), cell="lstm", seed=1)
     dataset = load_dataset(config, tmp_path / "checkpoints")
-    V = dataset.vocabulary.size
-    for target in (2_000, 50_000):
+    V, E = dataset.vocabulary.size, resolve(config, dataset).embedding_size
+    for target in (20_000, 50_000):
         H = equal_hidden_size(config, dataset, target)
-        sizes = [abs(4 * n * (V + 1 + n + 1) + (V + 1) * (n + 1) - target) for n in (H - 1, H, H + 1)]
+        sizes = [abs((V + 1) * E + 4 * n * (E + n + 1) + (V + 1) * (n + 1) - target) for n in (H - 1, H, H + 1)]
         assert int(np.argmin(sizes)) == 1
     with pytest.raises(UsageError, match="within 5 %"):
         equal_hidden_size(config, dataset, 70)

@@ -11,11 +11,23 @@ import pytest
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import load_dataset
 from charrnn.errors import UsageError
-from charrnn.tasks.defaults import MEMORY_SPAN, SMALL_CORPUS, available_cores, resolve
+from charrnn.tasks.defaults import (
+    CHARS_PER_WEIGHT,
+    COST_OF_WIDTH,
+    EMBEDDING,
+    MEMORY_SPAN,
+    SMALL_CORPUS,
+    WIDTHS,
+    available_cores,
+    resolve,
+)
 
 CHOSEN = (
     "hidden_size",
     "num_layers",
+    "embedding_size",
+    "optimizer",
+    "precision",
     "output_depth",
     "dropout",
     "weight_dropout",
@@ -27,9 +39,12 @@ CHOSEN = (
 ASKED: dict[str, Any] = {
     "hidden_size": 7,
     "num_layers": 4,
+    "embedding_size": 0,
+    "optimizer": "adam",
+    "precision": "bfloat16",
     "output_depth": 3,
-    "dropout": 0.0,
-    "weight_dropout": 0.0,
+    "dropout": 0.7,
+    "weight_dropout": 0.5,
     "batch_size": 3,
     "bptt_steps": 5,
     "learning_rate": 0.125,
@@ -69,11 +84,16 @@ def test_what_was_asked_for_stays(order):
 
 
 @pytest.mark.parametrize("name", CHOSEN)
-def test_one_choice_leaves_the_others_alone(name):
+def test_one_choice_leaves_the_others_alone_but_for_what_fits_it(name):
+    """The rate fits the number of steps, which are as many as the model and its windows allow."""
     free = vars(resolve(config_of(), dataset_of()))
     assert free[name] != ASKED[name] or name == "threads"
-    expected = {**free, name: ASKED[name]}
-    assert vars(resolve(config_of(**{name: ASKED[name]}), dataset_of())) == expected
+    found = vars(resolve(config_of(**{name: ASKED[name]}), dataset_of()))
+    fitted = {"hidden_size": {"dropout", "learning_rate"}, "batch_size": {"learning_rate"}}
+    fitted["bptt_steps"] = fitted["batch_size"]
+    others = free.keys() - {name} - fitted.get(name, set())
+    assert found[name] == ASKED[name]
+    assert {other: found[other] for other in others} == {other: free[other] for other in others}
 
 
 def test_a_washout_longer_than_a_window_is_refused():
@@ -117,19 +137,52 @@ def test_short_sequences_are_read_by_more_lanes():
     assert lanes == [64, 32, 16, 16]
 
 
-def test_a_large_corpus_has_a_larger_model_in_both_orders():
-    for order in ("independent", "ordered"):
-        sizes = [resolve(config_of(), dataset_of(order, n)).hidden_size for n in (10**3, 10**5, 10**6)]
+def trial_of(speed: float, precision: str = "float32") -> Any:
+    return SimpleNamespace(chars_per_second=speed, hidden_size=256, precision=precision, seconds=0.5)
+
+
+@pytest.mark.parametrize("order", ["independent", "ordered"])
+def test_the_more_is_read_the_larger_the_model(order):
+    text = dataset_of(order, 10**7)
+    by_minutes = [resolve(config_of(minutes=m), text).hidden_size for m in (0.1, 1.0, 10.0, 100.0)]
+    by_steps = [resolve(config_of(steps=n), text).hidden_size for n in (10**2, 10**3, 10**4)]
+    by_speed = [resolve(config_of(), text, trial_of(speed)).hidden_size for speed in (2e3, 2e4, 2e5)]
+    for sizes in (by_minutes, by_steps, by_speed):
         assert sizes == sorted(set(sizes))
+        assert set(sizes) <= set(WIDTHS)
 
 
-def test_a_small_corpus_has_a_smaller_model_and_less_time():
-    small = resolve(config_of(), dataset_of(num_chars=SMALL_CORPUS - 1))
-    usual = resolve(config_of(), dataset_of(num_chars=SMALL_CORPUS))
-    assert small.hidden_size < usual.hidden_size
-    assert small.minutes is not None
-    assert usual.minutes is not None
-    assert small.minutes < usual.minutes
+@pytest.mark.parametrize("minutes", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("speed", [5e3, 5e4, 5e5])
+def test_the_width_is_the_largest_that_reads_enough(minutes, speed):
+    """By the definition: characters read for each weight, at a speed that falls with the width."""
+    found = resolve(config_of(minutes=minutes), dataset_of("ordered", 10**9), trial_of(speed)).hidden_size
+
+    def reads_enough(units: int) -> bool:
+        read = 60 * minutes * speed * (256 / units) ** COST_OF_WIDTH
+        return read >= CHARS_PER_WEIGHT * 4 * units * (units + EMBEDDING)
+
+    assert reads_enough(found) or found == WIDTHS[0]
+    assert not any(reads_enough(units) for units in WIDTHS if units > found)
+
+
+def test_a_small_corpus_has_a_smaller_model_more_dropout_and_less_time():
+    small, usual, large = (resolve(config_of(minutes=3.0), dataset_of(num_chars=n)) for n in (10**4, 10**5, 10**7))
+    assert small.hidden_size < usual.hidden_size < large.hidden_size
+    assert small.dropout >= usual.dropout > large.dropout == 0.0
+    free = resolve(config_of(), dataset_of(num_chars=SMALL_CORPUS - 1))
+    assert free.minutes is not None
+    assert free.minutes < resolve(config_of(), dataset_of(num_chars=SMALL_CORPUS)).minutes
+
+
+def test_the_precision_is_that_of_the_trial():
+    assert resolve(config_of(), dataset_of(), trial_of(1e5, "bfloat16")).precision == "bfloat16"
+    assert resolve(config_of(precision="float32"), dataset_of(), trial_of(1e5, "bfloat16")).precision == "float32"
+
+
+def test_fewer_steps_have_a_higher_rate():
+    rates = [resolve(config_of(steps=n), dataset_of()).learning_rate for n in (100, 1000, 10_000, 100_000)]
+    assert rates == sorted(rates, reverse=True)
 
 
 def test_cores_are_those_of_the_process(monkeypatch):

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step, and how many steps fit a budget."""
+"""The learning rate as a function of progress, and progress as a function of the step."""
 
 import math
 from itertools import pairwise
@@ -7,58 +7,66 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.training.schedule import FLOOR, WARM_UP, Schedule, steps_within
-
-
-@pytest.mark.parametrize(("steps", "warm_up"), [(1, 1), (5, 1), (40, 4), (1000, 100), (1_000_000, WARM_UP)])
-def test_warm_up_is_linear_and_at_most_a_tenth(steps, warm_up):
-    schedule = Schedule.for_steps(0.5, steps)
-    assert schedule.warm_up == warm_up
-    for step in range(warm_up):
-        assert Schedule(peak=0.5, warm_up=warm_up).rate(step) == pytest.approx(0.5 * (step + 1) / warm_up)
-        assert 0 < schedule.rate(step) <= 0.5 * (step + 1) / warm_up
-
-
-@pytest.mark.parametrize("steps", [1, 2, 100, 5000])
-def test_the_end_is_the_floor(steps):
-    schedule = Schedule.for_steps(0.5, steps)
-    assert schedule.rate(steps) == pytest.approx(FLOOR * 0.5)
-    assert schedule.rate(10 * steps) == schedule.rate(steps)
-
-
-def test_half_a_cosine_lies_between():
-    schedule = Schedule(peak=2.0, warm_up=1, steps=100)
-    assert schedule.rate(0) == pytest.approx(2.0)
-    assert schedule.rate(50) == pytest.approx(2.0 * (1 + FLOOR) / 2)
-    assert schedule.rate(25) == pytest.approx(2.0 * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi / 4)) / 2))
+from charrnn.training.schedule import FLOOR, WARM_UP, Piece, Schedule
 
 
 @given(st.integers(1, 3000), st.floats(1e-6, 1.0))
-def test_the_rate_rises_once_and_falls(steps, peak):
+def test_the_rate_rises_once_falls_and_ends_at_the_floor(steps, peak):
     schedule = Schedule.for_steps(peak, steps)
-    rates = [schedule.rate(step) for step in range(steps + 1)]
+    rates = [schedule.rate(step) for step in range(steps)]
     assert all(0 < rate <= peak * (1 + 1e-12) for rate in rates)
-    falling = rates[schedule.warm_up :]
-    assert all(a >= b for a, b in pairwise(falling))
+    top = rates.index(max(rates))
+    assert all(a <= b for a, b in pairwise(rates[: top + 1]))
+    assert all(a >= b for a, b in pairwise(rates[top:]))
+    assert top <= WARM_UP * steps + 1
+    assert rates[-1] == pytest.approx(FLOOR * peak)
 
 
-@given(st.integers(1, 500), st.integers(1, 3000))
-def test_a_schedule_is_fixed_from_a_step_on(step, more):
-    """What was before stays as it was; there is no jump; the end is the floor."""
-    measured = Schedule(peak=0.1)
-    fixed = measured.fix(step, step + more)
-    assert (fixed.steps, fixed.decay_from) == (step + more, step)
-    assert all(fixed.rate(s) == measured.rate(s) for s in range(step + 1))
-    assert fixed.rate(step + more) == pytest.approx(FLOOR * measured.rate(step + more))
-    assert all(fixed.rate(s + 1) <= fixed.rate(s) for s in range(max(step, WARM_UP), step + more))
+def test_a_line_and_then_half_a_cosine():
+    schedule = Schedule.for_steps(2.0, 1000)
+    assert schedule.rate(24) == pytest.approx(2.0 * 0.025 / WARM_UP)
+    middle = (1.0 + WARM_UP) / 2
+    assert schedule.rate(round(1000 * middle) - 1) == pytest.approx(2.0 * (1 + FLOOR) / 2)
+    quarter = WARM_UP + (1.0 - WARM_UP) / 4
+    expected = 2.0 * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi / 4)) / 2)
+    assert schedule.rate(round(1000 * quarter) - 1) == pytest.approx(expected, rel=2e-3)
 
 
-def test_a_schedule_is_never_fixed_in_the_past():
-    assert Schedule(peak=0.1).fix(10, 3).steps == 10
+def test_while_the_steps_are_unknown_nothing_is_done_and_the_rate_is_low():
+    schedule = Schedule(peak=0.1)
+    assert (schedule.steps, schedule.share(7)) == (None, 0.0)
+    assert schedule.rate(7) == pytest.approx(FLOOR * 0.1)
 
 
-def test_steps_within_a_budget():
-    left = {"elapsed": 4.0, "step": 10, "pause_seconds": 2.0, "pauses": 3}
-    assert steps_within(100.0, step_seconds=0.5, **left) == 10 + 180
-    assert steps_within(100.0, step_seconds=0.5, **{**left, "pauses": 0}) == 10 + 192
-    assert steps_within(5.0, step_seconds=0.5, **left) == 11, "at least one more"
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(-100, 2000)), min_size=1, max_size=8))
+def test_progress_is_continuous_rises_and_ends_at_one_whatever_the_pieces(changes):
+    """The oracle walks from step to step, by the slope of the piece that holds there."""
+    schedule, step = Schedule(peak=1.0), 0
+    ends: dict[int, int] = {}
+    for further, more in changes:
+        step += further
+        if schedule.steps is not None and step >= schedule.steps:
+            break
+        ends[step] = max(step + 1, step + more)
+        schedule = schedule.with_piece(step, step + more)
+    assert schedule.steps is not None
+    share, end = 0.0, None
+    for now in range(schedule.steps + 1):
+        end = ends.get(now, end)
+        assert schedule.share(now) == pytest.approx(share, abs=1e-9)
+        if end is not None and now < end:
+            share += (1.0 - share) / (end - now)
+    assert schedule.share(schedule.steps) == pytest.approx(1.0)
+    assert schedule.rate(schedule.steps - 1) == pytest.approx(FLOOR)
+
+
+def test_a_new_piece_changes_nothing_before_it():
+    first = Schedule.for_steps(0.5, 100)
+    second = first.with_piece(40, 70)
+    assert second.steps == 70
+    assert [second.rate(step) for step in range(39)] == [first.rate(step) for step in range(39)]
+    assert second.share(40) == first.share(40)
+    assert second.with_piece(40, 90).pieces == (Piece(0, 0.0, 100), Piece(40, 0.4, 90)), (
+        "it takes the other's place"
+    )
+    assert second.with_piece(69, 12).steps == 70, "there is always a step left"

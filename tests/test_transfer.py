@@ -159,10 +159,14 @@ def test_a_run_begins_with_the_other_run_s_weights(first, tmp_path):
     run = train_on(corpus, first.parent, init_from=first.name, steps=1, learning_rate=1e-30)
     old, new = best(first), best(run)
     assert new.model.config.hidden_size == 6
-    for name in old.params.keys() - {"layers.0.weight_ih", "readout.weight", "readout.bias"}:
+    for name in old.params.keys() - {"embedding.weight", "readout.weight", "readout.bias"}:
         np.testing.assert_array_equal(new.params[name], old.params[name], err_msg=name)
     there, here = (m.params["readout.weight"] for m in (old, new))
     np.testing.assert_array_equal(here[:2], there[1:3])
+    assert not np.isin(here[2], there).any()
+    there, here = (m.params["embedding.weight"] for m in (old, new))
+    np.testing.assert_array_equal(here[:2], there[1:3])
+    np.testing.assert_array_equal(here[3], there[3], err_msg="BOS")
     assert not np.isin(here[2], there).any()
 
 

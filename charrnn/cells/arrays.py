@@ -23,11 +23,18 @@ class OneHot(NamedTuple):
 
     ids: (...,) integers in 0 … size; the id `size` is the zero vector.
     features: (..., F), or None for F = 0.
+    embedding: (size, E) a vector for each symbol, x = [embedding[ids], features], or None for the one-hot ones.
     """
 
     ids: Array
     size: int
     features: Array | None = None
+    embedding: Array | None = None
+
+    @property
+    def width(self) -> int:
+        """Entries of x that stand for the symbol."""
+        return self.size if self.embedding is None else int(self.embedding.shape[-1])
 
 
 def is_numpy(x: Array) -> bool:
@@ -35,21 +42,26 @@ def is_numpy(x: Array) -> bool:
 
 
 def linear(x: Array | OneHot, weight: Array) -> Array:
-    """x Wᵀ, shape (..., G), for x (..., I) and W (G, I); for one-hot symbols, rows of Wᵀ as a table."""
+    """x Wᵀ, shape (..., G), for x (..., I) and W (G, I); for symbols, rows of a table that has one for each."""
     if not isinstance(x, OneHot):
         return x @ weight.T
-    table = weight[:, : x.size].T
-    result = rows(concat([table, zeros_like(table[:1])], axis=0), x.ids)
-    return result if x.features is None else result + x.features @ weight[:, x.size :].T
+    table = weight[:, : x.width].T
+    if x.embedding is not None:
+        table = x.embedding @ table
+    result = rows_or_zero(table, x.ids)
+    return result if x.features is None else result + x.features @ weight[:, x.width :].T
 
 
 def dense(x: Array | OneHot, like: Array) -> Array:
     """x as an array (..., I) of the type of `like`, for kernels that know no one-hot input (torch only)."""
     if not isinstance(x, OneHot):
         return x
-    from torch.nn.functional import one_hot
+    if x.embedding is not None:
+        vectors = rows_or_zero(x.embedding, x.ids)
+    else:
+        from torch.nn.functional import one_hot
 
-    vectors = one_hot(x.ids, x.size + 1)[..., : x.size].to(like.dtype)
+        vectors = one_hot(x.ids, x.size + 1)[..., : x.size].to(like.dtype)
     return vectors if x.features is None else concat([vectors, x.features], axis=-1)
 
 
@@ -60,6 +72,11 @@ def rows(table: Array, ids: Array) -> Array:
     from torch.nn.functional import embedding
 
     return embedding(ids, table)
+
+
+def rows_or_zero(table: Array, ids: Array) -> Array:
+    """table[ids], shape (..., G), for a table (R, G) and integers in 0 … R; the row R is zero."""
+    return rows(concat([table, zeros_like(table[:1])], axis=0), ids)
 
 
 def tanh(x: Array) -> Array:

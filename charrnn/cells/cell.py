@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Array, OneHot, Params, linear
 
+HIDDEN_TO_HIDDEN = "weight_hh"
+"""The name of W in every cell that has one: what carries the state from step to step."""
+
 State: TypeAlias = Any
 """A NamedTuple of arrays (B, …), or of tuples of such arrays, that belongs to one cell."""
 
@@ -75,6 +78,8 @@ class HiddenUnits(ABC):
 
     frozen: ClassVar[frozenset[str]] = frozenset()
     gives_logits: ClassVar[bool] = False
+    trains_in_bfloat16: ClassVar[bool] = False
+    """Whether its kernel may multiply in half the precision: one that keeps the memory between steps in full."""
 
     @property
     def output_size(self) -> int:

@@ -14,7 +14,7 @@ from charrnn.corpus.labelled_trees import TreeDataset
 from charrnn.corpus.pairs import PairDataset
 
 if TYPE_CHECKING:
-    from charrnn.tasks.observer import AnyDataset, Begun
+    from charrnn.tasks.observer import AnyDataset, Begun, Trial
     from charrnn.tasks.train import Outcome
     from charrnn.training.loop import Metrics, Progress
 
@@ -32,12 +32,23 @@ def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
     chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
     budget = f"{budget_words(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
     resumed = "" if begun.resumed_at is None else f", going on at step {begun.resumed_at:,}"
-    facts += [("Model", model), ("Budget", budget), ("Run", f"{begun.run}{resumed}")]
+    facts.append(("Model", model))
+    if begun.trial is not None:
+        facts.append(("", _trial(begun.trial)))
+    facts += [("Budget", budget), ("Run", f"{begun.run}{resumed}")]
     if verbose:
         settings = {name: value for name, value in vars(config).items() if value is not None}
         facts.append(("Settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())))
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
     return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config.threads))]
+
+
+def _trial(trial: "Trial") -> str:
+    """Why the sizes are as they are."""
+    return (
+        f"chosen for a machine that reads {trial.chars_per_second:,.0f} characters a second with "
+        f"{trial.hidden_size} units in {trial.precision}, by a trial of {trial.seconds:.1f} s"
+    )
 
 
 def _facts(dataset: "AnyDataset") -> Facts:

@@ -11,6 +11,13 @@ from charrnn.corpus.batching import Position
 POOL_BATCHES = 32
 """Batches whose examples are sorted by length together: more of them hold less padding and less variety."""
 
+
+def spread_rows(count: int, share: float) -> npt.NDArray[np.int64]:
+    """A share of the rows 0 … count − 1, at least one of them where there are any, at even distances."""
+    chosen = min(count, max(1, round(share * count)))
+    return np.arange(chosen) * count // max(1, chosen)
+
+
 ROWS = 128
 """Of a batch that is only read: the larger it is, the more memory it takes."""
 
@@ -64,8 +71,9 @@ class BucketedBatches:
         return [batches[number] for number in rng.permutation(len(batches))]
 
 
-def by_length(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """All rows, in batches of similar lengths, or depths, to be read and not trained on."""
-    order = np.argsort(lengths, kind="stable")
+def by_length(lengths: npt.NDArray[np.int64], share: float = 1.0) -> Iterator[npt.NDArray[np.int64]]:
+    """A share of the rows, evenly spread, in batches of similar lengths, or depths, to be read, not trained on."""
+    rows = spread_rows(len(lengths), share)
+    order = rows[np.argsort(lengths[rows], kind="stable")]
     for first in range(0, len(order), ROWS):
         yield order[first : first + ROWS]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from charrnn.config import StopName
+from charrnn.corpus.bucketed import spread_rows
 from charrnn.corpus.steps import LENGTH, PADDING, STOP_INDEX, IntArray, StepReader, Window, cut_beginnings
 
 ROWS = 2**17
@@ -15,17 +16,19 @@ WARM_UP = 512
 
 
 def independent_pass(
-    reader: StepReader, stop: StopName, *, batch_size: int = 128, window: int = 256
+    reader: StepReader, stop: StopName, *, batch_size: int = 128, window: int = 256, share: float = 1.0
 ) -> Iterator[Window]:
-    """Every sequence once, each from the initial state, in batches of similar length."""
+    """Every sequence once, each from the initial state, in batches of similar length; or a share of them."""
     s = reader.sequences
     index = STOP_INDEX[stop]
-    for pool in range(0, len(s), ROWS):
-        taus = np.asarray(s.ends[pool : pool + ROWS]) - np.asarray(s.starts[pool : pool + ROWS])
+    read = spread_rows(len(s), share)
+    for first in range(0, len(read), ROWS):
+        pool = read[first : first + ROWS]
+        taus = np.asarray(s.ends[pool]) - np.asarray(s.starts[pool])
         order = np.argsort(taus, kind="stable")
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            yield from _row_windows(reader, pool + chosen, taus[chosen], index, window)
+            yield from _row_windows(reader, pool[chosen], taus[chosen], index, window)
 
 
 def _row_windows(reader: StepReader, rows: IntArray, taus: IntArray, stop: int, window: int) -> Iterator[Window]:
@@ -39,10 +42,20 @@ def _row_windows(reader: StepReader, rows: IntArray, taus: IntArray, stop: int, 
         yield Window(reader.steps(sequence, position, stops), fresh, sequence)
 
 
-def ordered_pass(reader: StepReader, stop: StopName, *, lanes: int = 1, window: int = 1024) -> Iterator[Window]:
+def ordered_pass(
+    reader: StepReader,
+    stop: StopName,
+    *,
+    lanes: int = 1,
+    window: int = 1024,
+    warm_up: int = WARM_UP,
+    share: float = 1.0,
+) -> Iterator[Window]:
     """Every step of the text once with the state carried, from the initial state at its beginning.
 
-    With more than one lane each lane but the first reads WARM_UP steps before its part without being charged
+    share: each lane reads so much of its part, from where that begins.
+
+    With more than one lane each lane but the first reads `warm_up` steps before its part without being charged
     for them: a close and much faster estimate of the pass with one lane, which is exact. Such a lane begins
     as one does in training: a model that has never begun otherwise may never find its way from another start.
     """
@@ -56,11 +69,12 @@ def ordered_pass(reader: StepReader, stop: StopName, *, lanes: int = 1, window: 
     ends = np.cumsum(counts)
     total = int(ends[-1])
     bounds = np.linspace(0, total, lanes + 1).astype(np.int64)
-    begin = np.maximum(bounds[:-1] - WARM_UP, 0)
+    begin = np.maximum(bounds[:-1] - warm_up, 0)
+    end = bounds[:-1] + np.ceil(share * np.diff(bounds)).astype(np.int64)
     stops = np.full(lanes, index)
-    for offset in range(0, int(np.max(bounds[1:] - begin)), window):
+    for offset in range(0, int(np.max(end - begin)), window):
         step = begin + offset + np.arange(window)[:, None]
-        inside = step < bounds[1:]
+        inside = step < end
         step = np.where(inside, step, 0)
         which = np.searchsorted(ends, step, side="right")
         position = step - (ends[which] - counts[which])

@@ -25,7 +25,7 @@ from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
 from charrnn.config import EncoderConfig
 from charrnn.models.language_model import Dropout
-from charrnn.models.layers import build_layer, initial_shapes, start
+from charrnn.models.layers import EMBEDDING, build_layer, embedding_init, initial_shapes, layer_init, start
 
 _HEAD = re.compile(r"language_model\.\w+\.weight")
 
@@ -69,7 +69,7 @@ class Encoder:
         c = self.config
         if c.cell == "output_recurrent" and c.cell_options.get("feedback", "target") == "target":
             raise ValueError("it feeds back the true text, which an input is not; give --feedback output")
-        size = c.vocab_size if c.input_depth == 1 else c.hidden_size
+        size = self._symbol_size if c.input_depth == 1 else c.hidden_size
         layers: list[Cell] = []
         for _ in range(c.num_layers):
             layers.append(build_layer(c, size, self.num_outputs))
@@ -83,7 +83,11 @@ class Encoder:
 
     @cached_property
     def input_layers(self) -> Perceptron:
-        return Perceptron("input", self.config.vocab_size, self.config.hidden_size, self.config.input_depth - 1)
+        return Perceptron("input", self._symbol_size, self.config.hidden_size, self.config.input_depth - 1)
+
+    @property
+    def _symbol_size(self) -> int:
+        return self.config.embedding_size or self.config.vocab_size
 
     @cached_property
     def output_layers(self) -> Perceptron:
@@ -91,11 +95,17 @@ class Encoder:
 
     @property
     def frozen(self) -> frozenset[str]:
-        return frozenset(f"{prefix}{name}" for _, prefix, cell in self._cells() for name in cell.frozen)
+        names = {f"{prefix}{name}" for _, prefix, cell in self._cells() for name in cell.frozen}
+        return frozenset(
+            names | self.shapes.keys() & {EMBEDDING} if "weight_ih" in self.layers[0].frozen else names
+        )
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = dict(self.input_layers.shapes)
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.config.embedding_size:
+            shapes[EMBEDDING] = (self.config.vocab_size, self.config.embedding_size)
+        shapes |= self.input_layers.shapes
         for start_name, prefix, cell in self._cells():
             shapes |= {f"{prefix}{name}": shape for name, shape in cell.shapes.items()}
             if self.config.initial_state == "learned":
@@ -108,9 +118,9 @@ class Encoder:
         return {**shapes, **self.output_layers.shapes}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        params = {**self.input_layers.init(rng)}
+        params = {**embedding_init(rng, self.shapes), **self.input_layers.init(rng)}
         for _, prefix, cell in self._cells():
-            params |= {f"{prefix}{name}": value for name, value in cell.init(rng).items()}
+            params |= {f"{prefix}{name}": value for name, value in layer_init(cell, rng).items()}
         params |= self.output_layers.init(rng)
         heads = {name: shape for name, shape in self.shapes.items() if _HEAD.fullmatch(name)}
         params |= uniform_init(rng, heads, self.layers[0].output_size ** -0.5)
@@ -121,7 +131,9 @@ class Encoder:
         """Symbols (S, B), of which the first `lengths` (B,) of each row are real."""
         S, B = ids.shape
         turned, last = _turned(lengths, S), _last(lengths, B)
-        x: Array | OneHot = self.input_layers(params, OneHot(ids, self.config.vocab_size))
+        x: Array | OneHot = self.input_layers(
+            params, OneHot(ids, self.config.vocab_size, embedding=params.get(EMBEDDING))
+        )
         layers = []
         for index in range(len(self.layers)):
             read = self._directions(params, index, x, turned)
@@ -193,6 +205,6 @@ def _last(lengths: Array, B: int) -> Array:
 
 def _rearranged(x: Array | OneHot, places: Array) -> Array | OneHot:
     if isinstance(x, OneHot):
-        return OneHot(x.ids.reshape(-1)[places].reshape(*x.ids.shape), x.size)
+        return x._replace(ids=x.ids.reshape(-1)[places].reshape(*x.ids.shape))
     S, B, E = x.shape
     return rows(x.reshape(S * B, E), places).reshape(S, B, E)

@@ -8,19 +8,28 @@ import numpy.typing as npt
 from charrnn.cells.arrays import Params, tanh
 from charrnn.config import GeneratorConfig
 from charrnn.models.language_model import CONTEXT, LanguageModel
+from charrnn.models.layers import EMBEDDING
 
 
 def given(model: LanguageModel, params: Params, x: npt.NDArray[np.floating]) -> tuple[LanguageModel, Params]:
     """The model without a context, and NumPy parameters with which it is the model given x (X,).
 
-    Exactly one symbol is read at every step, so R x goes into each symbol's column of U, and tanh(q + Q x) is an
-    initial state like any learned one. A character that the model does not know, a zero input, would read no R x:
-    such text is scored with its context beside it, and never drawn.
+    Exactly one symbol is read at every step, so R x goes into each symbol's column of U, or into the column of an
+    entry of the embedding that is always 1, and tanh(q + Q x) is an initial state like any learned one. A
+    character that the model does not know, a zero input, would read no R x: such text is scored with its context
+    beside it, and never drawn.
     """
     kept: dict[str, npt.NDArray[np.floating]] = dict(params)
+    size = model.config.embedding_size
     if model.adds_context:
-        U = params[model.input_weight].copy()
-        U[:, : model.num_input_symbols] += (params[CONTEXT] @ x)[:, None]
+        U, effect = params[model.input_weight].copy(), (params[CONTEXT] @ x)[:, None]
+        if size:
+            U = np.concatenate([U[:, :size], effect, U[:, size:]], axis=1)
+            embedding = params[EMBEDDING]
+            kept[EMBEDDING] = np.concatenate([embedding, np.ones_like(embedding[:, :1])], axis=1)
+            size += 1
+        else:
+            U[:, : model.num_input_symbols] += effect
         kept[model.input_weight] = U
     if model.starts_from_context:
         for name in params:
@@ -28,6 +37,6 @@ def given(model: LanguageModel, params: Params, x: npt.NDArray[np.floating]) -> 
                 Q = params["context." + name.removeprefix("initial_state.") + ".weight"]
                 kept[name] = tanh(params[name] + Q @ x)
     learned = "learned" if model.starts_from_context else model.config.initial_state
-    config: GeneratorConfig = replace(model.config, context_size=0, initial_state=learned)
+    config: GeneratorConfig = replace(model.config, context_size=0, initial_state=learned, embedding_size=size)
     plain = LanguageModel(config)
     return plain, {name: kept[name] for name in plain.shapes}

@@ -38,7 +38,7 @@ from charrnn.cells.unroll import unroll
 from charrnn.config import GeneratorConfig, Option, StopName
 from charrnn.corpus.steps import EOS, HALT, Kind, Steps
 from charrnn.models.attention import MASKED, Attention, Memory
-from charrnn.models.layers import build_layer, initial_shapes, start
+from charrnn.models.layers import EMBEDDING, build_layer, embedding_init, initial_shapes, layer_init, start
 from charrnn.models.stopping import (
     COMPONENTS,
     COUNT_FEATURES,
@@ -75,7 +75,8 @@ class Assessment(NamedTuple):
 class LanguageModel:
     """p(y) as section 10.2.3 of *Deep Learning* has it: hidden-to-hidden recurrence, o = c + V h, softmax.
 
-    V = `readout.weight` (S, H), c = `readout.bias` (S,), S = vocabulary (+ 1 for EOS, the last);
+    V = `readout.weight` (S, H), c = `readout.bias` (S,), S = vocabulary (+ 1 for EOS, the last); a symbol is read
+    as a row of `embedding.weight` (symbols, E), or as a one-hot vector where E = 0;
     v = `halt.weight` (H,), d = `halt.bias` (); `length.weight` (3K, H), `length.bias` (3K,);
     layer l's cell under `layers.l.`, its learned initial state under `initial_state.l.`. Layers before the
     first cell are under `input.`, those between the last one and the readout under `output.`, those between
@@ -85,8 +86,8 @@ class LanguageModel:
     Given a vector x (X,) it is p(y | x): R = `context.weight` (G, X) adds R x to what the first layer makes of
     every input (`--context-mode add`), and layer l's states begin at tanh(q + Q x) with Q under `context.l.` and
     q under `initial_state.l.` (`init`), or both. Source: section 10.2.4, figure 10.9. With `context_readout` h is
-    followed by x in what the readout and the heads see (Cho et al. 2014). Given a memory, the first
-    layer's outputs ask for what the layers above and the readout see beside them (`charrnn.models.attention`).
+    followed by x in what the readout and the heads see (Cho et al. 2014). Given a memory, the first layer's
+    outputs ask for what the layers above and the readout see beside them (`charrnn.models.attention`).
     """
 
     config: GeneratorConfig
@@ -147,8 +148,10 @@ class LanguageModel:
     def frozen(self) -> frozenset[str]:
         """Parameters that are never trained."""
         names = {f"layers.{index}.{name}" for index, cell in enumerate(self.layers) for name in cell.frozen}
-        # R belongs to U: where the one is not trained, the other is not.
-        return frozenset(names | {CONTEXT} if self.adds_context and self.input_weight in names else names)
+        # R and the embedding belong to U: where the one is not trained, the others are not.
+        return frozenset(
+            names | self.shapes.keys() & {CONTEXT, EMBEDDING} if self.input_weight in names else names
+        )
 
     @property
     def stops(self) -> tuple[StopName, ...]:
@@ -160,10 +163,15 @@ class LanguageModel:
         return self.config.vocab_size + 1
 
     @property
+    def symbol_size(self) -> int:
+        """Entries of the vector that a symbol is read as."""
+        return self.config.embedding_size or self.num_input_symbols
+
+    @property
     def input_size(self) -> int:
-        """Symbols, the count, and the context that is added."""
+        """A symbol's, the count, and the context that is added."""
         count = COUNT_FEATURES if "length" in self.stops else 0
-        return self.num_input_symbols + count + (self.config.context_size if self.adds_context else 0)
+        return self.symbol_size + count + (self.config.context_size if self.adds_context else 0)
 
     @property
     def readout_size(self) -> int:
@@ -178,7 +186,10 @@ class LanguageModel:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter."""
         H, X = self.readout_size, self.config.context_size
-        shapes = dict(self.input_layers.shapes)
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.config.embedding_size:
+            shapes[EMBEDDING] = (self.num_input_symbols, self.config.embedding_size)
+        shapes |= self.input_layers.shapes
         for index, cell in enumerate(self.layers):
             shapes |= {f"layers.{index}.{name}": shape for name, shape in cell.shapes.items()}
             for i, shape in enumerate(initial_shapes(cell)):
@@ -207,9 +218,9 @@ class LanguageModel:
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
         """Fresh parameters; the training sequences' lengths (S,) place the heads that end a sequence."""
-        params = {**self.input_layers.init(rng)}
+        params = {**embedding_init(rng, self.shapes), **self.input_layers.init(rng)}
         for index, cell in enumerate(self.layers):
-            params |= {f"layers.{index}.{name}": value for name, value in cell.init(rng).items()}
+            params |= {f"layers.{index}.{name}": value for name, value in layer_init(cell, rng).items()}
         params |= self.output_layers.init(rng)
         if self.adds_context:
             known = self.shapes[self.input_weight][1]
@@ -269,7 +280,7 @@ class LanguageModel:
             if "length" in self.stops and remaining is None:
                 features.insert(0, zeros((*ids.shape, COUNT_FEATURES), like))
         joined = concat(features, axis=-1) if features else None
-        return self.input_layers(params, OneHot(ids, self.num_input_symbols, joined))
+        return self.input_layers(params, OneHot(ids, self.num_input_symbols, joined, params.get(EMBEDDING)))
 
     def joined(self, params: Params) -> Params:
         """The parameters with R beside U, as `inputs` and `layer_params` need them."""
@@ -329,15 +340,18 @@ class LanguageModel:
         output = hidden @ params["length.weight"].T + params["length.bias"]
         return LengthDistribution.from_output(output, self.config.length_scale)
 
-    def nll(self, params: Params, hidden: Array, steps: Steps) -> Array:
-        """−log of the probability of what each step is charged for, nats, (T, B); zero where it is nothing."""
-        log_p = self._log_softmax(params, hidden, steps)
-        return self._nll(params, hidden, steps, log_p)
+    def nll(self, params: Params, hidden: Array, steps: Steps, logits: Array | None = None) -> Array:
+        """−log of the probability of what each step is charged for, nats, (T, B); zero where it is nothing.
+
+        logits: those of `hidden`, where they have been computed already.
+        """
+        logits = self.logits(params, hidden) if logits is None else logits
+        return self._nll(params, hidden, steps, self._log_softmax(logits, steps))
 
     def assess(self, params: Params, hidden: Array, steps: Steps) -> Assessment:
         """The nll with its parts and what a report needs beside it."""
         V = self.config.vocab_size
-        log_p = self._log_softmax(params, hidden, steps)
+        log_p = self._log_softmax(self.logits(params, hidden), steps)
         nll = self._nll(params, hidden, steps, log_p)
         character, ending = steps.kinds == Kind.CHARACTER, steps.kinds == Kind.ENDING
         log_go = zeros(tuple(nll.shape), nll)
@@ -360,9 +374,8 @@ class LanguageModel:
         correct = where(character & (best == steps.targets), 1.0, 0.0)
         return Assessment(nll, stopping, correct, where(character | ending, log_go, 0.0 * log_go))
 
-    def _log_softmax(self, params: Params, hidden: Array, steps: Steps) -> Array:
+    def _log_softmax(self, logits: Array, steps: Steps) -> Array:
         """Log-probabilities (T, B, S); EOS has none in rows of another mechanism."""
-        logits = self.logits(params, hidden)
         if "eos" in self.stops and len(self.stops) > 1:
             is_eos_logit = asarray(np.arange(self.num_logits) == self.config.vocab_size, like=logits)
             masked = (steps.stops != EOS)[:, None] & is_eos_logit

@@ -8,11 +8,12 @@ from charrnn.config import DEPTHS, ModelConfig
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
+from charrnn.models.layers import EMBEDDING
 from charrnn.models.saved import SavedModel
 
 BY_SYMBOL = ("readout.weight", "readout.bias")
 
-SHAPE = ("cell", "hidden_size", "num_layers", *DEPTHS)
+SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", *DEPTHS)
 """What must be equal in two models of which one starts from the other."""
 
 
@@ -40,10 +41,17 @@ def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: 
         if name not in result or (name.startswith("context.") and not same_context):
             continue
         value = result[name].copy()
-        if name == model.input_weight:
-            value[:, here] = theirs_value[:, there_ids]
-            value[:, vocabulary.bos] = theirs_value[:, saved.vocabulary.bos]
-            counts, their_counts = value[:, vocabulary.bos + 1 :], theirs_value[:, saved.vocabulary.bos + 1 :]
+        if name == EMBEDDING:
+            value[here] = theirs_value[there_ids]
+            value[vocabulary.bos] = theirs_value[saved.vocabulary.bos]
+        elif name == model.input_weight:
+            size, their_size = model.symbol_size, saved.model.symbol_size
+            if ours.embedding_size:
+                value[:, :size] = theirs_value[:, :size]
+            else:
+                value[:, here] = theirs_value[:, there_ids]
+                value[:, vocabulary.bos] = theirs_value[:, saved.vocabulary.bos]
+            counts, their_counts = value[:, size:], theirs_value[:, their_size:]
             if counts.shape == their_counts.shape:
                 counts[:] = their_counts
         elif name in BY_SYMBOL:

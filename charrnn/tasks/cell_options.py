@@ -100,7 +100,7 @@ def reads_symbols(config: TrainConfig) -> bool:
 
 def layer_settings(config: ResolvedConfig) -> dict[str, Any]:
     """The fields of `LayersConfig` that a training configuration sets: all but the symbols that are read."""
-    names = (*DEPTHS, "cell", "hidden_size", "num_layers", "initial_state")
+    names = (*DEPTHS, "cell", "hidden_size", "num_layers", "embedding_size", "initial_state")
     return {name: getattr(config, name) for name in names} | {"cell_options": cell_options(config)}
 
 

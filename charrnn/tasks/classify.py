@@ -44,14 +44,18 @@ class ClassifyLearner(ExamplesLearner[Classifier]):
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return len(rows)
 
+    @property
+    def validation_size(self) -> int:
+        return len(self._dataset.valid)
+
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Nats an example over the validation part; there the temperature of the probabilities is fitted too."""
+    def validate(self, share: float = 1.0) -> float | None:
+        """Nats an example over a share of the validation part; the probabilities' temperature is fitted too."""
         valid = self._dataset.valid
         if not len(valid):
             return None
         logits, outputs = [], []
-        for rows in by_length(valid.inputs.lengths):
+        for rows in by_length(valid.inputs.lengths, share):
             batch = self._batch(valid, rows)
             logits.append(self.model.logits(self.parameters, batch.ids, batch.lengths).double())
             outputs.append(batch.outputs)

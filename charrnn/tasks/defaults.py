@@ -1,62 +1,89 @@
 """What charrnn chooses where a person has not: sizes, rates and a budget that fit the corpus.
 
-The figures were found by training on names and on plays for three minutes on two cores.
+The figures were found by experiment, on texts and budgets that the tests and benchmarks do not report.
 """
 
+import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.dataset import Dataset
 from charrnn.errors import UsageError
 
+if TYPE_CHECKING:
+    from charrnn.tasks.observer import Trial
+
 USUAL_MINUTES = 3.0
 SMALL_CORPUS = 50_000
-"""Characters below which a minute is enough and a smaller model generalises better."""
+"""Characters below which a minute is enough."""
 
-LARGE_CORPUS = 500_000
-"""Characters from which a few minutes read a text a few times only: there is room for a larger model."""
+MANY_ROWS = 500_000
+"""Symbols of a table from which its models may be larger."""
 
 MEMORY_SPAN = 200
 """With it models of speeches drawn cold had lengths nearer to those of the text (KS 0.05 instead of 0.14)."""
 
+EMBEDDING = 64
+WINDOW = 64
+
+WIDTHS = (64, 96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)
+
+CHARS_PER_WEIGHT = 4.0
+"""Characters that a run should read for each weight: with fewer a smaller model ends better, else a larger."""
+
+WEIGHTS_PER_CHAR = 2.0
+"""Weights that each character of the training text allows: a larger model learns a small text by heart."""
+
+COST_OF_WIDTH = 1.6
+"""Models of H units read H^(−1.6) as many characters a second, for H of 128 to 768."""
+
+REFERENCE_UNITS = 256
+REFERENCE_SPEED = 60_000.0
+"""Characters a second that a model of so many units reads, where it was not measured."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """What suits a cell on a large corpus."""
+    """What suits a cell."""
 
-    units: int = 384
+    width: float = 1.0
+    """Units, as a multiple of those of an LSTM that takes as long."""
+    units: int | None = None
+    """In place of that: of a cell whose size is not a matter of time."""
     layers: int = 1
     output_depth: int = 1
-    dropout: float = 0.2
-    weight_dropout: float = 0.1
-    """It asks for weights from step to step that are learned."""
-    lanes: int = 16
-    """At least so many: where each step is a call from Python, more lanes cost it little."""
-    learning_rate: float = 6e-3
+    embedding: int = EMBEDDING
+    dropout: float = 1.0
+    """As a multiple of what the number of readings asks for."""
+    learning_rate: float = 1.0
+    """As a multiple of an LSTM's."""
 
 
-_LSTM = _Fit()
-_STEP_LOOP = _Fit(units=256, dropout=0.1, weight_dropout=0.0, lanes=32)
-_MINIMAL = _Fit(layers=2, output_depth=2, dropout=0.1, weight_dropout=0.0, learning_rate=4e-3)
+_MINIMAL = _Fit(layers=2, output_depth=2, learning_rate=0.7)
 """Nothing in these cells is non-linear but their gates: a layer of tanh above them was worth 0.13 nats."""
 
 _FITS: dict[str, _Fit] = {
-    "tanh": _Fit(dropout=0.05, weight_dropout=0.0, lanes=32, learning_rate=3e-3),
-    "leaky": _Fit(dropout=0.05, weight_dropout=0.0, lanes=32, learning_rate=3e-3),
-    "skip": _Fit(dropout=0.05, weight_dropout=0.0, lanes=32, learning_rate=3e-3),
-    "lstm": _LSTM,
-    "coupled_lstm": _STEP_LOOP,
-    "peephole_lstm": _STEP_LOOP,
-    "layer_norm_lstm": _STEP_LOOP,
-    "gru": _Fit(dropout=0.1, lanes=32, learning_rate=4e-3),
+    "tanh": _Fit(learning_rate=0.5, dropout=0.3),
+    "leaky": _Fit(learning_rate=0.5, dropout=0.3),
+    "skip": _Fit(learning_rate=0.5, dropout=0.3),
+    "lstm": _Fit(),
+    "coupled_lstm": _Fit(),
+    "peephole_lstm": _Fit(),
+    "layer_norm_lstm": _Fit(),
+    "gru": _Fit(learning_rate=0.7),
     "min_gru": _MINIMAL,
     "min_lstm": _MINIMAL,
-    "output_recurrent": _Fit(units=256, dropout=0.0, weight_dropout=0.0, learning_rate=4e-3),
-    "time_delay": _Fit(units=256, dropout=0.1, weight_dropout=0.0, learning_rate=3e-3),
-    "echo_state": _Fit(units=2000, dropout=0.0, weight_dropout=0.0, lanes=32, learning_rate=1e-2),
+    "output_recurrent": _Fit(units=256, dropout=0.0, learning_rate=0.7),
+    "time_delay": _Fit(learning_rate=0.5),
+    "echo_state": _Fit(units=2000, embedding=0, dropout=0.0, learning_rate=1.5),
 }
+
+
+def has_width(cell: str) -> bool:
+    """Whether the units of a cell are chosen by how fast it learns."""
+    return _FITS[cell].units is None
 
 
 def available_cores() -> int:
@@ -64,34 +91,45 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
-    """The configuration with every choice made that it leaves open; its seed must be set. Raises UsageError."""
+def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None) -> ResolvedConfig:
+    """The configuration with every choice made that it leaves open; its seed must be set. Raises UsageError.
+
+    trial: how fast this machine was found to be.
+    """
     train, fit = dataset.parts.train, _FITS[config.cell]
     listed = dataset.order == "independent"
-    small, large = train.num_chars < SMALL_CORPUS, train.num_chars >= LARGE_CORPUS
-    # What is read tens of times in a few minutes is learned by heart unless dropout hinders it.
-    more_dropout = 0.0 if large or fit.dropout == 0.0 else 0.1
-    more_weight_dropout = 0.0 if large or fit.weight_dropout == 0.0 else 0.2
-    lanes = _lanes(train.num_chars / max(len(train), 1)) if listed else 16
     chosen: dict[str, Any] = {
-        "hidden_size": fit.units // 3 if small else fit.units if large else 2 * fit.units // 3,
         "num_layers": fit.layers,
         "output_depth": fit.output_depth,
-        "dropout": round(fit.dropout + more_dropout, 3),
-        "weight_dropout": round(fit.weight_dropout + more_weight_dropout, 3),
+        "embedding_size": fit.embedding,
         "symbol_dropout": 0.0,
         "lm_weight": 0.0,
-        "batch_size": max(lanes, fit.lanes),
-        "bptt_steps": 64,
-        "learning_rate": round(fit.learning_rate * (1.0 if large else 4 / 3), 6),
+        "batch_size": _lanes(train.num_chars / max(len(train), 1)) if listed else 32,
+        "bptt_steps": WINDOW,
+        "optimizer": "muon",
+        "precision": "float32" if trial is None else trial.precision,
         "threads": min(available_cores(), 4),
+    }
+    if config.minutes is None and config.epochs is None and config.steps is None:
+        chosen["minutes"] = 1.0 if train.num_chars < SMALL_CORPUS else USUAL_MINUTES
+    window_size = (config.batch_size or chosen["batch_size"]) * (config.bptt_steps or WINDOW)
+    budget = _Budget(
+        minutes=config.minutes or chosen.get("minutes"),
+        chars=config.steps * window_size if config.steps else config.epochs and config.epochs * train.num_chars,
+        trial=trial,
+    )
+    units = config.hidden_size or fit.units or _width(budget, train.num_chars, fit)
+    read = budget.chars_read(units / fit.width)
+    chosen |= {
+        "hidden_size": units,
+        "dropout": round(fit.dropout * _dropout(read / max(1, train.num_chars)), 2),
+        "weight_dropout": 0.0,
+        "learning_rate": float(f"{fit.learning_rate * _learning_rate(read / window_size):.2g}"),
     }
     if listed and config.cell == "lstm" and config.forget_bias is None:
         # Memories that are carried through a whole book and never cleared do better if they are short.
         chosen["memory_span"] = MEMORY_SPAN
-    if config.minutes is None and config.epochs is None and config.steps is None:
-        chosen["minutes"] = 1.0 if small else USUAL_MINUTES
-    window = config.bptt_steps or chosen["bptt_steps"]
+    window = config.bptt_steps or WINDOW
     if config.washout > window:
         raise UsageError(f"--washout {config.washout}: more than the {window} characters of --bptt-steps")
     if config.symbol_dropout or config.lm_weight:
@@ -100,6 +138,46 @@ def resolve(config: TrainConfig, dataset: Dataset) -> ResolvedConfig:
         )
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": dataset.order})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Budget:
+    """What a run may read, in time or in characters."""
+
+    minutes: float | None
+    chars: float | None
+    trial: "Trial | None"
+
+    def chars_read(self, units: float) -> float:
+        """Characters that an LSTM of so many units reads; those read again are counted again."""
+        if self.chars is not None:
+            return self.chars
+        assert self.minutes is not None
+        speed, at = REFERENCE_SPEED, float(REFERENCE_UNITS)
+        if self.trial is not None:
+            speed, at = self.trial.chars_per_second, float(self.trial.hidden_size)
+        return 60.0 * self.minutes * speed * math.pow(at / units, COST_OF_WIDTH)
+
+
+def _width(budget: _Budget, num_chars: int, fit: _Fit) -> int:
+    """Units of the largest model that reads enough text in the budget, and is not too large for the text."""
+    best = WIDTHS[0]
+    for units in WIDTHS:
+        weights = 4 * units * (units + EMBEDDING)
+        enough = budget.chars_read(units) >= CHARS_PER_WEIGHT * weights
+        if enough and weights <= WEIGHTS_PER_CHAR * num_chars:
+            best = units
+    return max(1, round(best * fit.width))
+
+
+def _dropout(readings: float) -> float:
+    """What keeps a text that is read so many times from being learned by heart."""
+    return min(0.4, 0.1 * max(0.0, math.log2(max(1.0, readings) / 3.0)))
+
+
+def _learning_rate(steps: float) -> float:
+    """The peak rate of a run of so many steps: the fewer, the larger each must be."""
+    return 2.5e-2 * math.pow(min(1.0, 500.0 / max(1.0, steps)), 1 / 3)
 
 
 def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig:
@@ -113,14 +191,14 @@ def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig
         "symbol_dropout": 0.1,
         "lm_weight": 0.5,
         "batch_size": 32,
-        "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 5e-3,
+        "learning_rate": 3e-3 if fit.learning_rate < 1.0 else 5e-3,
     }
     return _of_rows(config, chosen, minutes=1.0 if small else USUAL_MINUTES)
 
 
 def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
     """The same for a model that writes a symbol for each that it reads; its seed must be set."""
-    fit, small = _FITS[config.cell], num_symbols < LARGE_CORPUS
+    fit, small = _FITS[config.cell], num_symbols < MANY_ROWS
     chosen: dict[str, Any] = {
         "hidden_size": 192 if small else 256,
         "num_layers": 2,
@@ -130,7 +208,7 @@ def resolve_tagger(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
         "lm_weight": 0.0,
         # Small batches and a high rate: with few examples it was steps that were wanting.
         "batch_size": 8 if small else 32,
-        "learning_rate": (3e-3 if fit.learning_rate < 6e-3 else 4e-3) * (2 if small else 1),
+        "learning_rate": (3e-3 if fit.learning_rate < 1.0 else 4e-3) * (2 if small else 1),
     }
     return _of_rows(config, chosen, minutes=2 * USUAL_MINUTES if small else 5 * USUAL_MINUTES)
 
@@ -146,7 +224,7 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
         "symbol_dropout": 0.02 if num_pairs >= 5_000 and small else 0.0,
         "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
-        "learning_rate": 3e-3 if fit.learning_rate < 6e-3 else 4e-3,
+        "learning_rate": 3e-3 if fit.learning_rate < 1.0 else 4e-3,
     }
     return _of_rows(config, chosen, minutes=USUAL_MINUTES if small else 5 * USUAL_MINUTES)
 
@@ -174,7 +252,15 @@ def resolve_tree(config: TrainConfig, num_trees: int) -> ResolvedConfig:
 
 def _of_rows(config: TrainConfig, chosen: dict[str, Any], *, minutes: float) -> ResolvedConfig:
     """With what is the same for every task whose examples are rows of a table."""
-    chosen |= {"output_depth": 1, "bptt_steps": 1, "threads": min(available_cores(), 4)}
+    chosen = {
+        "output_depth": 1,
+        "bptt_steps": 1,
+        "embedding_size": 0,
+        "optimizer": "adam",
+        "precision": "float32",
+        "threads": min(available_cores(), 4),
+        **chosen,
+    }
     if config.minutes is None and config.epochs is None and config.steps is None:
         chosen["minutes"] = minutes
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}

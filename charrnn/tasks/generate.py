@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from charrnn.cells import CELLS
 from charrnn.checkpoint import Checkpoint, resolve_checkpoint
-from charrnn.config import ModelConfig, ResolvedConfig, TrainConfig
+from charrnn.config import ModelConfig, Precision, ResolvedConfig, TrainConfig
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.dataset import Dataset, load_dataset
 from charrnn.corpus.encoded import Progress
@@ -24,9 +25,12 @@ from charrnn.models.transfer import transfer
 from charrnn.sampling.ancestral import Drawn, Request, Sampler
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.cell_options import layer_settings
-from charrnn.tasks.defaults import resolve
+from charrnn.tasks.defaults import REFERENCE_UNITS, has_width, resolve
 from charrnn.tasks.generate_learner import GenerateLearner
 from charrnn.tasks.job import Arrays
+from charrnn.tasks.observer import Trial
+from charrnn.tasks.trial import try_out
+from charrnn.training.precision import fast_bfloat16
 
 PREVIEW_CHARS = 200
 
@@ -37,11 +41,14 @@ class GenerateJob:
 
     config: ResolvedConfig
     dataset: Dataset
+    trial: Trial | None = None
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "GenerateJob":
         dataset = load_dataset(config, root, progress)
-        return cls(resolve(_with_init_size(config, root), dataset), dataset)
+        config = _with_init_size(config, root)
+        trial = _trial(config, dataset, root)
+        return cls(resolve(config, dataset, trial), dataset, trial)
 
     @classmethod
     def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "GenerateJob":
@@ -106,6 +113,7 @@ class GenerateJob:
             weight_dropout=config.weight_dropout,
             washout=config.washout,
             scheduled_sampling=config.scheduled_sampling,
+            precision=config.precision,
             seed=config.seed,
             device=device,
         )
@@ -123,6 +131,25 @@ class GenerateJob:
         symbols = Sampler(Stepper(model, params), request).stream(0)
         shown = [item for item in itertools.islice(symbols, PREVIEW_CHARS) if not isinstance(item, Drawn)]
         return self.dataset.vocabulary.decode(np.array(shown, np.int64))
+
+
+def _trial(config: TrainConfig, dataset: Dataset, root: Path) -> Trial | None:
+    """How fast this machine is, where something is to be chosen by that.
+
+    A budget in steps or epochs asks for the same run on every machine, so nothing is tried out for it.
+    """
+    usual = resolve(config, dataset)
+    on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+    if usual.minutes is None or not on_cpu:
+        return None
+    precisions: list[Precision] = [config.precision or "float32"]
+    if config.precision is None and CELLS[config.cell].trains_in_bfloat16 and fast_bfloat16():
+        precisions.append("bfloat16")
+    sized = config.hidden_size is not None or not has_width(config.cell)
+    if sized and len(precisions) == 1:
+        return None
+    tried = usual if sized else replace(usual, hidden_size=REFERENCE_UNITS)
+    return try_out(lambda precision: GenerateJob(replace(tried, precision=precision), dataset), precisions, root)
 
 
 def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:

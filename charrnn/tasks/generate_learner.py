@@ -9,7 +9,7 @@ import torch
 
 from charrnn.cells.arrays import where
 from charrnn.cells.cell import State, map_state, state_arrays
-from charrnn.config import OrderName, StopName
+from charrnn.config import OrderName, Precision, StopName
 from charrnn.corpus.batching import BatchSource, Position
 from charrnn.corpus.passes import independent_pass, ordered_pass
 from charrnn.corpus.steps import Kind, StepReader, Steps, Window
@@ -18,9 +18,11 @@ from charrnn.models.language_model import LanguageModel, States
 from charrnn.tasks.parameters import trainable
 from charrnn.tasks.scheduled_sampling import read_own_draws
 from charrnn.training.dropout import dropout, weight_dropout
+from charrnn.training.precision import products_in
 
-VALIDATION_LANES = 16
-"""Lanes of a validation pass over ordered text; `charrnn eval` reads it in one, which is exact."""
+VALIDATION_LANES, VALIDATION_WARM_UP = 16, 128
+"""Lanes of a validation pass over ordered text, and the steps that each reads before its part. `charrnn eval`
+reads it in one lane, which is exact."""
 
 
 class GenerateLearner:
@@ -38,6 +40,7 @@ class GenerateLearner:
         weight_dropout: float = 0.0,
         washout: int = 0,
         scheduled_sampling: float = 0.0,
+        precision: Precision = "float32",
         seed: int,
         device: torch.device,
     ) -> None:
@@ -48,7 +51,7 @@ class GenerateLearner:
         self._validation, self._order = validation, order
         self._dropout, self._weight_dropout = dropout, weight_dropout
         self._washout, self._scheduled_sampling = washout, scheduled_sampling
-        self._seed, self._device = seed, device
+        self._precision, self._seed, self._device = precision, seed, device
 
     @property
     def epoch(self) -> float:
@@ -67,12 +70,14 @@ class GenerateLearner:
         mask = dropout(self._dropout, rng)
         params = {**self.parameters, **weight_dropout(self.trained, self._weight_dropout, rng)}
         own = self._scheduled_sampling * share
-        if self._scheduled_sampling:
-            hidden, state = read_own_draws(self.model, params, steps, state, mask, own, rng)
-        else:
-            hidden, state = self.model.read(params, steps, state, mask)
-        self.state = tuple(map_state(torch.Tensor.detach, layer) for layer in state)
-        nats = self.model.nll(self.parameters, hidden, steps).sum()
+        with products_in(self._precision, self._device):
+            if self._scheduled_sampling:
+                hidden, state = read_own_draws(self.model, params, steps, state, mask, own, rng)
+            else:
+                hidden, state = self.model.read(params, steps, state, mask)
+            logits = self.model.logits(self.parameters, hidden)
+        self.state = self._carried(state)
+        nats = self.model.nll(self.parameters, self._whole(hidden), steps, self._whole(logits)).sum()
         return nats, self.source.steps_per_window, int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
 
     def _washed_out(self, window: Window) -> Steps:
@@ -102,22 +107,30 @@ class GenerateLearner:
             for layer, state in enumerate(cell.zero_state(rows, like) for cell in self.model.layers)
         )
 
-    def validate(self) -> float | None:
-        """Nats per character over the whole validation text; with several mechanisms their mean."""
+    @property
+    def validation_size(self) -> int:
+        return 0 if self._validation is None else self._validation.sequences.num_chars * len(self.model.stops)
+
+    def validate(self, share: float = 1.0) -> float | None:
+        """Nats per character over a share of the validation text; with several mechanisms their mean."""
         if self._validation is None:
             return None
-        losses = [self._pass(stop) for stop in self.model.stops]
+        losses = [self._pass(stop, share) for stop in self.model.stops]
         return sum(losses) / len(losses)
 
     @torch.no_grad()
-    def _pass(self, stop: StopName) -> float:
+    def _pass(self, stop: StopName, share: float) -> float:
         assert self._validation is not None
         state: States | None = None
         nats, chars = 0.0, 0
-        for window in validation_windows(self._validation, self._order, stop):
+        for window in validation_windows(self._validation, self._order, stop, share):
             steps = self._tensors(window.steps)
-            hidden, state = self.model.read(self.parameters, steps, self._begin(window, steps, state))
-            nats += float(self.model.nll(self.parameters, hidden, steps).sum(dtype=torch.float64))
+            with products_in(self._precision, self._device):
+                hidden, state = self.model.read(self.parameters, steps, self._begin(window, steps, state))
+                logits = self.model.logits(self.parameters, hidden)
+            state = self._carried(state)
+            nll = self.model.nll(self.parameters, self._whole(hidden), steps, self._whole(logits))
+            nats += float(nll.sum(dtype=torch.float64))
             chars += int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
         return nats / max(chars, 1)
 
@@ -134,6 +147,14 @@ class GenerateLearner:
         return tuple(
             map_state(lambda a, b: where(fresh, a, b), new, old) for new, old in zip(initial, carried, strict=True)
         )
+
+    def _carried(self, state: States) -> States:
+        """A state as the next window begins with it: without a gradient, and in full precision."""
+        return tuple(map_state(lambda array: self._whole(array.detach()), layer) for layer in state)
+
+    def _whole(self, array: torch.Tensor) -> torch.Tensor:
+        """In the precision of the parameters."""
+        return array.to(next(iter(self.parameters.values())).dtype)
 
     def _tensors(self, steps: Steps) -> Steps:
         return map_arrays(lambda array: torch.from_numpy(array).to(self._device), steps)
@@ -157,8 +178,8 @@ def _replaced(state: State, arrays: list[npt.NDArray[np.floating] | None]) -> St
     return map_state(put, state)
 
 
-def validation_windows(reader: StepReader, order: str, stop: StopName) -> Iterator[Window]:
-    """A full pass over a split, as the run reads it."""
+def validation_windows(reader: StepReader, order: str, stop: StopName, share: float = 1.0) -> Iterator[Window]:
+    """A pass over a share of a split, as the run reads it."""
     if order == "independent":
-        return independent_pass(reader, stop)
-    return ordered_pass(reader, stop, lanes=VALIDATION_LANES)
+        return independent_pass(reader, stop, share=share)
+    return ordered_pass(reader, stop, lanes=VALIDATION_LANES, warm_up=VALIDATION_WARM_UP, share=share)

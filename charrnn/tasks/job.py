@@ -10,7 +10,7 @@ import torch
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ResolvedConfig
 from charrnn.corpus.batching import Position
-from charrnn.tasks.observer import AnyDataset
+from charrnn.tasks.observer import AnyDataset, Trial
 from charrnn.training.loop import Learner
 
 Arrays = dict[str, npt.NDArray[np.floating]]
@@ -51,6 +51,10 @@ class Job(Protocol):
 
     @property
     def dataset(self) -> AnyDataset: ...
+
+    @property
+    def trial(self) -> Trial | None:
+        """What sizes were chosen by, if they were chosen by the machine's speed."""
 
     @property
     def files(self) -> tuple[str, ...]: ...

@@ -4,12 +4,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from charrnn.config import RunRecord
+from charrnn.config import Precision, RunRecord
 from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.labelled import LabelledDataset
 from charrnn.corpus.labelled_trees import TreeDataset
 from charrnn.corpus.pairs import PairDataset
 from charrnn.training.loop import Metrics, Observer, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a short trial told of this machine, where sizes or the precision were to be chosen by that."""
+
+    hidden_size: int
+    precision: Precision
+    """The faster one."""
+    chars_per_second: float
+    """In training, of a model of so many units in that precision."""
+    seconds: float
+    """That the trial itself took."""
+
 
 AnyDataset = Dataset | LabelledDataset | PairDataset | TreeDataset
 
@@ -21,6 +35,7 @@ class Begun:
     run: Path
     record: RunRecord
     dataset: AnyDataset
+    trial: Trial | None
     resumed_at: int | None
     warnings: tuple[str, ...]
 

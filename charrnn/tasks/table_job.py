@@ -27,6 +27,7 @@ from charrnn.models.saved import (
 )
 from charrnn.models.tagger import Tagger
 from charrnn.tasks.job import Arrays
+from charrnn.tasks.observer import Trial
 
 
 class _Table(Protocol):
@@ -60,6 +61,7 @@ class TableJob(ABC, Generic[Data]):
 
     config: ResolvedConfig
     dataset: Data
+    trial: Trial | None = None
 
     @property
     @abstractmethod

@@ -47,16 +47,19 @@ class TagLearner(ExamplesLearner[Tagger]):
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.inputs.lengths[rows].sum())
 
+    @property
+    def validation_size(self) -> int:
+        return int(self._dataset.valid.inputs.lengths.sum())
+
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Nats a symbol over the validation part."""
+    def validate(self, share: float = 1.0) -> float | None:
+        """Nats a symbol over a share of the validation part."""
         valid = self._dataset.valid
-        symbols = int(valid.inputs.lengths.sum())
-        if not symbols:
-            return None
-        batches = (self._batch(valid, rows) for rows in by_length(valid.inputs.lengths))
-        nats = (self.model.nll(self.parameters, batch).sum(dtype=torch.float64) for batch in batches)
-        return sum(map(float, nats)) / symbols
+        nats, symbols = 0.0, 0
+        for rows in by_length(valid.inputs.lengths, share):
+            nats += float(self.model.nll(self.parameters, self._batch(valid, rows)).sum(dtype=torch.float64))
+            symbols += int(valid.inputs.lengths[rows].sum())
+        return nats / symbols if symbols else None
 
     def _batch(self, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
         return Tagged(*map(self.tensor, batch_of(self.model, pairs, rows)))

@@ -25,6 +25,7 @@ from charrnn.tasks.transduce import TransduceJob
 from charrnn.tasks.tree import TreeJob
 from charrnn.training.loop import Loop, Metrics, Progress
 from charrnn.training.memory import keep_big_blocks
+from charrnn.training.optimizer import Optimizer
 from charrnn.training.schedule import Schedule
 from charrnn.training.state import restore, state_files
 
@@ -38,7 +39,6 @@ JOBS: dict[TaskName, type[AnyJob]] = {
     "tree": TreeJob,
 }
 
-ADAM_BETAS = (0.9, 0.99)
 PATHS = ("corpus", "valid")
 
 
@@ -155,13 +155,7 @@ class _Run:
         job = self._job
         params = job.initial_params(self._root) if checkpoint is None else job.saved_params(checkpoint)
         self._learner = job.learner(params, device)
-        self._optimizer = torch.optim.AdamW(
-            list(self._learner.trained.values()),
-            lr=torch.finfo(torch.float32).tiny,
-            betas=ADAM_BETAS,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self._optimizer = Optimizer.of(config, self._learner.trained)
         warnings: tuple[str, ...] = ()
         if checkpoint is None:
             progress = self._fresh_progress()
@@ -172,6 +166,7 @@ class _Run:
                 run=self._writer.path,
                 record=self._record,
                 dataset=self._job.dataset,
+                trial=self._job.trial,
                 resumed_at=None if checkpoint is None else checkpoint.step,
                 warnings=warnings,
             )
@@ -194,16 +189,20 @@ class _Run:
     def _fresh_progress(self) -> Progress:
         config = self._config
         if config.minutes is not None:
-            return Progress(schedule=Schedule(peak=config.learning_rate), eval_every=config.eval_every)
+            return Progress(
+                schedule=Schedule(peak=config.learning_rate),
+                eval_every=config.eval_every,
+                elapsed_seconds=0.0 if self._job.trial is None else self._job.trial.seconds,
+            )
         steps = config.steps
         if steps is None:
             assert config.epochs is not None
             steps = max(1, round(config.epochs * self._learner.source.windows_per_epoch))
         schedule = Schedule.for_steps(config.learning_rate, steps)
-        return Progress(schedule=schedule, eval_every=config.eval_every or max(1, steps // 10))
+        return Progress(schedule=schedule, eval_every=config.eval_every)
 
     def _restore(self, checkpoint: Checkpoint) -> tuple[Progress, tuple[str, ...]]:
-        state, carried = restore(checkpoint, self._learner.trained, self._optimizer)
+        state, carried = restore(checkpoint, self._optimizer)
         self._learner.restore(carried, state.position)
         if state.progress.best_step in self._writer.steps() and state.progress.best_loss is not None:
             self._writer.write_best(state.progress.best_step, state.progress.best_loss)
@@ -220,7 +219,6 @@ class _Run:
     def _save(self, progress: Progress) -> None:
         files = self._job.model_files(self._arrays())
         files |= state_files(
-            self._learner.trained,
             self._optimizer,
             self._learner.carried(),
             self._learner.source.position,
@@ -236,7 +234,9 @@ class _Run:
         return {name: value.detach().cpu().numpy() for name, value in self._learner.parameters.items()}
 
     def _preview(self, step: int) -> str:
-        return self._job.preview(self._arrays(), step)
+        # A model that is about to diverge may overflow here; the loss will tell.
+        with np.errstate(all="ignore"):
+            return self._job.preview(self._arrays(), step)
 
 
 class _Recorder:

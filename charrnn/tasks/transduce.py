@@ -57,19 +57,21 @@ class TransduceLearner(ExamplesLearner[EncoderDecoder]):
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.outputs.lengths[rows].sum())
 
+    @property
+    def validation_size(self) -> int:
+        return int(self._dataset.valid.outputs.lengths.sum()) * len(self._stops)
+
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Nats a symbol over the validation part; with several mechanisms their mean."""
+    def validate(self, share: float = 1.0) -> float | None:
+        """Nats a symbol over a share of the validation part; with several mechanisms their mean."""
         valid = self._dataset.valid
-        symbols = int(valid.outputs.lengths.sum())
-        if not symbols:
-            return None
-        nats = 0.0
+        nats, symbols = 0.0, 0
         for stop in self._stops:
-            for rows in by_length(valid.inputs.lengths):
+            for rows in by_length(valid.inputs.lengths, share):
                 batch = self._batch(valid, rows, np.full(len(rows), stop))
                 nats += float(self.model.nll(self.parameters, batch).sum(dtype=torch.float64))
-        return nats / symbols / len(self._stops)
+                symbols += int(valid.outputs.lengths[rows].sum())
+        return nats / symbols if symbols else None
 
     def _batch(self, pairs: Pairs, rows: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Transduced:
         found = batch_of(self._dataset.source, self._dataset.target, pairs, rows, stops)

@@ -37,9 +37,7 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
         device: torch.device,
     ) -> None:
         self._dataset = dataset
-        forest, said = dataset.train.forest, ~np.isnan(dataset.train.outputs)
-        labels = np.add.reduceat(said.astype(np.int64), forest.ends - forest.sizes)
-        super().__init__(model, params, forest.depths, labels, config, device)
+        super().__init__(model, params, dataset.train.forest.depths, _labels(dataset.train), config, device)
 
     def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
         rows, config = self.source.next_rows(), self._config
@@ -49,15 +47,20 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
         nats = self.model.nll(self.parameters, trees, dropout(config.dropout, rng)).sum()
         return nats, self._terms, len(trees.labelled)
 
+    @property
+    def validation_size(self) -> int:
+        return int(np.count_nonzero(~np.isnan(self._dataset.valid.outputs)))
+
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Nats a label over the validation part; there the temperature of the probabilities is fitted too."""
+    def validate(self, share: float = 1.0) -> float | None:
+        """Nats a label over a share of the validation part; the temperature of the probabilities is fitted too."""
         valid = self._dataset.valid
-        if np.isnan(valid.outputs).all():
+        if not self.validation_size:
             return None
         logits, outputs = [], []
-        for rows in by_length(valid.forest.depths):
-            trees = self._batch(valid, rows)
+        labelled = np.flatnonzero(_labels(valid))
+        for rows in by_length(valid.forest.depths[labelled], share):
+            trees = self._batch(valid, labelled[rows])
             logits.append(self.model.logits(self.parameters, trees)[trees.labelled].double())
             outputs.append(trees.outputs)
         return validated(self.model.readout, self.parameters, logits, outputs)
@@ -80,6 +83,13 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
 def reader_of(config: TrainConfig) -> TreeReader:
     pairs = COMPOSITIONS[config.composition].pairs
     return TreeReader(config.node_labels, pairs, characters=config.leaves == "characters")
+
+
+def _labels(examples: TreeExamples) -> npt.NDArray[np.int64]:
+    """(R,) how many nodes of each tree have a label."""
+    said, forest = ~np.isnan(examples.outputs), examples.forest
+    counts: npt.NDArray[np.int64] = np.add.reduceat(said.astype(np.int64), forest.ends - forest.sizes)
+    return counts
 
 
 class TreeJob(LabelJob[TreeDataset]):

@@ -1,8 +1,9 @@
 """The training loop. It knows no task: it is handed something that yields losses and can be validated.
 
-The run is a function of the step: the data, the dropout masks and the learning rate of step n depend on n
-and the seed alone. Saving, validating and showing never touch them, which is why a run that was killed and
-resumed ends in the same weights, bit for bit.
+The run is a function of the step: the data, the dropout masks and the learning rate of step n depend on n, the
+seed and the schedule alone. Saving, validating and showing never touch them, which is why a run that was killed
+and resumed ends in the same weights, bit for bit. Only a budget in minutes may change the schedule on the way,
+when the machine's speed has changed; the change is saved with the run.
 """
 
 import math
@@ -14,16 +15,21 @@ from typing import Protocol
 import torch
 
 from charrnn.errors import DivergedError
-from charrnn.training.schedule import OVERRUN, START_SHARE, Schedule, steps_within
+from charrnn.training.optimizer import Optimizer
+from charrnn.training.pace import Pace
+from charrnn.training.schedule import Schedule
 
 VALIDATIONS = 10
-"""Full validation passes in a run of known length, unless it says otherwise."""
+"""Validation passes in a run, unless it says otherwise."""
 
-VALIDATION_SHARE = 0.1
-"""Share of a budget in minutes that validation and saving may take."""
+FEWEST_VALIDATIONS = 4
+"""So many passes over a part of the validation text, rather than fewer over the whole."""
 
-PLANNED_SHARE = 0.95
-"""Share of a budget in minutes that is planned; saves, samples and slower stretches take the rest."""
+VALIDATED_SHARE = 0.3
+"""Characters validated, of those trained on. A character costs a third of one in training: a tenth of the time."""
+
+LEAST_VALIDATED = 16
+"""Windows of training that a validation pass reads at least, where there are so many."""
 
 SAVE_SECONDS = 60.0
 """A run that validates more seldom than this is saved in between."""
@@ -54,8 +60,12 @@ class Learner(Protocol):
         model would learn to end too early.
         """
 
-    def validate(self) -> float | None:
-        """The loss of a full pass over the validation text, nats per character, if there is one."""
+    @property
+    def validation_size(self) -> int:
+        """Characters of the validation text, in the unit of `next_loss`."""
+
+    def validate(self, share: float) -> float | None:
+        """The loss on a share of the validation text, nats per character, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,11 @@ class Progress:
     step: int = 0
     elapsed_seconds: float = 0.0
     eval_every: int | None = None
+    """Steps from one validation to the next, where that was asked for."""
+    validations: int | None = None
+    """Validation passes in the whole run; None before they are planned."""
+    validation_share: float = 1.0
+    """Of the validation text, that each pass reads."""
     best_loss: float | None = None
     best_step: int | None = None
     validations_without_gain: int = 0
@@ -92,7 +107,7 @@ class Observer(Protocol):
     """What the loop tells, and to whom it does not matter."""
 
     def planned(self, progress: Progress) -> None:
-        """The number of steps has been fixed."""
+        """A budget in minutes has been turned into steps."""
 
     def stepped(self, progress: Progress, metrics: Metrics, seconds_left: float | None) -> None: ...
 
@@ -111,6 +126,7 @@ Save = Callable[[Progress], None]
 class _Window:
     """Sums since the last row of metrics."""
 
+    steps: int = 0
     nats: float = 0.0
     chars: int = 0
     seconds: float = 0.0
@@ -120,7 +136,7 @@ class _Window:
 @dataclass
 class Loop:
     learner: Learner
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     progress: Progress
     observer: Observer
     save: Save
@@ -132,19 +148,26 @@ class Loop:
     should_stop: Callable[[], bool] = lambda: False
     """Asked after each step; a run that is told to stop has been saved when `run` returns."""
     _sums: _Window = field(default_factory=_Window)
-    _step_seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(budget=self.seconds or 0.0)
 
     def run(self) -> Progress:
         """Trains to the end of the budget. Raises DivergedError, leaving what was saved before."""
         self._clock = time.perf_counter() - self.progress.elapsed_seconds
         self._saved_at, self._saved_step = time.perf_counter(), self.progress.step
         while not self.finished:
+            begin = time.perf_counter()
             self._step()
-            if self._budget_measured():
-                self._fix_steps()
-            elif self._validation_due():
+            self._pace.add_step(time.perf_counter() - begin)
+            self._follow_the_clock()
+            if self.progress.schedule.pieces and self.progress.validations is None:
+                self._plan_validations()
+            if self._validation_due():
+                begin = time.perf_counter()
                 self._validate()
                 self._save()
+                self._pace.add_pause(time.perf_counter() - begin)
             elif self._row_due():
                 self._log()
             if self.should_stop():
@@ -158,26 +181,20 @@ class Loop:
     @property
     def finished(self) -> bool:
         """Whether the budget is spent, or validation has not improved for too long."""
-        progress = self.progress
-        if progress.early_stopped:
-            return True
-        if progress.schedule.steps is not None and progress.step >= progress.schedule.steps:
-            return True
-        return self.seconds is not None and self._elapsed() > OVERRUN * self.seconds and progress.step > 0
+        steps = self.progress.schedule.steps
+        return self.progress.early_stopped or (steps is not None and self.progress.step >= steps)
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._clock
 
     def _step(self) -> None:
-        begin = time.perf_counter()
-        step = self.progress.step
+        begin, step = time.perf_counter(), self.progress.step
         rate = self.progress.schedule.rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         nats, terms, chars = self.learner.next_loss(step, self.progress.schedule.share(step))
-        self.optimizer.zero_grad(set_to_none=True)
-        (nats / max(terms, 1)).backward()  # type: ignore[no-untyped-call]
         parameters = list(self.learner.parameters.values())
+        for parameter in parameters:
+            parameter.grad = None
+        (nats / max(terms, 1)).backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip))
         value = float(nats.detach())
         if not (math.isfinite(norm) and value < DIVERGED_NATS * max(terms, 1)):
@@ -186,13 +203,12 @@ class Loop:
                 f"its gradient's norm {norm:.3g}; what was saved before is kept; "
                 f"try --learning-rate below {self.progress.schedule.peak:.2g}"
             )
-        self.optimizer.step()
-        took = time.perf_counter() - begin
-        self._step_seconds.append(took)
+        self.optimizer.step(rate)
         sums = self._sums
+        sums.steps += 1
         sums.nats += value
         sums.chars += chars
-        sums.seconds += took
+        sums.seconds += time.perf_counter() - begin
         sums.grad_norm = norm
         self._advance(step=step + 1)
         self.observer.stepped(self.progress, self._metrics(), self._seconds_left())
@@ -224,59 +240,69 @@ class Loop:
         self._sums = _Window()
 
     def _seconds_left(self) -> float | None:
-        steps = self.progress.schedule.steps
-        if steps is None:
-            return None if self.seconds is None else max(0.0, self.seconds - self._elapsed())
-        return (steps - self.progress.step) * self._elapsed() / max(self.progress.step, 1)
+        if self.seconds is not None:
+            return max(0.0, self.seconds - self._elapsed())
+        return self._seconds_needed()
 
     # A budget in minutes -----------------------------------------------------------------------------------
 
-    def _budget_measured(self) -> bool:
-        return (
-            self.seconds is not None
-            and self.progress.schedule.steps is None
-            and self._elapsed() >= START_SHARE * self.seconds
-        )
+    def _follow_the_clock(self) -> None:
+        """Begins a piece of the schedule: after a measured start, and when the budget would be missed."""
+        if self.seconds is None or self.finished:
+            return
+        progress, pace, left = self.progress, self._pace, self.seconds - self._elapsed()
+        if not progress.schedule.pieces:
+            if pace.measured(left):
+                steps = progress.step + pace.steps_within(left)
+                self._advance(schedule=progress.schedule.with_piece(progress.step, steps))
+                self.observer.planned(self.progress)
+        elif pace.off_course(left, self._seconds_needed()):
+            steps = progress.step + pace.steps_within(left, self._pauses_left())
+            if steps != progress.schedule.steps:
+                self._advance(schedule=progress.schedule.with_piece(progress.step, steps))
 
-    def _fix_steps(self) -> None:
-        """Ends the measured start: a validation is timed too, then the steps are fixed."""
-        assert self.seconds is not None
-        begin = time.perf_counter()
-        self._validate()
-        pause = time.perf_counter() - begin
-        recent = self._step_seconds[len(self._step_seconds) // 2 :]
-        affordable = int(VALIDATION_SHARE * self.seconds / max(pause, 1e-3))
-        pauses = max(1, min(VALIDATIONS, affordable))
+    def _seconds_needed(self) -> float:
+        """What the rest of the schedule takes at the pace of late."""
+        steps = self.progress.schedule.steps
+        return 0.0 if steps is None else self._pace.seconds(steps - self.progress.step, self._pauses_left())
+
+    def _pauses_left(self) -> int:
+        """Validations that are still to come."""
         progress = self.progress
-        steps = steps_within(
-            PLANNED_SHARE * self.seconds,
-            elapsed=self._elapsed(),
-            step=progress.step,
-            step_seconds=sum(recent) / len(recent),
-            pause_seconds=pause,
-            pauses=pauses,
-        )
-        every = progress.eval_every or max(1, (steps - progress.step) // pauses)
-        self._advance(schedule=progress.schedule.fix(progress.step, steps), eval_every=every)
-        self._save()
-        self.observer.planned(self.progress)
+        assert progress.schedule.steps is not None
+        if progress.eval_every is not None:
+            return 1 + (progress.schedule.steps - progress.step) // progress.eval_every
+        planned = progress.validations or VALIDATIONS
+        return planned - int(planned * progress.schedule.share(progress.step))
 
     # Validating and saving ---------------------------------------------------------------------------------
 
+    def _plan_validations(self) -> None:
+        """How often to validate, and on how much of the text, by the characters that the run will read."""
+        progress, size = self.progress, self.learner.validation_size
+        assert progress.schedule.steps is not None
+        window = self._sums.chars / self._sums.steps
+        read = VALIDATED_SHARE * window * progress.schedule.steps
+        part = min(size, max(read / FEWEST_VALIDATIONS, LEAST_VALIDATED * window))
+        passes = VALIDATIONS if not part else min(VALIDATIONS, max(FEWEST_VALIDATIONS, int(read / part)))
+        self._advance(validations=passes, validation_share=part / size if size else 1.0)
+
     def _validation_due(self) -> bool:
         progress = self.progress
-        if progress.schedule.steps is None or progress.eval_every is None:
-            return False
-        since = progress.step - progress.schedule.decay_from
-        if progress.step == progress.schedule.steps:
-            return True
-        # A validation just before the last one would tell nothing new.
-        close_to_end = progress.schedule.steps - progress.step < progress.eval_every // 2
-        return since > 0 and since % progress.eval_every == 0 and not close_to_end
+        steps = progress.schedule.steps
+        if steps is None or progress.step == steps:
+            return steps is not None
+        if progress.eval_every is not None:
+            # A validation just before the last one would tell nothing new.
+            close_to_end = steps - progress.step < progress.eval_every // 2
+            return progress.step % progress.eval_every == 0 and not close_to_end
+        planned = progress.validations or VALIDATIONS
+        share = progress.schedule.share
+        return int(planned * share(progress.step)) > int(planned * share(progress.step - 1))
 
     def _validate(self) -> None:
         self.observer.validating()
-        loss = self.learner.validate()
+        loss = self.learner.validate(self.progress.validation_share)
         progress = self.progress
         if loss is not None and not math.isfinite(loss):
             raise DivergedError(

@@ -1,64 +1,64 @@
-"""The learning rate as a function of the step, and budgets turned into a number of steps.
+"""The learning rate as a function of a run's progress, and progress as a function of the step.
 
-With `--steps` and `--epochs` the number of steps is known from the beginning. With `--minutes` it is found
-once, after a measured start in which the rate depends on the step alone; from there on the run is a function
-of the step.
+Progress goes from 0 to 1. It is piecewise linear in the step: `--steps` and `--epochs` need one piece, from the
+first step to the last. `--minutes` begins a new piece whenever the measured speed says that the last one would
+miss the budget. The pieces are saved, so that a run is a function of the step again.
 """
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-WARM_UP = 100
-"""Steps over which the rate rises, at most a tenth of a run whose length is known."""
+WARM_UP = 0.05
+"""Share of a run in which the rate rises."""
 
 FLOOR = 0.02
 """Share of the peak rate that is left at the end."""
 
-START_SHARE = 0.04
-"""Share of a budget in minutes after which its number of steps is fixed."""
 
-OVERRUN = 1.1
-"""A run whose machine slowed down stops at this multiple of its minutes."""
+class Piece(NamedTuple):
+    """Progress from one step on: it rises evenly from `share` at `step` to 1 at `steps`."""
+
+    step: int
+    share: float
+    steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Linear warm-up to `peak`, then half a cosine from step `decay_from` down to FLOOR · peak at `steps`."""
+    """Linear warm-up to `peak`, then half a cosine down to FLOOR · peak at the last step."""
 
     peak: float
-    warm_up: int = WARM_UP
-    decay_from: int = 0
-    steps: int | None = None
-    """None while a budget in minutes is still being measured."""
+    pieces: tuple[Piece, ...] = ()
+    """In the order of their steps; none while a budget in minutes is still being measured."""
 
     @classmethod
     def for_steps(cls, peak: float, steps: int) -> "Schedule":
-        return cls(peak=peak, warm_up=max(1, min(WARM_UP, steps // 10)), steps=steps)
+        return cls(peak=peak, pieces=(Piece(0, 0.0, steps),))
 
-    def fix(self, step: int, steps: int) -> "Schedule":
-        """The schedule from `step` on, once the total is known."""
-        return replace(self, decay_from=step, steps=max(steps, step))
+    @property
+    def steps(self) -> int | None:
+        """Of the whole run; None while they are unknown."""
+        return self.pieces[-1].steps if self.pieces else None
+
+    def with_piece(self, step: int, steps: int) -> "Schedule":
+        """The schedule that goes on from `step` to end at `steps`, which is at least one step more."""
+        piece = Piece(step, self.share(step), max(steps, step + 1))
+        kept = tuple(piece for piece in self.pieces if piece.step < step)
+        return replace(self, pieces=(*kept, piece))
 
     def share(self, step: int) -> float:
-        """How much of the run is done before step 0, 1, …; 0 while its length is unknown."""
-        return 0.0 if self.steps is None else min(1.0, step / max(1, self.steps))
+        """The progress once `step` steps are taken, 0 to 1; 0 while the number of steps is unknown."""
+        for piece in reversed(self.pieces):
+            if piece.step <= step:
+                passed = (step - piece.step) / (piece.steps - piece.step)
+                return min(1.0, piece.share + (1.0 - piece.share) * passed)
+        return 0.0
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, …"""
-        rate = self.peak * min(1.0, (step + 1) / self.warm_up)
-        if self.steps is None or step < self.decay_from:
-            return rate
-        progress = (step - self.decay_from) / max(1, self.steps - self.decay_from)
-        return rate * (FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0))))
-
-
-def steps_within(
-    seconds: float, *, elapsed: float, step: int, step_seconds: float, pause_seconds: float, pauses: int
-) -> int:
-    """How many steps fit into a budget.
-
-    elapsed: seconds spent on the first `step` steps; step_seconds: what one more costs; `pauses` interruptions
-    of `pause_seconds` each, for validation and saving, are still to come.
-    """
-    left = seconds - elapsed - pauses * pause_seconds
-    return step + max(1, int(left / step_seconds))
+        """The learning rate of step 0, 1, …; the last one's is FLOOR · peak."""
+        share = self.share(step + 1)
+        falling = FLOOR + (1.0 - FLOOR) * 0.5 * (
+            1.0 + math.cos(math.pi * max(0.0, share - WARM_UP) / (1.0 - WARM_UP))
+        )
+        return self.peak * min(falling, max(share / WARM_UP, FLOOR))

@@ -13,8 +13,7 @@ from charrnn.checkpoint import TRAINER_STATE, TRAINING_STATE, Checkpoint, encode
 from charrnn.corpus.batching import Position
 from charrnn.errors import CheckpointError
 from charrnn.training.loop import Progress
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from charrnn.training.optimizer import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +27,13 @@ class TrainerState:
 
 
 def state_files(
-    parameters: dict[str, torch.Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     carried: dict[str, np.ndarray],
     position: Position,
     progress: Progress,
 ) -> dict[str, bytes]:
     arrays = {f"carried.{name}": array for name, array in carried.items()}
-    for name, parameter in parameters.items():
-        state = optimizer.state[parameter]
-        arrays |= {f"{moment}.{name}": state[moment].cpu().numpy() for moment in MOMENTS if state}
+    arrays |= {name: moment.cpu().numpy() for name, moment in optimizer.moments().items()}
     trainer_state = TrainerState(
         progress=progress,
         position=position,
@@ -47,23 +43,16 @@ def state_files(
     return {TRAINING_STATE: encode_tensors(arrays), TRAINER_STATE: encode_json(trainer_state)}
 
 
-def restore(
-    checkpoint: Checkpoint, parameters: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[TrainerState, dict[str, np.ndarray]]:
+def restore(checkpoint: Checkpoint, optimizer: Optimizer) -> tuple[TrainerState, dict[str, np.ndarray]]:
     """Puts the optimiser back and returns the state and the carried arrays. Raises CheckpointError."""
     trainer_state = checkpoint.json(TRAINER_STATE, TrainerState)
     arrays = checkpoint.training_tensors()
-    steps = torch.tensor(float(trainer_state.progress.step))
-    for name, parameter in parameters.items():
-        moments = {}
-        for moment in MOMENTS:
-            array = arrays.get(f"{moment}.{name}")
-            if array is None or array.shape != tuple(parameter.shape):
-                raise CheckpointError(
-                    f"{checkpoint.path / TRAINING_STATE}: {moment}.{name} is missing or misshapen"
-                )
-            moments[moment] = torch.from_numpy(array).to(parameter)
-        optimizer.state[parameter] = {"step": steps.clone(), **moments}
+    try:
+        optimizer.restore(
+            {name: torch.from_numpy(array) for name, array in arrays.items()}, trainer_state.progress.step
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path / TRAINING_STATE}: {error}") from error
     prefix = "carried."
     carried = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     return trainer_state, carried
