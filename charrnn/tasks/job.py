@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ResolvedConfig
+from charrnn.config import ResolvedConfig, RunRecord
 from charrnn.corpus.batching import Position
 from charrnn.tasks.observer import AnyDataset
 from charrnn.training.loop import Learner
@@ -51,6 +51,10 @@ class Job(Protocol):
 
     @property
     def dataset(self) -> AnyDataset: ...
+
+    @property
+    def parent(self) -> RunRecord | None:
+        """The run whose weights this one begins with, where its held-out rows had to be kept out of training."""
 
     @property
     def files(self) -> tuple[str, ...]: ...
