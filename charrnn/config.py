@@ -31,6 +31,8 @@ TaskName = Literal["generate", "classify", "tag", "transduce", "tree"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
 OrderName = Literal["independent", "ordered"]
+HoldOut = Literal["auto", "values", "rows"]
+"""Whether all copies of a text are held out together, or rows one by one."""
 InitialState = Literal["zero", "learned"]
 ContextMode = Literal["add", "init", "both"]
 """How a vector acts on a recurrence: at every step, as its initial state, or both."""
@@ -248,6 +250,7 @@ class TrainConfig:
     order: OrderName | Literal["auto"] = "auto"
     valid_fraction: Fraction | None = None
     test_fraction: Fraction | None = None
+    hold_out: HoldOut = "auto"
 
     task: TaskName = "generate"
     label_column: str | None = None
@@ -371,3 +374,5 @@ class RunRecord:
     corpus_sha256: str
     corpus_bytes: int
     num_parameters: int
+    parent: "RunRecord | None" = None
+    """The run whose weights this one began with, where rows that it holds out had to be kept out of training."""

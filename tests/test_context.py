@@ -162,7 +162,7 @@ def test_parts_of_a_corpus_keep_their_contexts():
 
     texts = [f"{number:03d}" for number in range(60)]
     sequences = replace(corpus(texts), contexts=np.arange(60.0, dtype=np.float32)[:, None])
-    parts = partition(sequences, order="independent", seed=1, valid_fraction=0.2, test_fraction=0.2)
+    parts = partition(sequences, order="independent", valid_fraction=0.2, test_fraction=0.2)
     for part in (parts.train, parts.valid, parts.test):
         assert len(part)
         assert [float(part.get(s)) for s in range(len(part))] == part.contexts[:, 0].tolist()

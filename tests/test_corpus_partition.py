@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_corpus_sequences import sequences_of, texts, texts_of
 
+from charrnn.config import HoldOut
 from charrnn.corpus import partition as module
+from charrnn.corpus import sides
 from charrnn.corpus.encoded import encode
-from charrnn.corpus.partition import Partition, overlap, partition
+from charrnn.corpus.partition import Partition, partition, seen_in
 from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CorpusError, UsageError
 
@@ -30,7 +32,7 @@ def parts_of(parts: Partition) -> tuple[Sequences, Sequences, Sequences]:
 
 @given(texts.filter(any), fractions, fractions)
 def test_ordered_parts_join_to_the_corpus(strings: list[str], valid: float | None, test: float | None) -> None:
-    parts = partition(sequences_of(strings), order="ordered", seed=0, valid_fraction=valid, test_fraction=test)
+    parts = partition(sequences_of(strings), order="ordered", valid_fraction=valid, test_fraction=test)
     joined: list[str] = []
     open_end = False
     for part in parts_of(parts):
@@ -58,7 +60,6 @@ def test_ordered_cuts_are_the_nearest_boundaries(lengths: list[int], fraction: f
     parts = partition(
         sequences_of(["a" * length for length in lengths]),
         order="ordered",
-        seed=0,
         valid_fraction=fraction,
         test_fraction=0,
     )
@@ -78,7 +79,7 @@ def test_ordered_cuts_are_the_nearest_boundaries(lengths: list[int], fraction: f
 def test_the_standard_split_of_one_text() -> None:
     corpus = encode([DATA / "tinyshakespeare.txt"], split="file")
     text = (DATA / "tinyshakespeare.txt").read_text()
-    parts = partition(corpus.sequences, order="ordered", seed=0, valid_fraction=0.1, test_fraction=0)
+    parts = partition(corpus.sequences, order="ordered", valid_fraction=0.1, test_fraction=0)
     cut = int(0.9 * 1115394)
     assert texts_of(parts.train) == [text[:cut]]
     assert texts_of(parts.valid) == [text[cut:]]
@@ -88,19 +89,19 @@ def test_the_standard_split_of_one_text() -> None:
 
 
 def test_one_text_in_three_parts() -> None:
-    parts = partition(sequences_of(["x" * 1000]), order="ordered", seed=0, valid_fraction=0.1, test_fraction=0.1)
+    parts = partition(sequences_of(["x" * 1000]), order="ordered", valid_fraction=0.1, test_fraction=0.1)
     assert [part.num_chars for part in parts_of(parts)] == [800, 100, 100]
     assert (parts.valid.open_start, parts.valid.open_end) == (True, True)
 
 
 def test_a_part_left_out_between_two_others() -> None:
-    parts = partition(sequences_of(["x" * 1000]), order="ordered", seed=0, valid_fraction=0, test_fraction=0.1)
+    parts = partition(sequences_of(["x" * 1000]), order="ordered", valid_fraction=0, test_fraction=0.1)
     assert [len(part) for part in parts_of(parts)] == [1, 0, 1]
     assert [part.num_chars for part in parts_of(parts)] == [900, 0, 100]
 
 
 def test_three_long_files_are_cut_inside_the_last() -> None:
-    parts = partition(sequences_of(["a" * 100, "b" * 100, "c" * 100]), order="ordered", seed=0)
+    parts = partition(sequences_of(["a" * 100, "b" * 100, "c" * 100]), order="ordered")
     assert texts_of(parts.train) == ["a" * 100, "b" * 100, "c" * 70]
     assert [part.num_chars for part in parts_of(parts)] == [270, 15, 15]
 
@@ -108,20 +109,19 @@ def test_three_long_files_are_cut_inside_the_last() -> None:
 # Independent
 
 
-@given(few_texts, fractions, fractions, st.integers(0, 3))
-def test_independent_parts_keep_copies_together(
-    strings: list[str], valid: float | None, test: float | None, seed: int
-) -> None:
-    sequences = sequences_of(strings)
-    parts = partition(sequences, order="independent", seed=seed, valid_fraction=valid, test_fraction=test)
+@given(few_texts, fractions, fractions)
+def test_parts_by_value_keep_copies_together(strings: list[str], valid: float | None, test: float | None) -> None:
+    parts = partition(
+        sequences_of(strings),
+        order="independent",
+        hold_out="values",
+        valid_fraction=valid,
+        test_fraction=test,
+    )
     found = [texts_of(part) for part in parts_of(parts)]
     assert Counter(chain(*found)) == Counter(strings)
     train, held_out, tested = map(set, found)
     assert not train & held_out | train & tested | held_out & tested
-    for part in parts_of(parts):
-        assert sorted(part.starts.tolist()) == part.starts.tolist()
-        assert not part.open_start
-        assert not part.open_end
     values = len(set(strings) - {""})
     assert len(train - {""}) >= 1
     assert "" not in held_out | tested
@@ -131,40 +131,48 @@ def test_independent_parts_keep_copies_together(
     assert len(tested) == min(num_test, values - num_valid - 1)
 
 
-def test_the_division_depends_on_texts_and_seed_alone() -> None:
-    strings = [str(number) for number in range(1000)]
+@given(few_texts, st.sampled_from(["auto", "values", "rows"]))
+def test_independent_parts_are_the_corpus_in_its_order(strings: list[str], hold_out: HoldOut) -> None:
+    sequences = sequences_of(strings)
+    try:
+        parts = partition(sequences, order="independent", hold_out=hold_out, valid_fraction=0.3)
+    except CorpusError:
+        assert hold_out == "rows"
+        return
+    rows = [list(zip(part.starts.tolist(), part.ends.tolist(), strict=True)) for part in parts_of(parts)]
+    assert sorted(chain(*rows)) == sorted(zip(sequences.starts.tolist(), sequences.ends.tolist(), strict=True))
+    assert all(part == sorted(part) for part in rows)
+    assert not any(part.open_start or part.open_end for part in parts_of(parts))
 
-    def held_out(strings: list[str], seed: int, **options: bool) -> set[str]:
-        return set(texts_of(partition(sequences_of(strings, **options), order="independent", seed=seed).valid))
 
-    first = held_out(strings, 1)
-    assert len(first) == 50
-    assert held_out(strings[::-1] + strings, 1, reverse_alphabet=True) == first
-    others = held_out(strings, 2)
-    assert len(others) == 50
-    assert len(others & first) < 15
+def test_ordered_text_has_no_rows_to_hold_out() -> None:
+    for hold_out in ("values", "rows"):
+        with pytest.raises(UsageError, match=f"--hold-out {hold_out}"):
+            partition(sequences_of(["ab"] * 30), order="ordered", hold_out=hold_out)
 
 
-@given(few_texts)
-def test_many_values_are_divided_by_chance(strings: list[str]) -> None:
+@given(few_texts, st.sampled_from(["values", "rows"]))
+def test_many_rows_are_divided_by_chance(strings: list[str], hold_out: HoldOut) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MAX_EXACT_VALUES", 2)
+        patch.setattr(sides, "MAX_EXACT_VALUES", 2)
         patch.setattr("charrnn.corpus.scratch.IN_MEMORY_BYTES", 0)
         try:
-            parts = partition(sequences_of(strings), order="independent", seed=0, valid_fraction=0.3)
+            parts = partition(sequences_of(strings), order="independent", hold_out=hold_out, valid_fraction=0.3)
         except CorpusError:
             return
     found = [texts_of(part) for part in parts_of(parts)]
     assert Counter(chain(*found)) == Counter(strings)
-    assert not set(found[0]) & (set(found[1]) | set(found[2]))
+    if hold_out == "values":
+        assert not set(found[0]) & (set(found[1]) | set(found[2]))
+    else:
+        assert all(text in found[0] for text, times in Counter(strings).items() if times > 1)
 
 
 def test_fractions_of_many_values_hold_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_EXACT_VALUES", 100)
+    monkeypatch.setattr(sides, "MAX_EXACT_VALUES", 100)
     parts = partition(
         sequences_of([str(number) for number in range(10_000)]),
         order="independent",
-        seed=0,
         valid_fraction=0.2,
         test_fraction=0.1,
     )
@@ -179,18 +187,18 @@ def test_fractions_of_many_values_hold_on_average(monkeypatch: pytest.MonkeyPatc
 def test_default_fractions_stay_small_in_large_corpora(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEFAULT_MAX_CHARS", 50)
     sequences = sequences_of([f"{number:04}" for number in range(1000)])
-    parts = partition(sequences, order=order, seed=0)  # type: ignore[arg-type]
+    parts = partition(sequences, order=order)  # type: ignore[arg-type]
     assert 40 <= parts.valid.num_chars <= 60
     assert 40 <= parts.test.num_chars <= 60
     assert any("--valid-fraction" in note for note in parts.notes)
-    parts = partition(sequences, order=order, seed=0, valid_fraction=0.05, test_fraction=0.05)  # type: ignore[arg-type]
+    parts = partition(sequences, order=order, valid_fraction=0.05, test_fraction=0.05)  # type: ignore[arg-type]
     assert parts.valid.num_chars == parts.test.num_chars == 200
     assert parts.notes == ()
 
 
 @pytest.mark.parametrize("order", ["ordered", "independent"])
 def test_one_character_is_trained_on(order: str) -> None:
-    parts = partition(sequences_of(["", "a"]), order=order, seed=0)  # type: ignore[arg-type]
+    parts = partition(sequences_of(["", "a"]), order=order)  # type: ignore[arg-type]
     assert [part.num_chars for part in parts_of(parts)] == [1, 0, 0]
     assert sum("split is empty" in note for note in parts.notes) == 2
 
@@ -198,14 +206,15 @@ def test_one_character_is_trained_on(order: str) -> None:
 @pytest.mark.parametrize("order", ["ordered", "independent"])
 def test_nothing_to_train_on(order: str) -> None:
     with pytest.raises(CorpusError, match="no characters"):
-        partition(sequences_of(["", ""]), order=order, seed=0)  # type: ignore[arg-type]
+        partition(sequences_of(["", ""]), order=order)  # type: ignore[arg-type]
 
 
 def test_fractions_must_leave_something() -> None:
     with pytest.raises(UsageError, match="below 1"):
-        partition(sequences_of(["abc"]), order="ordered", seed=0, valid_fraction=0.5, test_fraction=0.5)
+        partition(sequences_of(["abc"]), order="ordered", valid_fraction=0.5, test_fraction=0.5)
 
 
 @given(few_texts, few_texts)
-def test_overlap_equals_counting(a: list[str], b: list[str]) -> None:
-    assert overlap(sequences_of(a), sequences_of(b, reverse_alphabet=True)) == sum(text in a for text in b)
+def test_seen_in_equals_looking_up(a: list[str], b: list[str]) -> None:
+    found = seen_in(sequences_of(a), sequences_of(b, reverse_alphabet=True))
+    assert found.tolist() == [text in a for text in b]

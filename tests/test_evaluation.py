@@ -34,12 +34,13 @@ from charrnn.report.evaluation import (
     simpler_models,
 )
 from charrnn.report.free_running import ROWS, STREAM, free_running
-from charrnn.report.held_out import held_out, run_record
+from charrnn.report.held_out import held_out
 from charrnn.report.lengths import pit, quantiles
 from charrnn.report.ngram import NGram
 from charrnn.sampling.ancestral import Request, Sampler
 from charrnn.sampling.scoring import score
 from charrnn.sampling.stepper import Stepper
+from charrnn.tasks.run_text import run_record
 from charrnn.training.loop import Metrics
 
 VOCABULARY = alphabet_of(3)
@@ -322,6 +323,34 @@ def test_the_data_s_hash_is_of_its_text():
     assert report.data_sha256 == hashlib.sha256(expected).hexdigest()
 
 
+@every_stop
+@every_order
+def test_what_stands_in_the_training_text_is_told_apart(stops, stop, order):
+    """The figures of the other sequences are those of a loop that sums them alone."""
+    saved = saved_model(order, stops=stops)
+    seen = np.array([text in ("abc", "") for text in TEXTS])
+    held = HeldOut(name="text", sequences=corpus(TEXTS), seen=seen)
+    report = evaluate(saved, held, stop=stop, run="run", step=7, samples=0)
+    hand = by_hand(saved, TEXTS, stop, carried=order == "ordered")
+    others = [index for index, text in enumerate(TEXTS) if text not in ("abc", "")]
+    nats, chars = sum(hand[index].nats for index in others), sum(len(TEXTS[index]) for index in others)
+    assert report.overlap == len(TEXTS) - len(others) == 4
+    assert report.unseen.nll == close(nats)
+    assert report.unseen.nll < report.nll
+    assert report.unseen.loss == pytest.approx(nats / chars, rel=1e-5)
+    symbols = chars + (0 if stop == "none" else len(others))
+    assert report.unseen.loss_per_symbol == pytest.approx(nats / symbols, rel=1e-5)
+    assert (report.unseen.num_chars, report.unseen.num_sequences) == (chars, len(others))
+
+
+@pytest.mark.parametrize("seen", [None, np.zeros(8, bool), np.ones(8, bool)], ids=["unknown", "none", "all"])
+def test_without_both_kinds_there_is_nothing_to_tell_apart(seen):
+    held = HeldOut(name="text", sequences=corpus(TEXTS), seen=seen)
+    report = evaluate(saved_model(), held, stop="eos", run="run", step=7, samples=0)
+    assert report.unseen is None
+    assert report.overlap == (None if seen is None else int(seen.sum()))
+
+
 def test_a_lone_surrogate_is_a_character_too():
     report = report_on(saved_model(), Sequences.from_texts(["a\ud800b"]), "eos")
     assert (report.num_oov, report.num_bytes) == (1, 5)
@@ -525,10 +554,26 @@ def test_a_run_s_own_parts(names, plays):
     assert counts["valid"] > counts["test"] > 0
     usual = held_out(checkpoint, names.root)
     assert usual.name == "test"
+    assert usual.overlap == 0
+    assert held_out(plays.checkpoint(), plays.root).overlap is None
     assert usual.train is not None
     assert usual.valid is not None
     assert (len(usual.train), len(usual.valid)) == (counts["train"], counts["valid"])
     assert held_out(plays.checkpoint(), plays.root).name == "valid"
+
+
+def test_a_part_of_repeated_rows_is_told_apart(tmp_path):
+    """Half of the rows repeat, so rows are held out one by one: some of those held out are trained on too."""
+    rng = np.random.default_rng(2)
+    lines = ["".join(rng.choice(list("ab"), size=rng.integers(1, 12))) for _ in range(400)]
+    lines_file = tmp_path / "ab.txt"
+    lines_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    trained = train_on(tmp_path / "checkpoints", lines_file, steps=1, valid_fraction=0.3)
+    held = {part: held_out(trained.checkpoint(), trained.root, part=part) for part in ("train", "valid")}
+    texts = {part: [h.sequences.get(i) for i in range(len(h.sequences))] for part, h in held.items()}
+    assert held["valid"].seen.tolist() == [text in texts["train"] for text in texts["valid"]]
+    assert 0 < held["valid"].overlap < 120
+    assert held["train"].seen is None
 
 
 def test_an_empty_part_is_an_error(plays):

@@ -1,5 +1,6 @@
 """Starting from another model: what the two share is carried over by character, the rest is as it was drawn."""
 
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ import pytest
 from helpers_models import ENDINGS, each_model, make_model, random_params, text_nll
 
 import charrnn
-from charrnn.checkpoint import resolve_checkpoint
-from charrnn.config import StopName
+from charrnn.checkpoint import RunDirectory, resolve_checkpoint
+from charrnn.config import RunRecord, StopName, TrainConfig
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.saved import SavedModel, load_model
 from charrnn.models.transfer import transfer
+from charrnn.tasks.observer import Begun, SilentObserver
+from charrnn.tasks.run_text import training_text
+from charrnn.tasks.train import resume_run, start_run
 
 OURS, THEIRS = Vocabulary(tuple("abcf")), Vocabulary(tuple("bcde"))
 """They share b and c, at different numbers."""
@@ -183,3 +187,75 @@ def test_a_run_that_cannot_begin_so_is_refused(first, tmp_path, config, words):
     corpus.write_text("abc\n" * 30, encoding="utf-8")
     with pytest.raises(CheckpointError, match=words):
         train_on(corpus, first.parent, steps=1, **({"init_from": first.name} | config))
+
+
+# What the other run held out -------------------------------------------------------------------------------
+
+
+def parts_of(run: Path) -> dict[str, set[str]]:
+    dataset = training_text(RunDirectory(run).read_run(RunRecord), run.parent)
+    parts = {part: dataset.part(part) for part in ("train", "valid", "test")}
+    return {name: {part.get(index) for index in range(len(part))} for name, part in parts.items()}
+
+
+def lines_of(letters: str) -> str:
+    return "".join(f"{x}{y}{z}\n" for x in letters for y in letters for z in letters)
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Path:
+    corpus = tmp_path / "abc.txt"
+    corpus.write_text(lines_of("abc"), encoding="utf-8")
+    return train_on(corpus, tmp_path / "runs", hidden_size=6, steps=1, test_fraction=0.2)
+
+
+class Notes(SilentObserver):
+    def begun(self, begun: Begun) -> None:
+        self.notes = begun.dataset.notes  # type: ignore[union-attr]
+
+
+def begin(corpus: Path, parent: Path, **config: Any) -> tuple[Path, tuple[str, ...]]:
+    """A run that begins with another's weights, and what it says of its text."""
+    observer = Notes()
+    settings = {"corpus": (str(corpus),), "init_from": str(parent), "steps": 2, "batch_size": 4, "seed": 2}
+    asked = TrainConfig(**(settings | {"threads": 1, "device": "cpu", "test_fraction": 0.1} | config))
+    return start_run(asked, root=parent.parent, observer=observer).run, observer.notes
+
+
+def test_held_out_lines_stay_held_out(parent, tmp_path):
+    """Also when the run is evaluated or resumed, though the other run is gone by then."""
+    corpus = tmp_path / "abcd.txt"
+    corpus.write_text(lines_of("abcd"), encoding="utf-8")
+    hidden = parts_of(parent)["valid"] | parts_of(parent)["test"]
+    run, notes = begin(corpus, parent, valid_fraction=0.1)
+    assert any("sequences that abc held out are held out here too" in note for note in notes)
+    shutil.rmtree(parent)
+    parts = parts_of(run)
+    assert hidden <= parts["valid"] | parts["test"]
+    assert len(parts["train"] | parts["valid"] | parts["test"]) == 64
+    weights = best(run).params
+    resume_run(run, root=run.parent, observer=SilentObserver(), given={"steps": 2})
+    assert best(run).params.keys() == weights.keys()
+
+
+def test_a_run_on_other_lines_needs_the_other_text_no_more(parent, tmp_path):
+    corpus = tmp_path / "xyz.txt"
+    corpus.write_text(lines_of("xyz"), encoding="utf-8")
+    run, notes = begin(corpus, parent)
+    assert not any("abc" in note for note in notes)
+    assert RunDirectory(run).read_run(RunRecord).parent is None
+    (tmp_path / "abc.txt").unlink()
+    assert len(parts_of(run)["train"]) > 20
+
+
+@pytest.mark.parametrize("what", ["corpus", "run"])
+def test_what_cannot_be_known_is_said(parent, tmp_path, what):
+    corpus = tmp_path / "bcd.txt"
+    corpus.write_text(lines_of("bcd"), encoding="utf-8")
+    (tmp_path / "abc.txt" if what == "corpus" else parent / "run.json").unlink()
+    if what == "run":
+        parent = resolve_checkpoint(str(next(parent.glob("checkpoint-*"))), tmp_path).path
+    run, notes = begin(corpus, parent)
+    (note,) = (note for note in notes if "cannot be known" in note)
+    assert ("abc.txt" if what == "corpus" else "no run beside it") in note
+    assert parts_of(run)["train"]

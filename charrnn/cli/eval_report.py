@@ -77,6 +77,11 @@ def _facts(report: EvalReport, *, verbose: bool) -> list[tuple[str, str]]:
         facts.append(("Unknown", unknown + figure(report.perplexity_excluding_oov)))
     if report.overlap is not None:
         facts.append(("Overlap", f"{count(report.overlap, 'sequence')} also in the training text"))
+    if report.unseen is not None:
+        sizes = f"{count(report.unseen.num_sequences, 'other sequence')}"
+        bits = None if report.unseen.loss is None else report.unseen.loss / math.log(2)
+        figures = f"{figure(report.unseen.loss)} nats/char = {figure(bits)} bits/char"
+        facts.append(("Unseen", f"{figures} of the {sizes}, {figure(report.unseen.loss_per_symbol)} nats/symbol"))
     facts += [("Note", note) for note in report.notes]
     if verbose:
         speed = f"{report.chars_per_second:,.0f} chars/s, {size(report.peak_memory_bytes)} of memory"

@@ -63,6 +63,7 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("valid", TEXT, "Validation text, instead of a part of the corpus."),
     ("valid_fraction", TEXT, "Share of the corpus for validation."),
     ("test_fraction", TEXT, "Share of the corpus for `charrnn eval`."),
+    ("hold_out", TEXT, "Hold out all copies of a text (values), or single rows; auto: rows where many repeat."),
     ("task", MODEL, "Generate text, classify it, tag each symbol, transduce it into other text, or read trees."),
     ("label_column", LABELLED, "Column of what is predicted (NAME:category, NAME:number decide)."),
     ("pooling", LABELLED, "The last output of each direction, or the mean or maximum of all."),

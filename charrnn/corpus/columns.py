@@ -33,6 +33,16 @@ def parse_spec(spec: str) -> tuple[str, Kind | None]:
     return spec, None
 
 
+def kind_of(kind: Kind | None, values: Sequence[str]) -> Kind:
+    """What a column is: the kind asked for, else numbers if all are, and they are not just a few whole ones."""
+    if kind is not None:
+        return kind
+    numbers = [_number(value) for value in values]
+    whole = all(number is not None and number.is_integer() for number in numbers)
+    few = len(set(values)) <= MOST_WHOLE_NUMBERS
+    return "category" if None in numbers or (whole and few) else "number"
+
+
 def fit_column(
     name: str,
     kind: Kind | None,
@@ -42,15 +52,11 @@ def fit_column(
 ) -> Column:
     """The column of R values, of which `train` (R,) are trained on.
 
-    Without a kind it holds numbers if all are, and they are not just a few whole ones. Categories are those of all
-    rows, so that no row of the table is unknown; their counts, and a number's mean and standard deviation, are
-    those of the training rows. Raises CorpusError for what should be a number and is none, or is too large.
+    Without a kind it is what `kind_of` says. Categories are those of all rows, so that no row of the table is
+    unknown; their counts, and a number's mean and standard deviation, are those of the training rows. Raises
+    CorpusError for what should be a number and is none, or is too large.
     """
-    numbers = [_number(value) for value in values]
-    if kind is None:
-        whole = all(number is not None and number.is_integer() for number in numbers)
-        few = len(set(values)) <= MOST_WHOLE_NUMBERS
-        kind = "category" if None in numbers or (whole and few) else "number"
+    kind = kind_of(kind, values)
     if kind == "category":
         counts = Counter(value for value, trained in zip(values, train, strict=True) if trained)
         categories = tuple(sorted(set(values)))

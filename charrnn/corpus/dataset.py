@@ -15,11 +15,14 @@ from charrnn.config import Column, OrderName, SplitName, TrainConfig
 from charrnn.corpus.columns import fit_column, parse_spec
 from charrnn.corpus.conditioned import read_texts
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
-from charrnn.corpus.partition import Partition, fractions, overlap, partition, sides_by_value
+from charrnn.corpus.hashing import hash_sequences
+from charrnn.corpus.parent import ParentText
+from charrnn.corpus.partition import Partition, fractions, partition, seen_in
 from charrnn.corpus.paths import seen_from
 from charrnn.corpus.readers import expand, read_bytes
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.sides import TRAIN, Kept, divide
 from charrnn.corpus.splitting import choose_order
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CorpusError, UsageError
@@ -48,17 +51,23 @@ class Dataset:
 
 
 def load_dataset(
-    config: TrainConfig, root: Path, progress: Progress | None = None, *, directory: Path | None = None
+    config: TrainConfig,
+    root: Path,
+    progress: Progress | None = None,
+    *,
+    directory: Path | None = None,
+    parent: ParentText | None = None,
 ) -> Dataset:
     """The text of a run as its configuration says; what that leaves open is chosen from the text.
 
     The paths of the configuration are relative to `directory`, the current one by default. The encoded corpus
-    is kept under `root`/.corpus. Raises CorpusError.
+    is kept under `root`/.corpus. What `parent` held out is not trained on where sequences are independent.
+    Raises CorpusError.
     """
     cache = root / CACHE
     config = seen_from(config, directory)
     if config.context or config.text_column is not None:
-        return _load_table(config)
+        return _load_table(config, parent)
     corpus, order, notes = _read(config, config.split, cache, progress)
     if config.stop == ("none",) and config.split == "auto" and order == "ordered" and corpus.split != "file":
         # Without a model of endings an ordered corpus is one stream, separators and all.
@@ -68,12 +77,13 @@ def load_dataset(
     parts = partition(
         corpus.sequences,
         order=order,
-        seed=config.seed or 0,
         valid_fraction=valid_fraction,
         test_fraction=test_fraction,
+        hold_out=config.hold_out,
+        kept=_kept(config, parent),
         scratch=cache,
     )
-    notes += [*corpus.notes, *parts.notes]
+    notes += [*corpus.notes, *parts.notes, *_parent_notes(config, parent, parts, order, corpus.sha256)]
     if config.valid is not None:
         valid = encode([config.valid], split=corpus.split, encoding=config.encoding, cache=cache).sequences
         parts = _validated_on(parts, valid, notes)
@@ -89,13 +99,30 @@ def _held_out_fractions(config: TrainConfig) -> tuple[float | None, float | None
     )
 
 
+def _validates_itself(config: TrainConfig) -> bool:
+    """Whether there is a validation part that may take in more sequences."""
+    return config.valid is None and config.valid_fraction != 0
+
+
+def _kept(config: TrainConfig, parent: ParentText | None) -> Kept | None:
+    return None if parent is None else parent.kept(in_validation=_validates_itself(config))
+
+
+def _parent_notes(
+    config: TrainConfig, parent: ParentText | None, parts: Partition, order: OrderName, sha256: str
+) -> list[str]:
+    if parent is None:
+        return []
+    return parent.notes(parts, order, sha256, in_validation=_validates_itself(config))
+
+
 def _validated_on(parts: Partition, valid: Sequences, notes: list[str]) -> Partition:
-    if shared := overlap(parts.train, valid):
+    if shared := int(np.count_nonzero(seen_in(parts.train, valid))):
         notes.append(f"{shared:,} of {len(valid):,} validation sequences also stand in the training text")
     return replace(parts, valid=valid)
 
 
-def _load_table(config: TrainConfig) -> Dataset:
+def _load_table(config: TrainConfig, parent: ParentText | None) -> Dataset:
     """A column of texts, each an independent sequence, and the columns that it is conditioned on."""
     if config.split not in ("auto", "line") or config.order == "ordered":
         raise UsageError("the rows of a table are independent sequences; leave --split and --order out")
@@ -107,15 +134,19 @@ def _load_table(config: TrainConfig) -> Dataset:
     if not sequences.num_chars:
         raise CorpusError(f"{table.files[0]}: the column {text_column} is empty; name another --text-column")
     valid_fraction, test_fraction = _held_out_fractions(config)
-    seed = config.seed or 0
     shares = fractions(sequences, valid_fraction, test_fraction)
-    train = sides_by_value(sequences, *shares, seed) == 0
+    sides = divide(hash_sequences(sequences), *shares, config.hold_out, kept=_kept(config, parent))
+    train = sides.of_row == TRAIN
     columns = tuple(fit_column(name, kind, table.column(name), train, table.where) for name, kind in specs)
     sequences = replace(sequences, contexts=texts.contexts(columns))
     parts = partition(
-        sequences, order="independent", seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction
+        sequences,
+        order="independent",
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        sides=sides,
     )
-    notes = [*table.notes, *parts.notes]
+    notes = [*table.notes, *parts.notes, *_parent_notes(config, parent, parts, "independent", table.sha256)]
     notes += [f"the texts are the column {text_column}, each by itself (--text-column)"]
     notes += [f"{column.name} is {_kind_words(column)}" for column in columns]
     if config.valid is not None:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import Column, TrainConfig
-from charrnn.corpus.columns import category_indices, encode_columns, fit_column, parse_spec
+from charrnn.corpus.columns import category_indices, encode_columns, fit_column, kind_of, parse_spec
 from charrnn.corpus.rows import encode_rows, sides_of
 from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError
@@ -35,7 +36,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class LabelledDataset:
-    """A training run's examples, divided into training, validation and test by distinct text."""
+    """A training run's examples, divided into training, validation and test by their texts."""
 
     files: tuple[str, ...]
     sha256: str
@@ -86,12 +87,16 @@ def load_labelled(config: TrainConfig) -> LabelledDataset:
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
     table, name, text_column = read_pairs(config.corpus, name, config.text_column, encoding=config.encoding)
     texts = [normalised(text) for text in table.column(text_column)]
-    sides = sides_of(texts, config)
+    kind = kind_of(kind, table.column(name))
+    said = [Labels(table.column(name), np.arange(len(table)))] if kind == "category" else []
+    divided = sides_of(texts, config, labels=said)
+    sides = divided.of_row
     label = fit_column(name, kind, table.column(name), sides == 0, table.where)
     symbols = Symbols.of((texts[row] for row in np.flatnonzero(sides == 0)), config.source_sep)
     whole = labelled_examples(table, text_column, label, symbols)
     train, valid, test = (_taken(whole, np.flatnonzero(sides == side)) for side in range(3))
     notes = [*table.notes, f"texts are read in Unicode form C, each as the column {text_column} has it"]
+    notes += divided.notes
     if config.valid is not None:
         other, _, _ = read_pairs([config.valid], name, text_column, encoding=config.encoding)
         valid = labelled_examples(other, text_column, label, symbols)

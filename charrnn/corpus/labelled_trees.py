@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import Column, TrainConfig
-from charrnn.corpus.columns import category_indices, encode_columns, fit_column, parse_spec
+from charrnn.corpus.columns import category_indices, encode_columns, fit_column, kind_of, parse_spec
 from charrnn.corpus.labelled import read_pairs
 from charrnn.corpus.rows import sides_of
 from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.corpus.trees import NONE, Forest, parse_trees
@@ -50,7 +51,7 @@ class TreeExamples:
 
 @dataclass(frozen=True, eq=False)
 class TreeDataset:
-    """A training run's trees, divided into training, validation and test by distinct expression."""
+    """A training run's trees, divided into training, validation and test by their expressions."""
 
     files: tuple[str, ...]
     sha256: str
@@ -125,8 +126,11 @@ def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
         config.corpus, name, config.text_column, reader, encoding=config.encoding
     )
     texts = [normalised(text) for text in table.column(text_column)]
-    forest, sides = reader.forest(texts, table.where), sides_of(texts, config)
+    forest = reader.forest(texts, table.where)
     strings, rows = _labels(table, forest, name)
+    kind = kind_of(kind, strings)
+    divided = sides_of(texts, config, labels=[Labels(strings, rows)] if kind == "category" else [])
+    sides = divided.of_row
     if not (sides[rows] == 0).any():
         raise CorpusError(
             f"{table.files[0]}: no bracket of the training part begins with a label; with --node-labels such as "
@@ -141,6 +145,7 @@ def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
     whole = tree_examples(table, text_column, label, reader, symbols, forest)
     train, valid, test = (whole.take(np.flatnonzero(sides == side)) for side in range(3))
     notes = [*table.notes, f"expressions are the column {text_column}, in Unicode form C"]
+    notes += divided.notes
     if reader.pairs:
         notes.append("brackets of more than two are read as pairs from the left (child_sum would not)")
     if config.valid is not None:

@@ -47,7 +47,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class PairDataset:
-    """A training run's pairs, divided into training, validation and test by distinct input."""
+    """A training run's pairs, divided into training, validation and test by their inputs."""
 
     files: tuple[str, ...]
     sha256: str
@@ -129,7 +129,10 @@ def load_pairs(config: TrainConfig) -> PairDataset:
         config.corpus, config.source_column, config.target_column, names, encoding=config.encoding
     )
     sources, targets, table = found.texts(found.source), found.texts(found.target), found.table
-    sides = sides_of(sources, config)
+    given = [table.column(name) for name in names]
+    whole_rows = ["\0".join(fields) for fields in zip(sources, targets, *given, strict=True)]
+    divided = sides_of(sources, config, copies_of=whole_rows)
+    sides = divided.of_row
     trained = np.flatnonzero(sides == 0)
     source = Symbols.of((sources[row] for row in trained), config.source_sep)
     target = Symbols.of((targets[row] for row in trained), config.target_sep)
@@ -141,6 +144,7 @@ def load_pairs(config: TrainConfig) -> PairDataset:
     train, valid, test = (whole.take(np.flatnonzero(sides == side)) for side in range(3))
     notes = [
         *table.notes,
+        *divided.notes,
         f"the inputs are the column {found.source}, the outputs {found.target}, in Unicode form C",
     ]
     if config.valid is not None:

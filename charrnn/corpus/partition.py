@@ -1,7 +1,7 @@
 """Divides a corpus into training, validation and test sequences. Every sequence goes to one of them once.
 
-Ordered corpora are cut into three contiguous parts. Independent sequences are divided by what they say:
-all copies of a sequence land on the same side, each still counting, and the corpus's order is kept.
+Ordered corpora are cut into three contiguous parts. Independent sequences are divided by what they say (`sides`),
+and the corpus's order is kept.
 """
 
 from dataclasses import dataclass, replace
@@ -11,18 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import OrderName
-from charrnn.corpus.hashing import contains, hash_sequences, hash_text, mix
+from charrnn.config import HoldOut, OrderName
+from charrnn.corpus.hashing import contains, hash_sequences
 from charrnn.corpus.scratch import allocate
 from charrnn.corpus.sequences import Sequences, row_slices
+from charrnn.corpus.sides import LEFT_OUT, TEST, TRAIN, VALID, Kept, Sides, divide
 from charrnn.errors import CorpusError, UsageError
 
 DEFAULT_FRACTION = 0.05
 DEFAULT_MAX_CHARS = 500_000
 """About how many characters validation and test hold at most where no fraction was asked for."""
-
-MAX_EXACT_VALUES = 4_000_000
-"""Up to so many distinct sequences the fractions are exact; beyond, they hold on average."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,33 +31,49 @@ class Partition:
     valid: Sequences
     test: Sequences
     notes: tuple[str, ...]
+    num_moved: int = 0
+    """Sequences that were to be trained on but for `sides.Kept`."""
 
 
 def partition(
     sequences: Sequences,
     *,
     order: OrderName,
-    seed: int,
     valid_fraction: float | None = None,
     test_fraction: float | None = None,
+    hold_out: HoldOut = "auto",
+    kept: Kept | None = None,
+    sides: Sides | None = None,
     scratch: Path | None = None,
 ) -> Partition:
     """Divides `sequences`; a fraction of None means 5 %, or less where that is more than is needed.
 
-    Ordered: fractions of the characters, cut at the nearest end of a sequence unless that is too far off;
-    `seed` plays no part. Independent: fractions of the distinct sequences; the empty one is always trained
-    on. Large arrays go to nameless files in the folder `scratch`.
-    Raises CorpusError when nothing is left to train on, UsageError when the fractions leave nothing.
+    Ordered: fractions of the characters, cut at the nearest end of a sequence unless that is too far off.
+    Independent: by `sides.divide`, or as it has divided them already (`sides`). Large arrays go to nameless files
+    in the folder `scratch`.
+    Raises CorpusError when nothing is left to train on, UsageError when the fractions leave nothing, and for a way
+    to hold out independent sequences where they are ordered.
     """
     usual = _usual_fraction(sequences)
     valid, test = fractions(sequences, valid_fraction, test_fraction)
     notes: list[str] = []
+    num_moved = 0
     if order == "ordered":
+        if hold_out != "auto":
+            raise UsageError(
+                f"--hold-out {hold_out} is for independent sequences; "
+                "an ordered text is cut into contiguous parts (--order)"
+            )
         parts = _contiguous(sequences, valid, test, scratch)
         if parts[0].open_end or parts[1].open_end:
             notes.append("the parts are cut inside a sequence, where no ending is charged")
     else:
-        parts = _by_value(sequences, valid, test, seed, scratch)
+        if sides is None:
+            texts = hash_sequences(sequences, scratch)
+            sides = divide(texts, valid, test, hold_out, kept=kept, scratch=scratch)
+        parts = parts_of(sequences, sides.of_row, scratch)
+        notes += sides.notes
+        num_moved = sides.num_moved
     if not parts[0].num_chars:
         raise CorpusError("the training text has no characters; a corpus needs at least one")
     if usual < DEFAULT_FRACTION and None in (valid_fraction, test_fraction):
@@ -72,7 +86,7 @@ def partition(
         for name, part, fraction in (("validation", parts[1], valid), ("test", parts[2], test))
         if fraction and not len(part)
     ]
-    return Partition(*parts, tuple(notes))
+    return Partition(*parts, tuple(notes), num_moved)
 
 
 def fractions(sequences: Sequences, valid: float | None, test: float | None) -> tuple[float, float]:
@@ -91,11 +105,14 @@ def _usual_fraction(sequences: Sequences) -> float:
     return min(DEFAULT_FRACTION, DEFAULT_MAX_CHARS / max(sequences.num_chars, 1))
 
 
-def overlap(a: Sequences, b: Sequences, scratch: Path | None = None) -> int:
-    """How many sequences of `b`, each copy counted, also occur in `a`."""
+def seen_in(a: Sequences, b: Sequences, scratch: Path | None = None) -> NDArray[np.bool_]:
+    """(B,) which sequences of `b` also occur in `a`."""
     seen, asked = hash_sequences(a, scratch), hash_sequences(b, scratch)
     seen.sort()
-    return sum(int(np.count_nonzero(contains(seen, asked[rows]))) for rows in row_slices(len(asked)))
+    found = allocate(len(asked), np.bool_, scratch)
+    for rows in row_slices(len(asked)):
+        found[rows] = contains(seen, asked[rows])
+    return found
 
 
 Parts = tuple[Sequences, Sequences, Sequences]
@@ -165,72 +182,19 @@ def _changed(array: NDArray[np.int64], at: int, value: int, scratch: Path | None
     return copy
 
 
-# Independent: by distinct value
+# Independent: by text
 
 
-def sides_by_value(
-    sequences: Sequences, valid: float, test: float, seed: int, scratch: Path | None = None
-) -> NDArray[np.uint8]:
-    """(S,) 0 for training, 1 for validation, 2 for test: a share of the distinct sequences each, by the seed."""
-    ranks = _ranks(sequences, seed, scratch)
-    thresholds = _thresholds(ranks, valid, test)
-    sides = allocate(len(sequences), np.uint8, scratch)
+def parts_of(sequences: Sequences, sides: NDArray[np.uint8], scratch: Path | None = None) -> Parts:
+    """The three parts of sequences whose sides (S,) are known, each in the corpus's order."""
+    sizes = np.zeros(LEFT_OUT + 1, np.int64)
     for rows in row_slices(len(sequences)):
-        sides[rows] = np.searchsorted(thresholds, ranks[rows], side="right")
-    return sides
-
-
-def _by_value(sequences: Sequences, valid: float, test: float, seed: int, scratch: Path | None) -> Parts:
-    sides = sides_by_value(sequences, valid, test, seed, scratch)
-    sizes = np.zeros(3, np.int64)
-    for rows in row_slices(len(sequences)):
-        sizes += np.bincount(sides[rows], minlength=3)
+        sizes += np.bincount(sides[rows], minlength=len(sizes))
     return (
-        _on_side(sequences, sides, 0, int(sizes[0]), scratch),
-        _on_side(sequences, sides, 1, int(sizes[1]), scratch),
-        _on_side(sequences, sides, 2, int(sizes[2]), scratch),
+        _on_side(sequences, sides, TRAIN, int(sizes[TRAIN]), scratch),
+        _on_side(sequences, sides, VALID, int(sizes[VALID]), scratch),
+        _on_side(sequences, sides, TEST, int(sizes[TEST]), scratch),
     )
-
-
-def _ranks(sequences: Sequences, seed: int, scratch: Path | None) -> NDArray[np.uint64]:
-    """(S,) for each sequence an integer below 2^63 that its text and the seed decide; 0 for an empty one."""
-    ranks = hash_sequences(sequences, scratch)
-    key = mix(np.array([seed % 2**64], np.uint64))
-    empty = np.uint64(hash_text(""))
-    for rows in row_slices(len(ranks)):
-        hashes = ranks[rows]
-        ranks[rows] = np.where(hashes == empty, 0, mix(hashes ^ key) >> np.uint64(1))
-    return ranks
-
-
-def _thresholds(ranks: NDArray[np.uint64], valid: float, test: float) -> NDArray[np.uint64]:
-    """(2,) the ranks at which validation and test begin."""
-    distinct = _distinct(ranks, MAX_EXACT_VALUES)
-    if distinct is None:
-        return np.array([int((1 - (valid + test)) * 2**63), int((1 - test) * 2**63)], np.uint64)
-    distinct = distinct[distinct > 0]
-    count = len(distinct)
-    num_test = max(round(test * count), int(test > 0 and count >= 3))
-    num_valid = max(round(valid * count), int(valid > 0 and count >= 2))
-    num_test = min(num_test, max(count - num_valid - 1, 0))
-    num_train = max(count - num_valid - num_test, min(count, 1))
-    sentinel = np.array([2**63, 2**63], np.uint64)
-    return np.concatenate((distinct, sentinel))[[num_train, count - num_test]]
-
-
-def _distinct(values: NDArray[np.uint64], limit: int) -> NDArray[np.uint64] | None:
-    """The distinct values, sorted; None if there are more than `limit`."""
-    distinct: NDArray[np.uint64] = np.empty(0, np.uint64)
-    for rows in row_slices(len(values), 1 << 20):
-        # np.unique builds a hash table, which takes several times the memory and the time of sorting.
-        block = np.sort(values[rows])
-        first = np.concatenate(([True], block[1:] != block[:-1]))
-        new = block[first & ~contains(distinct, block)]
-        if len(new):
-            distinct = np.sort(np.concatenate((distinct, new)))
-        if len(distinct) > limit:
-            return None
-    return distinct
 
 
 def _on_side(sequences: Sequences, sides: NDArray[Any], side: int, size: int, scratch: Path | None) -> Sequences:

@@ -57,6 +57,17 @@ class ColdFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnseenFigures:
+    """Of the sequences that do not stand in the training text, as the pass over all of them read them."""
+
+    nll: float
+    loss: float | None
+    loss_per_symbol: float | None
+    num_chars: int
+    num_sequences: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalReport:
     """The fields of `charrnn eval --json`; a ratio is None where its denominator is zero."""
 
@@ -96,7 +107,10 @@ class EvalReport:
     """Samples of the length report that were cut at `cut_at` characters."""
     cut_at: int | None
     overlap: int | None
-    """Held-out sequences that also stand in the training text, where that was asked of a file."""
+    """Held-out sequences that also stand in the training text; None where that is unknown, and of the own parts of
+    an ordered text."""
+    unseen: UnseenFigures | None
+    """The others alone, where there are both."""
     baselines: dict[str, Any] | None
     free_running: FreeRunning | None
     """What the model's own samples cost the n-gram, beside what the held-out text costs it."""
@@ -115,8 +129,14 @@ class HeldOut:
     sequences: Sequences
     train: Sequences | None = None
     valid: Sequences | None = None
-    overlap: int | None = None
+    seen: npt.NDArray[np.bool_] | None = None
+    """(S,) which of the sequences also stand in the training text, where that is known."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def overlap(self) -> int | None:
+        """How many of them."""
+        return None if self.seen is None else int(np.count_nonzero(self.seen))
 
 
 def evaluate(
@@ -194,6 +214,7 @@ def evaluate(
         num_cut=cut,
         cut_at=cut_at,
         overlap=held_out.overlap,
+        unseen=totals.unseen(held_out.seen),
         baselines=None if simpler is None else simpler.figures,
         free_running=free,
         notes=held_out.notes,
@@ -282,6 +303,20 @@ class _Totals:
         """(S,) a sequence whose beginning was cut ends, but nobody knows how long it was."""
         cut = self._sequences.open_start & (np.arange(len(self._ended)) == 0)
         return np.asarray(self._ended & ~cut)
+
+    def unseen(self, seen: npt.NDArray[np.bool_] | None) -> UnseenFigures | None:
+        """Of the sequences that are not `seen` (S,); None where all are, or none."""
+        if seen is None or seen.all() or not seen.any():
+            return None
+        s, nll = self._sequences, float(self._nll[~seen].sum())
+        chars, count = int(np.sum((s.ends - s.starts)[~seen])), int(np.count_nonzero(~seen))
+        return UnseenFigures(
+            nll=nll,
+            loss=_ratio(nll, chars),
+            loss_per_symbol=_ratio(nll, chars + (0 if self._stop == "none" else count)),
+            num_chars=chars,
+            num_sequences=count,
+        )
 
     def perplexity_stderr(self) -> float | None:
         """By the spread over sequences, or over blocks of one stream (delta method on the ratio nll / chars)."""

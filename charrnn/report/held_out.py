@@ -4,36 +4,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from charrnn.checkpoint import Checkpoint, RunDirectory
+from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, RunRecord, SplitName
 from charrnn.corpus.conditioned import read_texts
-from charrnn.corpus.dataset import Dataset, load_dataset
+from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.encoded import encode
-from charrnn.corpus.partition import overlap
+from charrnn.corpus.partition import seen_in
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
 from charrnn.report.evaluation import HeldOut
+from charrnn.tasks.run_text import run_record, training_text
 
 PartName = Literal["train", "valid", "test"]
-
-
-def run_record(checkpoint: Checkpoint) -> RunRecord | None:
-    """What the run of a checkpoint says of itself; None for a checkpoint that stands alone."""
-    run = RunDirectory(checkpoint.path.resolve().parent)
-    return run.read_run(RunRecord) if run.run_path.is_file() else None
 
 
 def encoding_of(checkpoint: Checkpoint) -> str:
     """That of the files that its run read, in which others are read too."""
     record = run_record(checkpoint)
     return "utf-8" if record is None else record.config.encoding
-
-
-def training_text(record: RunRecord, root: Path) -> Dataset:
-    """The run's text, read again. Raises CorpusError when it is gone or has changed."""
-    dataset = load_dataset(record.config, root, directory=Path(record.directory))
-    if dataset.corpus.sha256 != record.corpus_sha256:
-        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
-    return dataset
 
 
 def held_out(
@@ -67,7 +54,11 @@ def held_out(
     sequences = dataset.part(part)
     if not sequences.num_chars:
         raise CorpusError(f"the {part} split of {checkpoint.path.parent.name} is empty; name a FILE instead")
-    return HeldOut(name=part, sequences=sequences, train=dataset.parts.train, valid=dataset.parts.valid)
+    train = dataset.parts.train
+    seen = None
+    if dataset.order == "independent" and part != "train":
+        seen = seen_in(train, sequences)
+    return HeldOut(name=part, sequences=sequences, train=train, valid=dataset.parts.valid, seen=seen)
 
 
 def _from_file(
@@ -94,5 +85,5 @@ def _from_file(
         sequences=sequences,
         train=train,
         valid=dataset.parts.valid,
-        overlap=overlap(train, sequences),
+        seen=seen_in(train, sequences),
     )

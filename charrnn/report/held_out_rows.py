@@ -10,7 +10,8 @@ from charrnn.corpus.pairs import Pairs, load_pairs, read_pair_table
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.saved import SavedTagger, SavedTransducer
-from charrnn.report.held_out import PartName, encoding_of, run_record
+from charrnn.report.held_out import PartName, encoding_of
+from charrnn.tasks.run_text import run_record
 
 
 class _Rows(Protocol):

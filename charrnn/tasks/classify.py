@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.config import ClassifierConfig, ResolvedConfig, TrainConfig
+from charrnn.config import ClassifierConfig, ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled import Examples, LabelledDataset, load_labelled
@@ -80,8 +80,8 @@ class ClassifyJob(LabelJob[LabelledDataset]):
         return cls(resolve_classifier(config, len(dataset.train)), dataset)
 
     @classmethod
-    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "ClassifyJob":
-        return cls(config, load_labelled(seen_from(config, directory)))
+    def stored(cls, record: RunRecord, root: Path, progress: Progress) -> "ClassifyJob":
+        return cls(record.config, load_labelled(seen_from(record.config, Path(record.directory))))
 
     @cached_property
     def model(self) -> Classifier:

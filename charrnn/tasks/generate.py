@@ -11,13 +11,14 @@ import torch
 
 from charrnn.cells import CELLS
 from charrnn.checkpoint import Checkpoint, resolve_checkpoint
-from charrnn.config import ModelConfig, Precision, ResolvedConfig, TrainConfig
+from charrnn.config import ModelConfig, Precision, ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.dataset import Dataset, load_dataset
 from charrnn.corpus.encoded import Progress
+from charrnn.corpus.parent import ParentText
 from charrnn.corpus.sequences import sample_lengths
 from charrnn.corpus.steps import StepReader
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.given import given
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.saved import load_model, model_files
@@ -29,6 +30,7 @@ from charrnn.tasks.defaults import REFERENCE_UNITS, has_width, resolve
 from charrnn.tasks.generate_learner import GenerateLearner
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.observer import Trial
+from charrnn.tasks.run_text import parent_text, run_record, text_of
 from charrnn.tasks.trial import try_out
 from charrnn.training.precision import fast_bfloat16
 
@@ -42,17 +44,21 @@ class GenerateJob:
     config: ResolvedConfig
     dataset: Dataset
     trial: Trial | None = None
+    parent: RunRecord | None = None
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "GenerateJob":
-        dataset = load_dataset(config, root, progress)
+        parent, text, notes = _parent(config, root)
+        dataset = load_dataset(config, root, progress, parent=text)
+        dataset = replace(dataset, notes=(*dataset.notes, *notes))
         config = _with_init_size(config, root)
         trial = _trial(config, dataset, root)
-        return cls(resolve(config, dataset, trial), dataset, trial)
+        resolved = resolve(config, dataset, trial)
+        return cls(resolved, dataset, trial, parent if dataset.parts.num_moved else None)
 
     @classmethod
-    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "GenerateJob":
-        return cls(config, load_dataset(config, root, progress, directory=directory))
+    def stored(cls, record: RunRecord, root: Path, progress: Progress) -> "GenerateJob":
+        return cls(record.config, text_of(record, root, progress), parent=record.parent)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -176,3 +182,17 @@ def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:
         return config
     saved = resolve_checkpoint(config.init_from, root).config(ModelConfig)
     return replace(config, hidden_size=saved.hidden_size)
+
+
+def _parent(config: TrainConfig, root: Path) -> tuple[RunRecord | None, ParentText | None, list[str]]:
+    """The run of `--init-from` and its text; None, and why, where what it held out cannot be known."""
+    if config.init_from is None:
+        return None, None, []
+    unknown = f"what {config.init_from} held out cannot be known, nor whether this run trains on it"
+    record = run_record(resolve_checkpoint(config.init_from, root))
+    if record is None:
+        return None, None, [f"{unknown}: the checkpoint has no run beside it"]
+    try:
+        return record, parent_text(record, root), []
+    except CorpusError as error:
+        return None, None, [f"{unknown}: {error}"]

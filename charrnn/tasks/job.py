@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ResolvedConfig
+from charrnn.config import ResolvedConfig, RunRecord
 from charrnn.corpus.batching import Position
 from charrnn.tasks.observer import AnyDataset, Trial
 from charrnn.training.loop import Learner
@@ -55,6 +55,10 @@ class Job(Protocol):
     @property
     def trial(self) -> Trial | None:
         """What sizes were chosen by, if they were chosen by the machine's speed."""
+
+    @property
+    def parent(self) -> RunRecord | None:
+        """The run whose weights this one begins with, where its held-out rows had to be kept out of training."""
 
     @property
     def files(self) -> tuple[str, ...]: ...

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ResolvedConfig
+from charrnn.config import ResolvedConfig, RunRecord
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.pairs import PairDataset, Pairs, load_pairs
 from charrnn.corpus.paths import seen_from
@@ -62,6 +62,7 @@ class TableJob(ABC, Generic[Data]):
     config: ResolvedConfig
     dataset: Data
     trial: Trial | None = None
+    parent: RunRecord | None = None
 
     @property
     @abstractmethod
@@ -113,8 +114,8 @@ class PairJob(TableJob[PairDataset]):
     def model(self) -> Tagger | EncoderDecoder: ...
 
     @classmethod
-    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> Self:
-        return cls(config, load_pairs(seen_from(config, directory)))
+    def stored(cls, record: RunRecord, root: Path, progress: Progress) -> Self:
+        return cls(record.config, load_pairs(seen_from(record.config, Path(record.directory))))
 
     @property
     def symbols_and_columns(self) -> dict[str, Any]:

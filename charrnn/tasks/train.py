@@ -92,6 +92,7 @@ def start_run(
             corpus_sha256=job.sha256,
             corpus_bytes=job.num_bytes,
             num_parameters=job.num_parameters,
+            parent=job.parent,
         )
         writer.write_run(record)
         return _Run(writer, record, job, observer, should_stop, root).train(None)
@@ -120,7 +121,7 @@ def resume_run(
                     f"{path}: was begun with {flag} {_words(stored)}, not {_words(value)}; "
                     "--resume keeps the stored configuration: leave it out, or start a new run"
                 )
-        job = JOBS[record.config.task].stored(record.config, root, observer.reading, Path(record.directory))
+        job = JOBS[record.config.task].stored(record, root, observer.reading)
         if job.sha256 != record.corpus_sha256:
             raise CorpusError(
                 f"{record.corpus_files[0]}: has changed since the run {record.name} began; "

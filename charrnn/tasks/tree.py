@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.config import ResolvedConfig, TrainConfig, TreeConfig
+from charrnn.config import ResolvedConfig, RunRecord, TrainConfig, TreeConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.labelled_trees import TreeDataset, TreeExamples, TreeReader, load_trees
@@ -103,8 +103,9 @@ class TreeJob(LabelJob[TreeDataset]):
         return cls(resolve_tree(config, len(dataset.train)), dataset)
 
     @classmethod
-    def stored(cls, config: ResolvedConfig, root: Path, progress: Progress, directory: Path) -> "TreeJob":
-        return cls(config, load_trees(seen_from(config, directory), reader_of(config)))
+    def stored(cls, record: RunRecord, root: Path, progress: Progress) -> "TreeJob":
+        config = seen_from(record.config, Path(record.directory))
+        return cls(record.config, load_trees(config, reader_of(record.config)))
 
     @cached_property
     def model(self) -> RecursiveNetwork:
