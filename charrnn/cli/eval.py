@@ -175,10 +175,11 @@ def _reports(
     progress: Progress,
 ) -> "list[EvalReport]":
     """A report on each way in which a run's model ends texts, or on the one asked for."""
-    from charrnn.checkpoint import resolve_checkpoint
+    from charrnn.checkpoint import RunDirectory, resolve_checkpoint
     from charrnn.models.saved import load_model
     from charrnn.report.evaluation import evaluate, simpler_models
     from charrnn.report.held_out import held_out
+    from charrnn.report.verdict import course_of
     from charrnn.sampling.scoring import choose_stop
 
     found = resolve_checkpoint(run, root, which)
@@ -187,9 +188,18 @@ def _reports(
     home = found.path.resolve().parent
     text = held_out(found, home.parent, file=file, part=part, split=split)
     progress("fitting simpler models", 0.0)
-    simpler = simpler_models(saved, text)
+    simpler, course = simpler_models(saved, text), course_of(RunDirectory(home))
     return [
-        evaluate(saved, text, stop=stop, run=found.run_name, step=found.step, simpler=simpler, notify=progress)
+        evaluate(
+            saved,
+            text,
+            stop=stop,
+            run=found.run_name,
+            step=found.step,
+            simpler=simpler,
+            course=course,
+            notify=progress,
+        )
         for stop in stops
     ]
 

@@ -30,6 +30,9 @@ def print_report(where: "Console", report: EvalReport, *, verbose: bool) -> None
         heads = ("LENGTHS", "MIN", "5 %", "25 %", "MEDIAN", "75 %", "95 %", "MAX", "MEAN")
         print_table(where, heads, _quantiles(report.lengths))
         print_facts(where, _calibration(report, report.lengths))
+    if report.verdict is not None:
+        where.print()
+        print_facts(where, [("Verdict", report.verdict)])
 
 
 def print_comparison(where: "Console", reports: list[EvalReport]) -> None:

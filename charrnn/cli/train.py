@@ -79,7 +79,7 @@ def command(
     # NumPy only draws the short samples here; its threads would stand in the way of torch's.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from charrnn.cli.train_display import open_display
-    from charrnn.cli.train_report import closing, result, resume_command
+    from charrnn.cli.train_report import Judged, closing, judged, result, resume_command
     from charrnn.training.threads import wait_briefly
 
     wait_briefly()
@@ -105,9 +105,10 @@ def command(
             raise DivergedError(f"{error} ({_kept(display)})") from error
     begun, last = display.begin, display.last_row
     assert begun is not None
+    found = judged(begun, outcome) if outcome.finished and (as_json or not quiet) else Judged()
     if as_json:
         use_utf8()
-        write_json(result(begun, outcome, last, display.train_loss))
+        write_json(result(begun, outcome, last, display.train_loss, found))
     if not outcome.finished:
         raise InterruptedTrainingError(
             f"interrupted after step {outcome.progress.step:,} and saved; go on with: "
@@ -116,7 +117,8 @@ def command(
         )
     if not quiet:
         print_facts(
-            console(sys.stderr, lambda: None), closing(begun, outcome, last, display.train_loss, checkpoints)
+            console(sys.stderr, lambda: None),
+            closing(begun, outcome, last, display.train_loss, found, checkpoints),
         )
 
 

@@ -3,15 +3,16 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from charrnn.checkpoint import list_runs
+from charrnn.checkpoint import RunDirectory
 from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_words, nats_and_bits, quality
 from charrnn.config import Column, ResolvedConfig
 from charrnn.corpus.dataset import Dataset
 from charrnn.corpus.labelled import LabelledDataset
 from charrnn.corpus.labelled_trees import TreeDataset
 from charrnn.corpus.pairs import PairDataset
+from charrnn.report.verdict import Rival, course_of, training_rival, verdict
 
 if TYPE_CHECKING:
     from charrnn.tasks.observer import AnyDataset, Begun, Trial
@@ -133,7 +134,24 @@ def validation_line(progress: "Progress", trained: float | None, loss: float, im
     return f"step {progress.step:,}{train}  valid {nats_and_bits(loss, unit)}{' *' if improved else ''}"
 
 
-def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None, root: Path) -> Facts:
+class Judged(NamedTuple):
+    """How a run compares with counts, and what would help it most."""
+
+    rival: Rival | None = None
+    verdict: str | None = None
+
+
+def judged(begun: "Begun", outcome: "Outcome") -> Judged:
+    """The verdict on a finished run; it may take some seconds."""
+    config = begun.record.config
+    loss = outcome.progress.best_loss
+    rival = None if loss is None else training_rival(config, begun.dataset)
+    return Judged(rival, verdict(loss, rival, course_of(RunDirectory(outcome.run)), UNITS[config.task]))
+
+
+def closing(
+    begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None, found: Judged, root: Path
+) -> Facts:
     """What came of it, and what to type next; `loss` is that of training, nats per character."""
     progress, config = outcome.progress, begun.record.config
     unit = UNITS[config.task]
@@ -149,25 +167,25 @@ def closing(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: fl
         facts.append(("Training", quality(loss, unit)))
     if progress.best_loss is not None:
         facts.append(("Validation", f"{quality(progress.best_loss, unit)} (step {progress.best_step:,})"))
+    if found.verdict is not None:
+        facts.append(("Verdict", found.verdict))
     columns = begun.dataset.columns if isinstance(begun.dataset, Dataset) else ()
     first, *others = next_commands(outcome.run, config, columns, root)
     return [*facts, ("Next", first), *(("", other) for other in others)]
 
 
 def next_commands(run: Path, config: ResolvedConfig, columns: tuple[Column, ...], root: Path) -> list[str]:
-    """Commands that use the run; they name it only where another one is newer."""
-    newest = list_runs(root)[:1]
-    name = [] if newest and newest[0].path == run else [run.name]
+    """Commands that use the run, by its name: a newer one may come."""
     extra = ["--num-chars", "500"] if config.stop == ("none",) else []
     if config.order == "independent" and not extra:
         extra = ["-n", "10"]
     where = _where(root)
     if config.task != "generate":
-        return [shlex.join(["charrnn", command, *name, *where]) for command in ("predict", "eval")]
+        return [shlex.join(["charrnn", command, run.name, *where]) for command in ("predict", "eval")]
     given = [item for column in columns for item in ("--given", f"{column.name}={_usual(column)}")]
     return [
-        shlex.join(["charrnn", "sample", *name, *given, *extra, *where]),
-        shlex.join(["charrnn", "eval", *name, *where]),
+        shlex.join(["charrnn", "sample", run.name, *given, *extra, *where]),
+        shlex.join(["charrnn", "eval", run.name, *where]),
     ]
 
 
@@ -180,7 +198,9 @@ def resume_command(run: Path, root: Path) -> str:
     return shlex.join(["charrnn", "train", "--resume", "--name", run.name, *_where(root)])
 
 
-def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None) -> dict[str, Any]:
+def result(
+    begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None, found: Judged
+) -> dict[str, Any]:
     """The fields of `charrnn train --json`."""
     progress = outcome.progress
     return {
@@ -196,6 +216,8 @@ def result(begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: flo
         "best_step": progress.best_step,
         "best_loss": progress.best_loss,
         "best_bits_per_char": None if progress.best_loss is None else bits(progress.best_loss),
+        "baseline_loss": None if found.rival is None else found.rival.loss,
+        "verdict": found.verdict,
         "num_parameters": begun.record.num_parameters,
         "stop": begun.record.config.stop,
         "seed": begun.record.config.seed,

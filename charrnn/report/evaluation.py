@@ -25,6 +25,7 @@ from charrnn.models.saved import SavedModel
 from charrnn.report.baselines import Baselines, baselines
 from charrnn.report.free_running import FreeRunning, free_running
 from charrnn.report.lengths import LengthReport, length_report
+from charrnn.report.verdict import Course, Rival, verdict
 from charrnn.sampling.ancestral import Request
 from charrnn.sampling.mixture import Mixture, steppers
 from charrnn.sampling.prompt import length_distribution
@@ -114,6 +115,8 @@ class EvalReport:
     baselines: dict[str, Any] | None
     free_running: FreeRunning | None
     """What the model's own samples cost the n-gram, beside what the held-out text costs it."""
+    verdict: str | None
+    """Whether the model is better than the n-gram, how often its run read the text, and what would help most."""
     notes: tuple[str, ...]
     chars_per_second: float
     peak_memory_bytes: int
@@ -147,13 +150,15 @@ def evaluate(
     run: str,
     step: int | None,
     simpler: Baselines | None = None,
+    course: Course | None = None,
     samples: int | None = None,
     seed: int = 0,
     notify: Notify = lambda _what, _share: None,
 ) -> EvalReport:
     """The report on one stopping mechanism.
 
-    simpler: what `simpler_models` returned for this text; samples: lengths to draw, 0 for none.
+    simpler: what `simpler_models` returned for this text; course: how the run went, where that is known;
+    samples: lengths to draw, 0 for none.
     """
     config, sequences = saved.config, held_out.sequences
     reader = StepReader.of(sequences, saved.vocabulary)
@@ -217,6 +222,7 @@ def evaluate(
         unseen=totals.unseen(held_out.seen),
         baselines=None if simpler is None else simpler.figures,
         free_running=free,
+        verdict=verdict(loss, _best_ngram(simpler), course),
         notes=held_out.notes,
         chars_per_second=chars / max(seconds, 1e-9),
         peak_memory_bytes=peak_memory_bytes(),
@@ -238,6 +244,11 @@ def simpler_models(saved: SavedModel, held_out: HeldOut) -> Baselines:
         endings=config.stop != ("none",),
         separator=config.separator,
     )
+
+
+def _best_ngram(simpler: Baselines | None) -> Rival | None:
+    figures = None if simpler is None else simpler.figures["ngram"]
+    return None if figures is None or figures["loss"] is None else Rival("the best n-gram", figures["loss"])
 
 
 class _Totals:
