@@ -138,7 +138,7 @@ def test_short_sequences_are_read_by_more_lanes():
 
 
 def trial_of(speed: float, precision: str = "float32") -> Any:
-    return SimpleNamespace(chars_per_second=speed, hidden_size=256, precision=precision, seconds=0.5)
+    return SimpleNamespace(chars_per_second=speed, hidden_size=256, precision=precision, threads=1, seconds=0.5)
 
 
 @pytest.mark.parametrize("order", ["independent", "ordered"])

@@ -48,7 +48,8 @@ def _trial(trial: "Trial") -> str:
     """Why the sizes are as they are."""
     return (
         f"chosen for a machine that reads {trial.chars_per_second:,.0f} characters a second with "
-        f"{trial.hidden_size} units in {trial.precision}, by a trial of {trial.seconds:.1f} s"
+        f"{trial.hidden_size} units in {trial.precision} on {count(trial.threads, 'thread')}, by a trial of "
+        f"{trial.seconds:.1f} s"
     )
 
 

@@ -91,6 +91,10 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def usual_threads() -> int:
+    return min(available_cores(), 4)
+
+
 def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None) -> ResolvedConfig:
     """The configuration with every choice made that it leaves open; its seed must be set. Raises UsageError.
 
@@ -108,7 +112,7 @@ def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None)
         "bptt_steps": WINDOW,
         "optimizer": "muon",
         "precision": "float32" if trial is None else trial.precision,
-        "threads": min(available_cores(), 4),
+        "threads": usual_threads() if trial is None else trial.threads,
     }
     if config.minutes is None and config.epochs is None and config.steps is None:
         chosen["minutes"] = 1.0 if train.num_chars < SMALL_CORPUS else USUAL_MINUTES
@@ -258,7 +262,7 @@ def _of_rows(config: TrainConfig, chosen: dict[str, Any], *, minutes: float) -> 
         "embedding_size": 0,
         "optimizer": "adam",
         "precision": "float32",
-        "threads": min(available_cores(), 4),
+        "threads": usual_threads(),
         **chosen,
     }
     if config.minutes is None and config.epochs is None and config.steps is None:

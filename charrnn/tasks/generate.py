@@ -155,7 +155,11 @@ def _trial(config: TrainConfig, dataset: Dataset, root: Path) -> Trial | None:
     if sized and len(precisions) == 1:
         return None
     tried = usual if sized else replace(usual, hidden_size=REFERENCE_UNITS)
-    return try_out(lambda precision: GenerateJob(replace(tried, precision=precision), dataset), precisions, root)
+
+    def job_of(precision: Precision, threads: int) -> GenerateJob:
+        return GenerateJob(replace(tried, precision=precision, threads=threads), dataset)
+
+    return try_out(job_of, precisions, usual.threads, root)
 
 
 def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:

@@ -19,8 +19,10 @@ class Trial:
     hidden_size: int
     precision: Precision
     """The faster one."""
+    threads: int
+    """All that may be used, unless another program takes a core from them."""
     chars_per_second: float
-    """In training, of a model of so many units in that precision."""
+    """In training, of a model of so many units, so trained."""
     seconds: float
     """That the trial itself took."""
 

@@ -23,6 +23,7 @@ from charrnn.tasks.observer import Begun, RunObserver
 from charrnn.tasks.tag import TagJob
 from charrnn.tasks.transduce import TransduceJob
 from charrnn.tasks.tree import TreeJob
+from charrnn.training.gears import Gears
 from charrnn.training.loop import Loop, Metrics, Progress
 from charrnn.training.memory import keep_big_blocks
 from charrnn.training.optimizer import Optimizer
@@ -183,6 +184,7 @@ class _Run:
             save_every=config.save_every,
             patience=config.patience,
             should_stop=self._should_stop,
+            gears=None if config.minutes is None else Gears(config.threads, torch.set_num_threads),
         )
         progress = loop.run()
         return Outcome(self._writer.path, progress, finished=loop.finished)

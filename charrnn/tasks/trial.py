@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from charrnn.config import Precision, ResolvedConfig
+from charrnn.config import Precision
 from charrnn.tasks.job import Job
 from charrnn.tasks.observer import Trial
 from charrnn.training.memory import keep_big_blocks
@@ -15,37 +15,47 @@ from charrnn.training.optimizer import Optimizer
 STEPS = 4
 """That are timed, after one that is not: it loads what the others use."""
 
+MUCH_FASTER = 1.3
+"""Fewer threads must be faster by so much: larger models than the one that is tried gain more from them."""
 
-def try_out(job_of: Callable[[Precision], Job], precisions: Sequence[Precision], root: Path) -> Trial:
-    """Trains a model that is thrown away for some steps in each precision. The first one must work.
 
-    job_of: the run as it would be in a precision, on all its data.
+def try_out(
+    job_of: Callable[[Precision, int], Job], precisions: Sequence[Precision], threads: int, root: Path
+) -> Trial:
+    """Trains a model that is thrown away for some steps, in each precision, and with a thread less.
+
+    job_of: the run as it would be in a precision and with so many threads, on all its data. A precision after the
+    first in which it cannot be trained is passed over.
     """
     begin = time.perf_counter()
     speeds: dict[Precision, float] = {}
     for precision in precisions:
-        job = job_of(precision)
         try:
-            speeds[precision] = _chars_per_second(job, root)
+            speeds[precision] = _chars_per_second(job_of(precision, threads), root)
         except RuntimeError:
             # A processor that claims a precision may still lack one of the products that the kernels need.
             if not speeds:
                 raise
     fastest = max(speeds, key=lambda precision: speeds[precision])
+    speed = speeds[fastest]
+    if threads > 1:
+        with_fewer = _chars_per_second(job_of(fastest, threads - 1), root)
+        if with_fewer > MUCH_FASTER * speed:
+            threads, speed = threads - 1, with_fewer
     return Trial(
-        hidden_size=job.config.hidden_size,
+        hidden_size=job_of(fastest, threads).config.hidden_size,
         precision=fastest,
-        chars_per_second=speeds[fastest],
+        threads=threads,
+        chars_per_second=speed,
         seconds=time.perf_counter() - begin,
     )
 
 
 def _chars_per_second(job: Job, root: Path) -> float:
-    config: ResolvedConfig = job.config
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(job.config.threads)
     keep_big_blocks()
     learner = job.learner(job.initial_params(root), torch.device("cpu"))
-    optimizer = Optimizer.of(config, learner.trained)
+    optimizer = Optimizer.of(job.config, learner.trained)
     took: list[float] = []
     read = 0
     for step in range(1 + STEPS):

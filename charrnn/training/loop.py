@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 
 from charrnn.errors import DivergedError
+from charrnn.training.gears import Gears
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.pace import Pace
 from charrnn.training.schedule import Schedule
@@ -147,6 +148,8 @@ class Loop:
     patience: int | None = None
     should_stop: Callable[[], bool] = lambda: False
     """Asked after each step; a run that is told to stop has been saved when `run` returns."""
+    gears: Gears | None = None
+    """Of a budget in minutes; other runs keep their threads, on which the last bits of the weights depend."""
     _sums: _Window = field(default_factory=_Window)
 
     def __post_init__(self) -> None:
@@ -159,7 +162,11 @@ class Loop:
         while not self.finished:
             begin = time.perf_counter()
             self._step()
-            self._pace.add_step(time.perf_counter() - begin)
+            took = time.perf_counter() - begin
+            if self.gears is not None and self.gears.add_step(took):
+                self._pace.restart()
+            else:
+                self._pace.add_step(took)
             self._follow_the_clock()
             if self.progress.schedule.pieces and self.progress.validations is None:
                 self._plan_validations()

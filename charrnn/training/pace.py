@@ -38,6 +38,10 @@ class Pace:
         # The second step's time takes the place of the first's.
         self.step_seconds += (seconds - self.step_seconds) / max(1, min(self.steps - 1, recent))
 
+    def restart(self) -> None:
+        """Forgets how long steps took: from here on they take another time."""
+        self.steps = 1
+
     def add_pause(self, seconds: float) -> None:
         self.pause_seconds = seconds
 
