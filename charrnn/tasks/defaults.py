@@ -27,10 +27,13 @@ MEMORY_SPAN = 200
 
 EMBEDDING = 64
 WINDOW = 64
+LANES = 32
+MANY_STEPS = 1500
+"""Beyond so many steps twice the lanes learn as much from as many characters, and read them faster."""
 
 WIDTHS = (64, 96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)
 
-CHARS_PER_WEIGHT = 4.0
+CHARS_PER_WEIGHT = 1.5
 """Characters that a run should read for each weight: with fewer a smaller model ends better, else a larger."""
 
 WEIGHTS_PER_CHAR = 2.0
@@ -108,7 +111,6 @@ def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None)
         "embedding_size": fit.embedding,
         "symbol_dropout": 0.0,
         "lm_weight": 0.0,
-        "batch_size": _lanes(train.num_chars / max(len(train), 1)) if listed else 32,
         "bptt_steps": WINDOW,
         "optimizer": "muon",
         "precision": "float32" if trial is None else trial.precision,
@@ -116,19 +118,26 @@ def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None)
     }
     if config.minutes is None and config.epochs is None and config.steps is None:
         chosen["minutes"] = 1.0 if train.num_chars < SMALL_CORPUS else USUAL_MINUTES
-    window_size = (config.batch_size or chosen["batch_size"]) * (config.bptt_steps or WINDOW)
+    length = config.bptt_steps or WINDOW
+    mean_length = train.num_chars / max(len(train), 1)
+    if listed:
+        length = min(length, 1 + round(mean_length))
+    lanes = config.batch_size or (_lanes(mean_length) if listed else LANES)
     budget = _Budget(
         minutes=config.minutes or chosen.get("minutes"),
-        chars=config.steps * window_size if config.steps else config.epochs and config.epochs * train.num_chars,
+        chars=config.steps * lanes * length if config.steps else config.epochs and config.epochs * train.num_chars,
         trial=trial,
     )
     units = config.hidden_size or fit.units or _width(budget, train.num_chars, fit)
     read = budget.chars_read(units / fit.width)
+    if config.batch_size is None and config.steps is None and read / (lanes * length) > MANY_STEPS and not listed:
+        lanes *= 2
     chosen |= {
         "hidden_size": units,
+        "batch_size": lanes,
         "dropout": round(fit.dropout * _dropout(read / max(1, train.num_chars)), 2),
         "weight_dropout": 0.0,
-        "learning_rate": float(f"{fit.learning_rate * _learning_rate(read / window_size):.2g}"),
+        "learning_rate": float(f"{fit.learning_rate * _learning_rate(read / (lanes * length)):.2g}"),
     }
     if listed and config.cell == "lstm" and config.forget_bias is None:
         # Memories that are carried through a whole book and never cleared do better if they are short.
@@ -181,7 +190,7 @@ def _dropout(readings: float) -> float:
 
 def _learning_rate(steps: float) -> float:
     """The peak rate of a run of so many steps: the fewer, the larger each must be."""
-    return 2.5e-2 * math.pow(min(1.0, 500.0 / max(1.0, steps)), 1 / 3)
+    return 2.6e-2 * math.pow(min(1.0, 500.0 / max(1.0, steps)), 1 / 3)
 
 
 def resolve_classifier(config: TrainConfig, num_examples: int) -> ResolvedConfig:

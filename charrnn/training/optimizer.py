@@ -12,7 +12,7 @@ BETA1, BETA2, EPSILON = 0.5, 0.99, 1e-8
 
 MOMENTUM = 0.9
 
-RATE_RATIO = 4.0
+RATE_RATIO = 3.0
 """Muon's rate to Adam's: an orthogonal update has entries of H^(−1/2) in the mean, one of Adam's of about 1."""
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
