@@ -237,7 +237,7 @@ def resolve_transducer(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
         "symbol_dropout": 0.02 if num_pairs >= 5_000 and small else 0.0,
         "lm_weight": 0.0,
         "batch_size": 32 if small else 64,
-        "learning_rate": 3e-3 if fit.learning_rate < 1.0 else 4e-3,
+        "learning_rate": 4e-3 if fit.learning_rate < 1.0 else 6e-3,
     }
     return _of_rows(config, chosen, minutes=USUAL_MINUTES if small else 5 * USUAL_MINUTES)
 
@@ -268,8 +268,8 @@ def _of_rows(config: TrainConfig, chosen: dict[str, Any], *, minutes: float) -> 
     chosen = {
         "output_depth": 1,
         "bptt_steps": 1,
-        "embedding_size": 0,
-        "optimizer": "adam",
+        "embedding_size": EMBEDDING,
+        "optimizer": "muon",
         "precision": "float32",
         "threads": usual_threads(),
         **chosen,

@@ -43,9 +43,13 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    10: (Setting(256, 16, 1e-2), Setting(256, 16, 1e-2, bf16=True)),
-    60: (Setting(384, 32, 1e-2, bf16=True), Setting(256, 16, 6e-3), Setting(384, 16, 6e-3, bf16=True)),
-    180: (Setting(384, 32, 1e-2, 0.15, bf16=True), Setting(512, 32, 5e-3, 0.2), Setting(256, 16, 8e-3, 0.15)),
+    10: (Setting(256, 32, 2e-2, bf16=True), Setting(256, 16, 1e-2), Setting(256, 16, 1e-2, bf16=True)),
+    60: (Setting(384, 32, 1e-2, bf16=True), Setting(512, 32, 1e-2, bf16=True), Setting(256, 16, 6e-3)),
+    180: (
+        Setting(512, 32, 8e-3, 0.15, bf16=True),
+        Setting(384, 32, 1e-2, 0.15, bf16=True),
+        Setting(512, 32, 5e-3, 0.2),
+    ),
     600: (Setting(512, 32, 8e-3, 0.3, bf16=True), Setting(512, 32, 6e-3, 0.3), Setting(384, 32, 8e-3, 0.2)),
 }
 """By seconds: what was found to train the plain LSTM best, the best first, and what came close to it."""
