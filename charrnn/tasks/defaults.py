@@ -28,7 +28,7 @@ MEMORY_SPAN = 200
 EMBEDDING = 64
 WINDOW = 64
 LANES = 32
-MANY_STEPS = 1500
+MANY_STEPS = 1000
 """Beyond so many steps twice the lanes learn as much from as many characters, and read them faster."""
 
 WIDTHS = (64, 96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)

@@ -12,17 +12,20 @@ from charrnn.tasks.observer import Trial
 from charrnn.training.memory import keep_big_blocks
 from charrnn.training.optimizer import Optimizer
 
-STEPS = 4
+STEPS = 3
 """That are timed, after one that is not: it loads what the others use."""
 
+SUSPICIOUS = 25_000.0
+"""Characters a second below which another program may hold a core, and a thread less is tried too."""
+
 MUCH_FASTER = 1.3
-"""Fewer threads must be faster by so much: larger models than the one that is tried gain more from them."""
+"""A thread less must be faster by so much: larger models than the one that is tried gain more from all."""
 
 
 def try_out(
     job_of: Callable[[Precision, int], Job], precisions: Sequence[Precision], threads: int, root: Path
 ) -> Trial:
-    """Trains a model that is thrown away for some steps, in each precision, and with a thread less.
+    """Trains a model that is thrown away for some steps, in each precision, and perhaps with a thread less.
 
     job_of: the run as it would be in a precision and with so many threads, on all its data. A precision after the
     first in which it cannot be trained is passed over.
@@ -38,7 +41,7 @@ def try_out(
                 raise
     fastest = max(speeds, key=lambda precision: speeds[precision])
     speed = speeds[fastest]
-    if threads > 1:
+    if threads > 1 and speed < SUSPICIOUS:
         with_fewer = _chars_per_second(job_of(fastest, threads - 1), root)
         if with_fewer > MUCH_FASTER * speed:
             threads, speed = threads - 1, with_fewer

@@ -20,8 +20,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 ITERATIONS = 5
 
-BLOCK = 64
-"""Rows of the blocks that are made orthogonal, about. Whole matrices learned no better, in four times the time."""
+GROUP = 64
+"""Rows that are made orthogonal to one another, about. Whole gates learned no better, in five times the time."""
 
 
 class Optimizer:
@@ -31,7 +31,8 @@ class Optimizer:
 
         m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  w ← (1 − ηλ)w − η m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε)
 
-    Muon (Jordan et al. 2024), block by block of a matrix W: M ← μM + G,  W ← (1 − ρηλ)W − ρη orthogonal(G + μM).
+    Muon (Jordan et al. 2024), for some rows of a matrix W at a time: M ← μM + G,
+    W ← (1 − ρηλ)W − ρη orthogonal(G + μM).
     The orthogonal factor moves all directions alike, where a gradient that came through time is nearly all in the
     few directions that the recurrence stretches. After ten seconds on plays an LSTM was 0.1 nats better for it.
 
@@ -110,25 +111,21 @@ def is_recurrent(name: str, value: torch.Tensor) -> bool:
 
 
 def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """About the orthogonal matrix nearest to each block of G, times k^(−1/2) where k blocks make a square's side.
+    """About the orthogonal factor of each group of rows of G (R, C): rows of length 1 at right angles.
 
-    G (R, C) is made of squares whose side is the smaller of its sizes, such as one for each gate.
+    It is U Vᵀ where the group is U S Vᵀ, found by products alone, in the precision `dtype`.
     """
-    side = min(G.shape)
-    size = block_size(side)
-    down, across = G.shape[0] // size, G.shape[1] // size
-    X = G.view(down, size, across, size).transpose(1, 2).reshape(-1, size, size).to(dtype)
+    size = group_size(min(G.shape))
+    X = G.view(-1, size, G.shape[1]).to(dtype)
     X = X / (X.norm(dim=(1, 2), keepdim=True) + 1e-12)
     a, b, c = NEWTON_SCHULZ
     for _ in range(ITERATIONS):
         A = torch.bmm(X, X.mT)
         X = torch.baddbmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)
-    blocks = X.to(G.dtype).view(down, across, size, size).transpose(1, 2)
-    update: torch.Tensor = blocks.reshape(G.shape) * (size / side) ** 0.5
-    return update
+    return X.to(G.dtype).view(G.shape)
 
 
-def block_size(side: int) -> int:
-    """The divisor of a matrix's side that is nearest to BLOCK, by ratio, or the side where none is near."""
-    near = [size for size in range(BLOCK // 2, 2 * BLOCK + 1) if side % size == 0]
-    return min(near, key=lambda size: abs(math.log(size / BLOCK)), default=side)
+def group_size(side: int) -> int:
+    """The divisor of a matrix's side that is nearest to GROUP, by ratio, or the side where none is near."""
+    near = [size for size in range(GROUP // 2, 2 * GROUP + 1) if side % size == 0]
+    return min(near, key=lambda size: abs(math.log(size / GROUP)), default=side)
