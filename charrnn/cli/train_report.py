@@ -41,7 +41,7 @@ def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
         settings = {name: value for name, value in vars(config).items() if value is not None}
         facts.append(("Settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())))
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
-    return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config.threads))]
+    return facts + [("Note", warning) for warning in (*begun.warnings, *_busy(config))]
 
 
 def _trial(trial: "Trial") -> str:
@@ -245,11 +245,12 @@ def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int 
     return ""
 
 
-def _busy(threads: int) -> list[str]:
-    """A notice where other work takes cores that the threads would need."""
+def _busy(config: ResolvedConfig) -> list[str]:
+    """A notice where other work takes cores that the threads would need; a run in minutes gives one up by itself."""
+    threads = config.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
-    if threads == 1 or load + threads < cores + 0.7:
+    if config.minutes is not None or threads == 1 or load + threads < cores + 0.7:
         return []
     free = max(1, min(threads - 1, cores - round(load)))
     return [
