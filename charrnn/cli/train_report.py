@@ -246,7 +246,7 @@ def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int 
 
 
 def _busy(config: ResolvedConfig) -> list[str]:
-    """A notice where other work takes cores that the threads would need; a run in minutes gives one up by itself."""
+    """A notice where other work takes cores that the threads need; a run in minutes gives one up by itself."""
     threads = config.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
