@@ -34,7 +34,7 @@ class Optimizer:
     Muon (Jordan et al. 2024), for some rows of a matrix W at a time: M ← μM + G,
     W ← (1 − ρηλ)W − ρη orthogonal(G + μM).
     The orthogonal factor moves all directions alike, where a gradient that came through time is nearly all in the
-    few directions that the recurrence stretches. After ten seconds on plays an LSTM was 0.1 nats better for it.
+    few directions that the recurrence stretches. After a million characters of plays it was worth 0.04 nats.
 
     `torch.optim` is not used: its first use takes a second, which is a tenth of a small budget.
     """
