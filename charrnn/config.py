@@ -316,7 +316,7 @@ class TrainConfig:
     optimizer: OptimizerName | None = None
     precision: Precision | None = None
     """Of the matrix products in training; parameters, and whatever is scored, are of float32."""
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    weight_decay: Annotated[float, Meta(ge=0)] | None = None
     grad_clip: Positive = 1.0
     eval_every: Annotated[int, Meta(ge=1)] | None = None
     save_every: Annotated[int, Meta(ge=1)] | None = None
@@ -354,6 +354,7 @@ class ResolvedConfig(TrainConfig):
     learning_rate: Positive
     optimizer: OptimizerName = "adam"
     precision: Precision = "float32"
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     seed: int
     threads: Annotated[int, Meta(ge=1)]
 

@@ -28,6 +28,7 @@ CHOSEN = (
     "embedding_size",
     "optimizer",
     "precision",
+    "weight_decay",
     "output_depth",
     "dropout",
     "weight_dropout",
@@ -42,6 +43,7 @@ ASKED: dict[str, Any] = {
     "embedding_size": 0,
     "optimizer": "adam",
     "precision": "bfloat16",
+    "weight_decay": 0.5,
     "output_depth": 3,
     "dropout": 0.7,
     "weight_dropout": 0.5,
@@ -124,17 +126,22 @@ def test_all_else_is_the_configuration(tmp_path: Path):
             assert getattr(found, field.name) == value
 
 
-def test_first_memories_are_long_for_lists_and_the_cell_that_has_them():
-    assert resolve(config_of(), dataset_of()).memory_span == MEMORY_SPAN
-    assert resolve(config_of(memory_span=9), dataset_of()).memory_span == 9
+def test_first_memories_are_long_for_lists_of_long_texts_and_the_cell_that_has_them():
+    speeches = dataset_of(num_chars=10_000)
+    assert resolve(config_of(), speeches).memory_span == MEMORY_SPAN
+    assert resolve(config_of(memory_span=9), speeches).memory_span == 9
+    assert resolve(config_of(), dataset_of(num_chars=600)).memory_span is None
     assert resolve(config_of(), dataset_of("ordered")).memory_span is None
-    assert resolve(config_of(forget_bias=2.0), dataset_of()).memory_span is None
-    assert resolve(config_of(cell="gru"), dataset_of()).memory_span is None
+    assert resolve(config_of(forget_bias=2.0), speeches).memory_span is None
+    assert resolve(config_of(cell="gru"), speeches).memory_span is None
 
 
-def test_short_sequences_are_read_by_more_lanes():
-    lanes = [resolve(config_of(), dataset_of(num_chars=1000, num_sequences=n)).batch_size for n in (100, 30, 3, 0)]
-    assert lanes == [64, 32, 16, 16]
+def test_a_step_reads_a_thousand_characters_of_a_list_however_short_they_are():
+    lengths = (1, 7, 15, 31, 63, 500)
+    found = [resolve(config_of(), dataset_of(num_chars=n * 1000, num_sequences=1000)) for n in lengths]
+    assert [config.batch_size for config in found] == [128, 128, 64, 32, 16, 16]
+    assert resolve(config_of(), dataset_of(num_chars=0, num_sequences=0)).batch_size == 128
+    assert resolve(config_of(bptt_steps=5000), dataset_of(num_chars=10**6)).batch_size == 16
 
 
 def trial_of(speed: float, precision: str = "float32") -> Any:

@@ -23,7 +23,7 @@ from charrnn.corpus.batching import batch_source
 from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
 from charrnn.models.language_model import LanguageModel
 from charrnn.tasks.generate_learner import GenerateLearner
-from charrnn.training.dropout import weight_dropout
+from charrnn.training.dropout import FALL, fallen, weight_dropout
 
 TEXTS = ["abba", "b", "", "aabab", "ba", "bbbbabab", "a", "", "abab", "bb"]
 VOCABULARY = alphabet_of(2)
@@ -38,6 +38,7 @@ def make_learner(
     batch_size: int = 3,
     window: int = 4,
     validation: list[str] | None = None,
+    dropout: float = 0.0,
     **settings: Any,
 ) -> GenerateLearner:
     return GenerateLearner(
@@ -48,7 +49,7 @@ def make_learner(
         ),
         None if validation is None else reader_of(validation, VOCABULARY),
         order=order,
-        dropout=0.0,
+        dropout=dropout,
         **settings,
         seed=0,
         device=torch.device("cpu"),
@@ -193,6 +194,18 @@ def test_validating_changes_nothing_that_training_sees():
     for step in range(20):
         validating.validate()
         assert plain.next_loss(step, 0.0)[0].item() == validating.next_loss(step, 0.0)[0].item()
+
+
+def test_dropout_falls_to_nothing_at_the_end_of_the_run():
+    assert [fallen(0.4, share) for share in (0.0, 0.5, 1.0)] == [0.4, 0.4, 0.0]
+    assert fallen(0.4, 1.0 - FALL / 2) == pytest.approx(0.2)
+    model = make_model(stops=("eos",))
+    params: dict[str, Any] = random_params(model.shapes)
+    noisy, plain = (make_learner(model, params, "ordered", TEXTS * 6, dropout=p) for p in (0.5, 0.0))
+    for step, share in enumerate((0.0, 1.0 - FALL / 2, 1.0)):
+        same = noisy.next_loss(step, share)[0].item() == plain.next_loss(step, share)[0].item()
+        assert same == (share == 1.0)
+        noisy.state = plain.state
 
 
 def test_weight_dropout_masks_the_recurrent_weights_alone_and_keeps_their_mean():

@@ -12,11 +12,12 @@ from charrnn.training.optimizer import (
     RATE_RATIO,
     Optimizer,
     group_size,
-    is_recurrent,
+    is_of_a_cell,
     orthogonalised,
 )
 
-SHAPES = {"layers.0.weight_ih": (8, 5), "layers.0.weight_hh": (128, 32), "readout.bias": (5,)}
+SHAPES = {"layers.0.weight_ih": (128, 37), "layers.0.weight_hh": (128, 32), "readout.weight": (5, 32)}
+MATRICES = ("layers.0.weight_ih", "layers.0.weight_hh")
 
 
 def parameters(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -45,31 +46,33 @@ def test_adam_is_that_of_torch(weight_decay):
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-5)
 
 
-def test_muon_moves_the_recurrent_matrix_alone_and_as_a_hand_loop_does():
+def test_muon_moves_the_matrices_of_a_cell_alone_and_as_a_hand_loop_does():
     ours, adams = parameters(), parameters()
-    both, adam = Optimizer(ours, muon=True), Optimizer(adams, muon=False)
-    W = ours["layers.0.weight_hh"].detach().clone()
-    M = torch.zeros_like(W)
+    both, adam = Optimizer(ours, muon=True, weight_decay=0.1), Optimizer(adams, muon=False, weight_decay=0.1)
+    weights = {name: ours[name].detach().clone() for name in MATRICES}
+    momenta = {name: torch.zeros_like(W) for name, W in weights.items()}
     for step in range(5):
         give_gradients(ours, step)
         give_gradients(adams, step)
-        G = ours["layers.0.weight_hh"].grad
-        assert G is not None
-        M = MOMENTUM * M + G
-        W = W - RATE_RATIO * 0.01 * orthogonalised(G + MOMENTUM * M)
+        for name in MATRICES:
+            G = ours[name].grad
+            assert G is not None
+            momenta[name] = MOMENTUM * momenta[name] + G
+            update = orthogonalised(G + MOMENTUM * momenta[name]) + 0.1 * weights[name]
+            weights[name] = weights[name] - RATE_RATIO * 0.01 * update
         both.step(0.01)
         adam.step(0.01)
-    torch.testing.assert_close(ours["layers.0.weight_hh"].detach(), W)
-    for name in ("layers.0.weight_ih", "readout.bias"):
-        assert torch.equal(ours[name], adams[name])
+    for name, W in weights.items():
+        torch.testing.assert_close(ours[name].detach(), W)
+    assert torch.equal(ours["readout.weight"], adams["readout.weight"])
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (128, 32), (32, 96), (512, 128), (74, 37), (7, 7)])
+@pytest.mark.parametrize("shape", [(32, 32), (32, 96), (512, 128), (1024, 67), (37, 74), (7, 7)])
 def test_each_group_of_rows_is_nearly_the_orthogonal_factor_of_its_singular_value_decomposition(shape):
     G = torch.from_numpy(np.random.default_rng(1).standard_normal(shape)).float()
     found = orthogonalised(G)
-    size = group_size(min(shape))
-    assert size in (min(shape), 64)
+    size = group_size(shape[0])
+    assert size in (shape[0], 64)
     for first in range(0, shape[0], size):
         rows = slice(first, first + size)
         U, _, Vh = torch.linalg.svd(G[rows], full_matrices=False)
@@ -88,17 +91,31 @@ def test_in_half_precision_it_is_about_the_same():
 
 
 @pytest.mark.parametrize(
-    ("side", "size"), [(64, 64), (256, 64), (384, 64), (96, 48), (200, 50), (320, 64), (127, 127)]
+    ("rows", "size"), [(64, 64), (256, 64), (384, 64), (96, 48), (200, 50), (320, 64), (127, 127), (1009, 1009)]
 )
-def test_groups_divide_the_side(side, size):
-    assert group_size(side) == size
+def test_groups_divide_the_rows(rows, size):
+    assert group_size(rows) == size
 
 
-def test_what_is_recurrent():
-    assert is_recurrent("layers.0.weight_hh", torch.zeros(12, 4))
-    assert is_recurrent("encoder.layers.1.backward.weight_hh", torch.zeros(4, 8))
-    assert not is_recurrent("layers.0.weight_ih", torch.zeros(4, 4))
-    assert not is_recurrent("layers.0.weight_hh", torch.zeros(4, 7)), "output_recurrent feeds back its outputs"
+def test_a_group_that_is_taller_than_wide_has_columns_at_right_angles():
+    found = orthogonalised(torch.randn(64, 8, generator=torch.Generator().manual_seed(3)))
+    values = torch.linalg.svdvals(found)
+    assert float(values.min()) > 0.6
+    assert float(values.max()) < 1.3
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("layers.0.weight_ih", True),
+        ("encoder.layers.1.backward.weight_hh", True),
+        ("layers.0.bias", False),
+        ("embedding.weight", False),
+        ("readout.weight", False),
+    ],
+)
+def test_what_is_a_matrix_of_a_cell(name, expected):
+    assert is_of_a_cell(name) == expected
 
 
 @pytest.mark.parametrize("muon", [False, True])
@@ -122,7 +139,7 @@ def test_put_back_it_goes_on_as_if_it_had_never_stopped(muon):
 def test_moments_that_do_not_fit_are_refused():
     optimizer = Optimizer(parameters(), muon=True)
     moments = dict(optimizer.moments())
-    with pytest.raises(ValueError, match=r"momentum\.layers\.0\.weight_hh is missing"):
+    with pytest.raises(ValueError, match=r"momentum\.layers\.0\.weight_ih is missing"):
         optimizer.restore({name: value for name, value in moments.items() if "momentum" not in name}, 1)
-    with pytest.raises(ValueError, match=r"mean\.readout\.bias is missing or misshapen"):
-        optimizer.restore(moments | {"mean.readout.bias": torch.zeros(3)}, 1)
+    with pytest.raises(ValueError, match=r"mean\.readout\.weight is missing or misshapen"):
+        optimizer.restore(moments | {"mean.readout.weight": torch.zeros(3)}, 1)

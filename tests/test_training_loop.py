@@ -14,7 +14,7 @@ import torch
 from charrnn.errors import DivergedError
 from charrnn.training import loop as loop_module
 from charrnn.training.dropout import dropout
-from charrnn.training.loop import Loop, Metrics, Progress
+from charrnn.training.loop import TIE, Loop, Metrics, Progress
 from charrnn.training.pace import LONGEST_START, START_SHARE, START_STEPS
 from charrnn.training.schedule import FLOOR, Schedule
 
@@ -268,6 +268,16 @@ def test_every_validation_is_saved_with_what_it_found(clock):
     assert (progress.best_step, progress.best_loss, progress.validations_without_gain) == (20, 1.0, 2)
 
 
+def test_of_validations_that_are_as_good_the_last_is_the_best(clock):
+    losses = [2.0, 1.0, 1.0 + TIE / 2, 1.0 + TIE * 0.9, 1.0 + TIE * 2]
+    run = make_run(clock, steps=50, eval_every=10, losses=losses)
+    progress = run.loop.run()
+    assert [improved for _, _, improved in run.notes.validations] == [True, True, True, True, False]
+    assert (progress.best_step, progress.best_loss) == (40, 1.0 + TIE * 0.9)
+    assert progress.least_loss == 1.0, "losses that creep up are compared with the least"
+    assert progress.validations_without_gain == 3, "a tie is no gain"
+
+
 def test_without_validation_text_there_is_no_best(clock):
     run = make_run(clock, steps=20, eval_every=10, losses=[None, None], patience=1)
     progress = run.loop.run()
@@ -295,7 +305,7 @@ def test_a_long_way_between_validations_is_saved_in_between(clock):
 def test_patience_stops_after_validations_without_gain(clock):
     run = make_run(clock, steps=100, eval_every=10, patience=2, losses=[3.0, 4.0, 2.0, 2.0, 2.5, 1.0])
     progress = run.loop.run()
-    assert (progress.step, progress.best_step, progress.early_stopped) == (50, 30, True)
+    assert (progress.step, progress.best_step, progress.early_stopped) == (50, 40, True)
     assert run.notes.saved[-1] == progress
     resumed = make_run(clock, progress=progress)
     assert resumed.loop.run() == progress

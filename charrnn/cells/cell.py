@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Array, OneHot, Params, linear
 
-HIDDEN_TO_HIDDEN = "weight_hh"
-"""The name of W in every cell that has one: what carries the state from step to step."""
+INPUT_TO_HIDDEN, HIDDEN_TO_HIDDEN = "weight_ih", "weight_hh"
+"""The names of U and W in every cell that has them: what reads the input, and what carries the state on."""
 
 State: TypeAlias = Any
 """A NamedTuple of arrays (B, …), or of tuples of such arrays, that belongs to one cell."""

@@ -87,7 +87,7 @@ _SETTINGS: list[tuple[str, str, str]] = [
     ("batch_size", OPTIMISATION, "Sequences, or lanes of a text, side by side."),
     ("bptt_steps", OPTIMISATION, "Characters between truncations of the gradient."),
     ("learning_rate", OPTIMISATION, "Peak rate; it falls over the budget."),
-    ("optimizer", OPTIMISATION, "Adam, or Muon for the recurrent weights and Adam for the rest."),
+    ("optimizer", OPTIMISATION, "Adam, or Muon for the matrices of cells and Adam for the rest."),
     ("precision", OPTIMISATION, "Of the matrix products in training; bfloat16 where the processor has it."),
     ("weight_decay", OPTIMISATION, "Decoupled weight decay."),
     ("grad_clip", OPTIMISATION, "Largest norm of a gradient."),

@@ -17,7 +17,7 @@ from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel, States
 from charrnn.tasks.parameters import trainable
 from charrnn.tasks.scheduled_sampling import read_own_draws
-from charrnn.training.dropout import dropout, weight_dropout
+from charrnn.training.dropout import dropout, fallen, weight_dropout
 from charrnn.training.precision import products_in
 
 VALIDATION_LANES, VALIDATION_WARM_UP = 16, 128
@@ -67,7 +67,7 @@ class GenerateLearner:
         steps = self._tensors(self._washed_out(window))
         rng = np.random.default_rng([self._seed, step])
         state = self._begin(window, steps, self.state)
-        mask = dropout(self._dropout, rng)
+        mask = dropout(fallen(self._dropout, share), rng)
         params = {**self.parameters, **weight_dropout(self.trained, self._weight_dropout, rng)}
         own = self._scheduled_sampling * share
         with products_in(self._precision, self._device):

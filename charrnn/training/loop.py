@@ -35,6 +35,9 @@ LEAST_VALIDATED = 16
 SAVE_SECONDS = 60.0
 """A run that validates more seldom than this is saved in between."""
 
+TIE = 1e-3
+"""Share of the best loss by which a later one may exceed it and be as good: they differ by less than by chance."""
+
 DIVERGED_NATS = 100.0
 """A window that costs more than this a symbol is beyond repair: the uniform model costs at most 14."""
 
@@ -84,6 +87,8 @@ class Progress:
     """Of the validation text, that each pass reads."""
     best_loss: float | None = None
     best_step: int | None = None
+    """The last validation whose loss is the smallest so far, or as good."""
+    least_loss: float | None = None
     validations_without_gain: int = 0
     early_stopped: bool = False
 
@@ -315,13 +320,15 @@ class Loop:
             raise DivergedError(
                 f"the validation loss is not finite at step {progress.step}; what was saved before is kept"
             )
-        improved = loss is not None and (progress.best_loss is None or loss < progress.best_loss)
-        if improved:
-            self._advance(best_loss=loss, best_step=progress.step, validations_without_gain=0)
-        elif loss is not None:
-            without = progress.validations_without_gain + 1
+        least = math.inf if progress.least_loss is None else progress.least_loss
+        improved = loss is not None and loss < least * (1.0 + TIE)
+        if loss is not None and improved:
+            # Of two that are as good, the later was trained at the lower rate and with less dropout.
+            self._advance(best_loss=loss, best_step=progress.step)
+        if loss is not None:
+            without = 0 if loss < least else progress.validations_without_gain + 1
             stop = self.patience is not None and without >= self.patience
-            self._advance(validations_without_gain=without, early_stopped=stop)
+            self._advance(least_loss=min(loss, least), validations_without_gain=without, early_stopped=stop)
         self._log(loss)
         self.observer.validated(self.progress, loss, improved)
 

@@ -1,10 +1,10 @@
-"""The optimiser: Adam, and orthogonalised momentum for the matrices that carry the state from step to step."""
+"""The optimiser: Adam, and orthogonalised momentum for the matrices of the cells."""
 
 import math
 
 import torch
 
-from charrnn.cells.cell import HIDDEN_TO_HIDDEN
+from charrnn.cells.cell import HIDDEN_TO_HIDDEN, INPUT_TO_HIDDEN
 from charrnn.config import ResolvedConfig
 
 BETA1, BETA2, EPSILON = 0.5, 0.99, 1e-8
@@ -25,7 +25,7 @@ GROUP = 64
 
 
 class Optimizer:
-    """Steps recurrent matrices by Muon, if it is wanted, and every other parameter by Adam.
+    """Steps the matrices of cells by Muon, if it is wanted, and every other parameter by Adam.
 
     Adam (Kingma and Ba 2015, decoupled weight decay λ of Loshchilov and Hutter 2019), with t steps so far:
 
@@ -53,7 +53,7 @@ class Optimizer:
         self._moments = {
             f"{moment}.{name}": torch.zeros_like(value)
             for name, value in trained.items()
-            for moment in (("momentum",) if muon and is_recurrent(name, value) else ("mean", "variance"))
+            for moment in (("momentum",) if muon and is_of_a_cell(name) else ("mean", "variance"))
         }
 
     @classmethod
@@ -105,9 +105,9 @@ class Optimizer:
             ours.copy_(value)
 
 
-def is_recurrent(name: str, value: torch.Tensor) -> bool:
-    """Whether a parameter carries a state from step to step, by square blocks."""
-    return name.endswith("." + HIDDEN_TO_HIDDEN) and max(value.shape) % min(value.shape) == 0
+def is_of_a_cell(name: str) -> bool:
+    """Whether a parameter is a cell's matrix for its input or for its state."""
+    return name.endswith(("." + INPUT_TO_HIDDEN, "." + HIDDEN_TO_HIDDEN))
 
 
 def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -115,7 +115,7 @@ def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch
 
     It is U Vᵀ where the group is U S Vᵀ, found by products alone, in the precision `dtype`.
     """
-    size = group_size(min(G.shape))
+    size = group_size(G.shape[0])
     X = G.view(-1, size, G.shape[1]).to(dtype)
     X = X / (X.norm(dim=(1, 2), keepdim=True) + 1e-12)
     a, b, c = NEWTON_SCHULZ
@@ -125,7 +125,7 @@ def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch
     return X.to(G.dtype).view(G.shape)
 
 
-def group_size(side: int) -> int:
-    """The divisor of a matrix's side that is nearest to GROUP, by ratio, or the side where none is near."""
-    near = [size for size in range(GROUP // 2, 2 * GROUP + 1) if side % size == 0]
-    return min(near, key=lambda size: abs(math.log(size / GROUP)), default=side)
+def group_size(rows: int) -> int:
+    """The divisor of a number of rows that is nearest to GROUP, by ratio, or all of them where none is near."""
+    near = [size for size in range(GROUP // 2, 2 * GROUP + 1) if rows % size == 0]
+    return min(near, key=lambda size: abs(math.log(size / GROUP)), default=rows)
