@@ -93,7 +93,9 @@ def test_what_is_shown_where_there_is_no_terminal(root, corpus):
 def test_the_next_commands_name_the_run_though_it_is_the_newest(root, corpus):
     arguments = ["train", corpus, "--checkpoints", root, "--steps", "1", "--hidden-size", "8", "--name"]
     for name in ("first", "second"):
-        assert f"Next        charrnn sample {name} -n 10" in succeed(*arguments, name).stderr
+        shown = succeed(*arguments, name).stderr
+        assert f"Next        charrnn sample {name} -n 10" in shown
+        assert f"            charrnn sample {name} -n 10 --checkpoints {root} --temperature 0.8" in shown
 
 
 @pytest.mark.parametrize(
