@@ -67,7 +67,9 @@ def test_muon_moves_the_matrices_of_a_cell_alone_and_as_a_hand_loop_does():
     assert torch.equal(ours["readout.weight"], adams["readout.weight"])
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (32, 96), (512, 128), (1024, 67), (37, 74), (7, 7)])
+@pytest.mark.parametrize(
+    "shape", [(32, 32), (128, 32), (32, 96), (512, 128), (1024, 67), (74, 37), (37, 74), (7, 7)]
+)
 def test_each_group_of_rows_is_nearly_the_orthogonal_factor_of_its_singular_value_decomposition(shape):
     G = torch.from_numpy(np.random.default_rng(1).standard_normal(shape)).float()
     found = orthogonalised(G)

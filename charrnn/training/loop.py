@@ -320,12 +320,13 @@ class Loop:
             raise DivergedError(
                 f"the validation loss is not finite at step {progress.step}; what was saved before is kept"
             )
-        least = math.inf if progress.least_loss is None else progress.least_loss
-        improved = loss is not None and loss < least * (1.0 + TIE)
-        if loss is not None and improved:
-            # Of two that are as good, the later was trained at the lower rate and with less dropout.
-            self._advance(best_loss=loss, best_step=progress.step)
+        improved = False
         if loss is not None:
+            least = math.inf if progress.least_loss is None else progress.least_loss
+            improved = loss < least * (1.0 + TIE)
+            if improved:
+                # Of two that are as good, the later was trained at the lower rate and with less dropout.
+                self._advance(best_loss=loss, best_step=progress.step)
             without = 0 if loss < least else progress.validations_without_gain + 1
             stop = self.patience is not None and without >= self.patience
             self._advance(least_loss=min(loss, least), validations_without_gain=without, early_stopped=stop)

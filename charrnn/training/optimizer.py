@@ -113,7 +113,8 @@ def is_of_a_cell(name: str) -> bool:
 def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """About the orthogonal factor of each group of rows of G (R, C): rows of length 1 at right angles.
 
-    It is U Vᵀ where the group is U S Vᵀ, found by products alone, in the precision `dtype`.
+    Of a group that is taller than wide the columns are so. It is U Vᵀ where the group is U S Vᵀ, found by
+    products alone, in the precision `dtype`.
     """
     size = group_size(G.shape[0])
     X = G.view(-1, size, G.shape[1]).to(dtype)
