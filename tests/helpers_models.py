@@ -201,8 +201,8 @@ def whole_steps(texts: list[str], stop: StopName | list[StopName], vocabulary: V
 def output_bound(model: LanguageModel, params: dict[str, np.ndarray]) -> np.ndarray:
     """What each unit that the readout and the heads read can reach from a zero state, (H,), by the weights."""
     bound = np.ones(1)  # Symbols, flags and count features, and units behind tanh.
-    for index, cell in enumerate(model.layers):
-        layer = {name: np.abs(value) for name, value in model.layer_params(params, index).items()}
+    for index, (cell, own) in enumerate(zip(model.layers, model.stack.params(params), strict=True)):
+        layer = {name: np.abs(value) for name, value in own.items()}
         H = model.config.hidden_size
         if model.config.cell in ("min_gru", "min_lstm"):
             reach = layer["weight_ih"][-H:].sum(axis=1) if index == 0 else layer["weight_ih"][-H:] @ bound

@@ -9,7 +9,7 @@ import pytest
 
 from charrnn.cells.arrays import OneHot, log_softmax
 from charrnn.cells.echo_state import EchoState
-from charrnn.cells.sparse import SparseRows
+from charrnn.cells.sparse import SparseArray
 from charrnn.cells.unroll import unroll
 from charrnn.models.convex_readout import SoftmaxReadout, fit_ridge, fit_softmax
 
@@ -189,7 +189,7 @@ def test_a_readout_of_fixed_states_of_a_text_has_one_answer():
     params: dict[str, Any] = {
         name: value.astype(np.float64) for name, value in cell.init(np.random.default_rng(0)).items()
     }
-    params["weight_hh"] = SparseRows.of(params["weight_hh"])
+    params["weight_hh"] = SparseArray.of(params["weight_hh"])
     read = OneHot(ids[:-1, None], len(symbols))
     outputs, _ = unroll(cell, params, read, cell.zero_state(1, params["bias"]))
     far = numbers(1, len(symbols), 201)

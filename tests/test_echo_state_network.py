@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import charrnn
 from charrnn.cells import CELLS
 from charrnn.cells.echo_state import largest_eigenvalue
 from charrnn.cells.leaky import LeakyState
-from charrnn.cells.sparse import SparseRows
+from charrnn.cells.sparse import SparseArray, SparseTensor
 from charrnn.cells.unroll import unroll
 from charrnn.models.convex_readout import fit_ridge
 from charrnn.models.echo_state_network import EchoStateNetwork, FittedNetwork, signal
@@ -55,9 +56,18 @@ SPARSE = np.where(numbers(0, 30, 30) > 1.0, numbers(1, 30, 30), 0.0)
 @pytest.mark.parametrize("rows", [1, 4])
 def test_the_sparse_product_is_the_dense_one(W, rows):
     h = numbers(3, rows, len(W))
-    heard = h @ SparseRows.of(W).T
+    heard = h @ SparseArray.of(W).T
     assert heard.shape == h.shape
     np.testing.assert_allclose(heard, h @ W.T, rtol=1e-13, atol=1e-14)
+    by_torch = torch.from_numpy(h) @ SparseTensor(torch.from_numpy(W)).T
+    np.testing.assert_allclose(by_torch, h @ W.T, rtol=1e-13, atol=1e-14)
+
+
+def test_gradients_go_through_the_sparse_product():
+    h, W = torch.from_numpy(numbers(3, 4, 30)).requires_grad_(), torch.from_numpy(SPARSE)
+    weights = torch.from_numpy(numbers(4, 4, 30))
+    ((h @ SparseTensor(W).T) * weights).sum().backward()
+    torch.testing.assert_close(h.grad, weights @ W)
 
 
 # Equations -------------------------------------------------------------------------------------------------

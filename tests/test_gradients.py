@@ -10,6 +10,7 @@ import torch
 from helpers_models import CELL_CASES, DEPTHS, alphabet_of, corpus, make_cell, make_model, random_params
 
 from charrnn.cells.cell import map_state, state_arrays
+from charrnn.cells.unroll import trace
 from charrnn.config import StopName
 from charrnn.corpus.passes import WARM_UP
 from charrnn.corpus.steps import ABSENT
@@ -57,7 +58,7 @@ def composed(model: Any, params: Any, text: Excerpts, row: int) -> list[tuple[np
     Forward from every t by the cells' own steps, which torch differentiates at once.
     """
     tensors = {name: torch.from_numpy(value) for name, value in params.items()}
-    layers = [model.layer_params(tensors, number) for number in range(len(model.layers))]
+    layers = model.stack.params(tensors)
     ids = torch.from_numpy(text.steps.inputs[:, row : row + 1])
 
     def advance(states: list[Any], t: int) -> tuple[list[torch.Tensor], list[Any]]:
@@ -156,7 +157,8 @@ def at_rest(W: np.ndarray, steps: int, dtype: Any = np.float64) -> Trajectory:
     params = {"weight_ih": np.zeros((H, 1)), "weight_hh": W, "bias": np.zeros(H)}
     tensors = {name: torch.from_numpy(value.astype(dtype)) for name, value in params.items()}
     zero = torch.zeros(steps, 1, H, dtype=tensors["bias"].dtype)
-    return Trajectory.of(cell, tensors, zero, cell.zero_state(1, zero))[0]
+    states = trace(cell, tensors, zero, cell.zero_state(1, zero)).states
+    return Trajectory(cell, tensors, zero, states)
 
 
 def step_jacobian(path: Trajectory, t: int, row: int) -> np.ndarray:

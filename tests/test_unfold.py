@@ -58,7 +58,7 @@ def test_gradients_of_a_copy_for_each_step_add_up_to_those_of_the_shared_paramet
     nll = torch.zeros((), dtype=torch.float64)
     for t, copy in enumerate(copies):
         x = model.inputs(copy, steps.inputs[t], None, None)
-        layer = model.layer_params(copy, 0)
+        layer = model.stack.params(copy)[0]
         output, state = model.layers[0].step(layer, model.layers[0].project(layer, x), state)
         nll = nll + model.nll(copy, output[None], some_steps(steps, t, t + 1)).sum()
     nll.backward()

@@ -60,7 +60,7 @@ class Cell(Protocol):
         """Hidden to hidden, one step: projected (B, G), state -> output (B, H), new state."""
 
     def compact(self, params: Params) -> Params:
-        """NumPy parameters in the form by which many steps multiply fastest."""
+        """The parameters in the form by which many steps multiply fastest."""
 
     def kernel(self) -> Kernel | None:
         """A fused unroll for training that computes what the step loop computes, if there is one."""

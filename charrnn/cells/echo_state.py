@@ -6,10 +6,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, asarray, stack, tanh, unstack
-from charrnn.cells.cell import Kernel
-from charrnn.cells.leaky import LEARNED, Leaky, LeakyState
-from charrnn.cells.sparse import SparseRows
+from charrnn.cells.arrays import Params
+from charrnn.cells.leaky import LEARNED, Leaky
+from charrnn.cells.sparse import SparseArray, sparse
 
 CONNECTIONS = 10
 """Units that each unit hears; a reservoir does not need more as it grows (Lukoševičius 2012, section 3.2.2)."""
@@ -59,27 +58,8 @@ class EchoState(Leaky):
         }
 
     def compact(self, params: Params) -> Params:
-        W = params["weight_hh"]
-        return params if isinstance(W, SparseRows) else {**params, "weight_hh": SparseRows.of(W)}
-
-    def kernel(self) -> Kernel | None:
-        return self._sparse_loop
-
-    def _sparse_loop(self, params: Params, x: Array | OneHot, state: LeakyState) -> tuple[Array, LeakyState]:
-        """The step loop, in which only the connections that there are are multiplied."""
-        from torch import searchsorted
-        from torch.nn.functional import embedding_bag
-
-        projected, alpha, W = self.project(params, x), self.alpha(params), params["weight_hh"].detach()
-        to, source = W.nonzero(as_tuple=True)
-        weights = W[to, source]
-        begins = searchsorted(to, asarray(np.arange(self.hidden_size), W))
-        h, outputs = state.h, []
-        for a in unstack(projected):
-            heard = embedding_bag(source, h.T.contiguous(), begins, mode="sum", per_sample_weights=weights)
-            h = alpha * h + (1.0 - alpha) * tanh(a + heard.T)
-            outputs.append(h)
-        return stack(outputs), LeakyState(h)
+        """Only the connections that there are are multiplied."""
+        return {**params, "weight_hh": sparse(params["weight_hh"])}
 
 
 def sparse_reservoir(rng: np.random.Generator, units: int, spectral_radius: float) -> npt.NDArray[np.float64]:
@@ -101,7 +81,7 @@ def largest_eigenvalue(W: npt.NDArray[np.float64]) -> float:
 
     Source: Saad 2011, *Numerical Methods for Large Eigenvalue Problems*, section 6.2.
     """
-    H, across = len(W), SparseRows.of(W).T
+    H, across = len(W), SparseArray.of(W).T
     basis, projected = np.empty((H + 1, H)), np.zeros((H + 1, H))
     basis[0] = np.random.default_rng(0).normal(size=H)
     basis[0] /= np.linalg.norm(basis[0])

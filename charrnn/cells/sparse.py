@@ -1,16 +1,29 @@
-"""A sparse recurrent matrix in NumPy, by which a cell's step multiplies as by any other."""
+"""A sparse recurrent matrix, by which a cell's step multiplies as by any other: `h @ W.T`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.cells.arrays import Array, is_numpy
+
+if TYPE_CHECKING:
+    import torch
+
 Floats = npt.NDArray[np.floating]
 
 
+def sparse(W: Array) -> "SparseArray | SparseTensor":
+    """W (H, H) as one of the two below; W itself if it is one already."""
+    if isinstance(W, SparseArray | SparseTensor):
+        return W
+    return SparseArray.of(W) if is_numpy(W) else SparseTensor(W)
+
+
 @dataclass(frozen=True, eq=False)
-class SparseRows:
-    """W (H, H) of at most K connections a row; what the cell's step asks of it is h Wᵀ, K H products, not H²."""
+class SparseArray:
+    """W (H, H) in NumPy, of at most K connections a row: h Wᵀ takes K H products, not H²."""
 
     sources: npt.NDArray[np.intp]
     """(K, H): which units unit i hears."""
@@ -18,7 +31,7 @@ class SparseRows:
     """(K, H): how loud."""
 
     @classmethod
-    def of(cls, W: Floats) -> "SparseRows":
+    def of(cls, W: Floats) -> "SparseArray":
         to, source = np.nonzero(W)
         counts = np.bincount(to, minlength=len(W))
         number = np.arange(len(to)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -28,19 +41,43 @@ class SparseRows:
         return cls(sources, weights)
 
     @property
-    def T(self) -> "SparseColumns":  # noqa: N802
-        return SparseColumns(self)
+    def T(self) -> "_Transposed":  # noqa: N802
+        return _Transposed(self)
 
 
-class SparseColumns:
+class _Transposed:
     """Wᵀ, the right-hand factor of h @ Wᵀ."""
 
     __array_ufunc__ = None  # so that NumPy's @ leaves the product to __rmatmul__
 
-    def __init__(self, rows: SparseRows) -> None:
+    def __init__(self, rows: SparseArray) -> None:
         self._rows = rows
 
     def __rmatmul__(self, h: Floats) -> Floats:
         """h Wᵀ, (B, H): Σ_k W[i, source(k, i)] h[source(k, i)]."""
         heard: Floats = np.einsum("bkh,kh->bh", h.take(self._rows.sources, axis=1), self._rows.weights)
         return heard
+
+
+class SparseTensor:
+    """W (H, H) in torch, as a constant: gradients go through h alone."""
+
+    def __init__(self, W: "torch.Tensor") -> None:
+        import torch
+
+        W = W.detach()
+        to, self._sources = W.nonzero(as_tuple=True)
+        self._weights = W[to, self._sources]
+        self._begins = torch.searchsorted(to, torch.arange(len(W), device=W.device))
+
+    @property
+    def T(self) -> "SparseTensor":  # noqa: N802
+        return self
+
+    def __rmatmul__(self, h: "torch.Tensor") -> "torch.Tensor":
+        """h Wᵀ, (B, H)."""
+        from torch.nn.functional import embedding_bag
+
+        units = h.T.contiguous()
+        heard = embedding_bag(self._sources, units, self._begins, mode="sum", per_sample_weights=self._weights)
+        return heard.T

@@ -1,40 +1,52 @@
 """The only loop over time."""
 
-from charrnn.cells.arrays import Array, OneHot, Params, is_numpy, stack, unstack, where
-from charrnn.cells.cell import Cell, State, map_state
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from charrnn.cells.arrays import Array, OneHot, Params, is_numpy, stack, unstack
+from charrnn.cells.cell import Cell, State
 
 
-def unroll(
-    cell: Cell,
-    params: Params,
-    inputs: Array | OneHot,
-    state: State,
-    *,
-    lengths: Array | None = None,
-    reverse: bool = False,
-) -> tuple[Array, State]:
+class Recurrence(Protocol):
+    """What the loop needs: a step of a cell, or of layers of cells, with parameters in the form that it takes."""
+
+    def step(self, params: Any, projected: Array, state: State) -> tuple[Array, State]: ...
+
+
+class Trace(NamedTuple):
+    """A recurrence over T steps, with every state on the way."""
+
+    projected: Array
+    """(T, B, G), the input's part of each step."""
+    outputs: Array
+    """h(1) … h(T), (T, B, H)"""
+    states: list[State]
+    """s(0) … s(T); s(t) is what step t ends with."""
+
+
+def steps(recurrence: Recurrence, params: Any, projected: Array, state: State) -> Iterator[tuple[Array, State]]:
+    """Each step's output (B, H) and the state after it, for projected inputs (T, B, G)."""
+    for a in unstack(projected):
+        output, state = recurrence.step(params, a, state)
+        yield output, state
+
+
+def unroll(cell: Cell, params: Params, inputs: Array | OneHot, state: State) -> tuple[Array, State]:
     """Runs the cell over time and returns outputs (T, B, H) and the final state.
 
-    inputs: (T, B, I), or one-hot symbols (T, B). lengths: (B,) integers; steps from lengths[b] on are padding
-    that leaves row b's state as it was, and their outputs mean nothing. reverse: from the last step to the
-    first; a padded row begins at its own last step.
-
-    Under torch the cell's fused kernel is used where it computes the same: forwards, without padding.
+    inputs: (T, B, I), or one-hot symbols (T, B). Under torch the cell's fused kernel is used if it has one.
     """
-    if is_numpy(next(iter(params.values()))):
-        params = cell.compact(params)
-    elif lengths is None and not reverse and (kernel := cell.kernel()) is not None:
+    if not is_numpy(next(iter(params.values()))) and (kernel := cell.kernel()) is not None:
         return kernel(params, inputs, state)
-    projected = unstack(cell.project(params, inputs))
-    times = range(len(projected))
+    params = cell.compact(params)
     outputs: list[Array] = []
-    for t in reversed(times) if reverse else times:
-        output, new_state = cell.step(params, projected[t], state)
-        state = new_state if lengths is None else _freeze(t < lengths, new_state, state)
+    end = state
+    for output, end in steps(cell, params, cell.project(params, inputs), state):  # noqa: B007
         outputs.append(output)
-    return stack(outputs[::-1] if reverse else outputs), state
+    return stack(outputs), end
 
 
-def _freeze(live: Array, new: State, old: State) -> State:
-    """New states for live rows (B,), old ones for the others."""
-    return map_state(lambda a, b: where(live.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, old)
+def trace(recurrence: Recurrence, params: Any, projected: Array, state: State) -> Trace:
+    """The same for projected inputs (T, B, G), T ≥ 1, a step at a time, with all that is on the way."""
+    outputs, states = zip(*steps(recurrence, params, projected, state), strict=True)
+    return Trace(projected, stack(outputs), [state, *states])

@@ -100,3 +100,22 @@ class Attention:
         """h = tanh(C [top, c] + d), (..., H)."""
         both = concat([top, attended], axis=-1)
         return tanh(both @ params["attention.output.weight"].T + params["attention.output.bias"])
+
+
+class Look:
+    """One look at a memory: queries go in once, what they see is kept for all that reads it."""
+
+    seen: Array
+    """(…, E)"""
+    weights: Array
+    """(…, S)"""
+
+    def __init__(self, attention: Attention, params: Params, memory: Memory, first: int = 0) -> None:
+        """first: the step of the first query."""
+        self._attention, self._params, self._memory, self._first = attention, params, memory, first
+
+    def at(self, query: Array) -> None:
+        """Queries of all steps (T, B, Q), or of one (B, Q)."""
+        queries = query if query.ndim == 3 else query[None]
+        found = self._attention.attend(self._params, queries, self._memory, self._first)
+        self.seen, self.weights = found if query.ndim == 3 else (array[0] for array in found)

@@ -13,7 +13,7 @@ from charrnn.config import ClassifierConfig
 from charrnn.models.attention import MASKED
 from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.label_readout import LabelReadout
-from charrnn.models.language_model import Dropout
+from charrnn.models.layers import Dropout
 
 
 class Labelled(NamedTuple):

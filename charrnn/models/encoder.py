@@ -24,8 +24,15 @@ from charrnn.cells.cell import Cell, uniform_init
 from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
 from charrnn.config import EncoderConfig
-from charrnn.models.language_model import Dropout
-from charrnn.models.layers import EMBEDDING, build_layer, embedding_init, initial_shapes, layer_init, start
+from charrnn.models.layers import (
+    EMBEDDING,
+    Dropout,
+    build_layer,
+    embedding_init,
+    initial_shapes,
+    layer_init,
+    start,
+)
 
 _HEAD = re.compile(r"language_model\.\w+\.weight")
 

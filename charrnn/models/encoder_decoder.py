@@ -16,8 +16,8 @@ from charrnn.corpus.steps import LENGTH, PADDING, StepReader, Steps
 from charrnn.corpus.symbols import Symbols
 from charrnn.models.attention import Memory
 from charrnn.models.encoder import Encoded, Encoder
-from charrnn.models.language_model import Dropout, LanguageModel
-from charrnn.models.layers import part_of, under
+from charrnn.models.language_model import LanguageModel
+from charrnn.models.layers import Dropout, part_of, under
 
 ENCODER, DECODER = "encoder.", "decoder."
 

@@ -6,10 +6,9 @@ a flat dict that every method is handed. It knows nothing of files, optimisers o
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +33,19 @@ from charrnn.cells.arrays import (
 )
 from charrnn.cells.cell import Cell, State, refilled, state_arrays, uniform_init
 from charrnn.cells.perceptron import Perceptron
-from charrnn.cells.unroll import unroll
 from charrnn.config import GeneratorConfig, Option, StopName
 from charrnn.corpus.steps import EOS, HALT, Kind, Steps
-from charrnn.models.attention import MASKED, Attention, Memory
-from charrnn.models.layers import EMBEDDING, build_layer, embedding_init, initial_shapes, layer_init, start
+from charrnn.models.attention import MASKED, Attention, Look, Memory
+from charrnn.models.layers import (
+    EMBEDDING,
+    Dropout,
+    build_layer,
+    embedding_init,
+    initial_shapes,
+    layer_init,
+    start,
+)
+from charrnn.models.stack import Stack, States
 from charrnn.models.stopping import (
     COMPONENTS,
     COUNT_FEATURES,
@@ -48,11 +55,6 @@ from charrnn.models.stopping import (
     log_go_on,
     log_halt,
 )
-
-States: TypeAlias = tuple[State, ...]
-"""One state a layer."""
-
-Dropout: TypeAlias = Callable[[Array], Array]
 
 CONTEXT = "context.weight"
 _STARTS = re.compile(r"context\.\d+\.\d+\.weight")
@@ -112,6 +114,10 @@ class LanguageModel:
         if self.starts_from_context and not any(initial_shapes(cell) for cell in layers):
             raise ValueError("it has no state that a context could begin; give --context-mode add")
         return tuple(layers)
+
+    @cached_property
+    def stack(self) -> Stack:
+        return Stack(self.layers)
 
     @cached_property
     def attention(self) -> Attention | None:
@@ -283,7 +289,7 @@ class LanguageModel:
         return self.input_layers(params, OneHot(ids, self.num_input_symbols, joined, params.get(EMBEDDING)))
 
     def joined(self, params: Params) -> Params:
-        """The parameters with R beside U, as `inputs` and `layer_params` need them."""
+        """The parameters with R beside U, as `inputs` and the layers need them."""
         if not self.adds_context:
             return params
         return {**params, self.input_weight: concat([params[self.input_weight], params[CONTEXT]], axis=1)}
@@ -299,31 +305,27 @@ class LanguageModel:
         """Runs the layers over steps: what the readout and the heads read (T, B, H), and the states at the end."""
         params = self.joined(params)
         x = self.inputs(params, steps.inputs, steps.remaining, steps.context)
-        final: list[State] = []
-        attended = None
-        for index, cell in enumerate(self.layers):
-            x, end = unroll(cell, self.layer_params(params, index), x, state[index])
-            x = x if dropout is None else dropout(x)
-            final.append(end)
-            if self.attention is not None and memory is not None:
-                if attended is None:
-                    attended, _ = self.attention.attend(params, x, memory)
-                if index < len(self.layers) - 1:
-                    x = concat([x, attended], axis=-1)
-        return self.output(params, x, attended, steps.context), tuple(final)
+        look = self.look(params, memory)
+        top, final = self.stack.read(self.stack.params(params), x, state, look, dropout)
+        return self.output(params, top, look, steps.context), final
 
-    def output(self, params: Params, top: Array, attended: Array | None, context: Array | None) -> Array:
-        """What the readout and the heads read, (..., H), of the last layer's outputs, what was attended to and the
-        context."""
-        if self.attention is not None:
-            top = self.attention.combine(params, top, attended)
+    def look(self, params: Params, memory: Memory | None, first: int = 0) -> Look | None:
+        """What the first layer's outputs ask a memory at the steps from `first` on; None without attention."""
+        if self.attention is None:
+            return None
+        if memory is None:
+            raise ValueError("LanguageModel: expected a memory to attend to")
+        return Look(self.attention, params, memory, first)
+
+    def output(self, params: Params, top: Array, look: Look | None, context: Array | None) -> Array:
+        """What the readout and the heads read, (..., H), of the last layer's outputs, what was seen in a memory
+        and the context."""
+        if self.attention is not None and look is not None:
+            top = self.attention.combine(params, top, look.seen)
         top = self.output_layers(params, top)
         if not self.config.context_readout:
             return top
         return concat([top, broadcast(context, (*top.shape[:-1], self.config.context_size))], axis=-1)
-
-    def layer_params(self, params: Params, index: int) -> Params:
-        return {name: params[f"layers.{index}.{name}"] for name in self.layers[index].shapes}
 
     def logits(self, params: Params, hidden: Array) -> Array:
         """o = c + V h, shape (..., S); h itself where the cell gives o."""

@@ -1,13 +1,13 @@
 """What every model builds its layers from: a cell, deep from step to step where that is asked for."""
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells import build_cell
-from charrnn.cells.arrays import Params
+from charrnn.cells.arrays import Array, Params
 from charrnn.cells.cell import HIDDEN_TO_HIDDEN, Cell, State, refilled, state_arrays
 from charrnn.cells.deep_transition import DeepTransition
 from charrnn.config import LayersConfig
@@ -18,6 +18,9 @@ EMBEDDING = "embedding.weight"
 EMBEDDING_SCALE = 0.6
 """Standard deviation of their entries at first: about as long as a state, they move the gates as it does. Twice
 as long or half as long, ten seconds' training was 0.01 nats worse."""
+
+Dropout: TypeAlias = Callable[[Array], Array]
+"""Zeroes some of the values, in training."""
 
 T = TypeVar("T")
 

@@ -16,8 +16,7 @@ from charrnn.corpus.trees import Forest, Level, levels_of
 from charrnn.models.composition import COMPOSITIONS, Composition
 from charrnn.models.encoder import Encoder
 from charrnn.models.label_readout import LabelReadout
-from charrnn.models.language_model import Dropout
-from charrnn.models.layers import part_of, under
+from charrnn.models.layers import Dropout, part_of, under
 
 ENCODER = "encoder."
 

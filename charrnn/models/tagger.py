@@ -14,8 +14,8 @@ from charrnn.config import TaggerConfig
 from charrnn.corpus.pairs import Pairs
 from charrnn.corpus.steps import ABSENT, NONE, Kind, Steps
 from charrnn.models.encoder import Encoded, Encoder
-from charrnn.models.language_model import Dropout, LanguageModel
-from charrnn.models.layers import part_of, under
+from charrnn.models.language_model import LanguageModel
+from charrnn.models.layers import Dropout, part_of, under
 
 ENCODER, DECODER = "encoder.", "decoder."
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import StopName
-from charrnn.models.language_model import States
+from charrnn.models.stack import States
 from charrnn.models.stopping import log_go_on, log_halt
 from charrnn.sampling.filters import Filters, draw
 from charrnn.sampling.prompt import (

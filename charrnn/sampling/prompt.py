@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import log_softmax, logsumexp
 from charrnn.config import StopName
-from charrnn.models.language_model import States
+from charrnn.models.stack import States
 from charrnn.models.stopping import LengthDistribution, log_go_on
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper
 

@@ -17,8 +17,9 @@ from charrnn.corpus.passes import independent_pass
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import Kind, StepReader, Window
 from charrnn.errors import UsageError
-from charrnn.models.language_model import Assessment, LanguageModel, States
+from charrnn.models.language_model import Assessment, LanguageModel
 from charrnn.models.saved import SavedModel
+from charrnn.models.stack import States
 
 BATCH = 64
 WORST = 5

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Params, concat
+from charrnn.cells.arrays import Params
 from charrnn.cells.cell import map_state
 from charrnn.models.attention import Memory
-from charrnn.models.language_model import CONTEXT, LanguageModel, States
+from charrnn.models.language_model import CONTEXT, LanguageModel
+from charrnn.models.stack import States
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -44,10 +45,7 @@ class Stepper:
     def __init__(self, model: LanguageModel, params: Params) -> None:
         self.model, self.params = model, params
         self._joined = model.joined(params)
-        self._layers = [
-            (cell, cell.compact(model.layer_params(self._joined, index)))
-            for index, cell in enumerate(model.layers)
-        ]
+        self._layers = model.stack.compact(model.stack.params(self._joined))
         self._zero = model.num_input_symbols
         # A symbol's product is a row of this table, and the symbol `_zero`, a zero input, has what is left of it.
         self._table = self._project(np.arange(self._zero + 1), None, None)
@@ -75,18 +73,11 @@ class Stepper:
         self, inputs: IntArray, remaining: IntArray | None, state: States, given: Given
     ) -> tuple[FloatArray, States, FloatArray | None]:
         """The same, and where each row looked, (B, S), if it has a memory."""
-        x, weights, attended = self._first(inputs, remaining, given), None, None
-        new: list[object] = []
-        for index, (cell, layer) in enumerate(self._layers):
-            if index > 0:
-                x = cell.project(layer, x if attended is None else concat([x, attended], axis=-1))
-            x, after = cell.step(layer, x, state[index])
-            new.append(after)
-            if index == 0 and self.model.attention is not None and given.memory is not None:
-                seen, looked = self.model.attention.attend(self.params, x[None], given.memory, given.step)
-                attended, weights = seen[0], looked[0]
-        hidden: FloatArray = self.model.output(self.params, x, attended, given.context)
-        return hidden, tuple(new), weights
+        look = self.model.look(self.params, given.memory, given.step)
+        projected = self._first(inputs, remaining, given)
+        top, after = self.model.stack.step(self._layers, projected, state, look)
+        hidden: FloatArray = self.model.output(self.params, top, look, given.context)
+        return hidden, after, None if look is None else look.weights
 
     def _first(self, inputs: IntArray, remaining: IntArray | None, given: Given) -> FloatArray:
         """What the first cell makes of symbols, counts and contexts, (B, G)."""
@@ -98,8 +89,8 @@ class Stepper:
         return x if given.effect is None else x + given.effect
 
     def _project(self, inputs: IntArray, remaining: IntArray | None, context: FloatArray | None) -> FloatArray:
-        cell, layer = self._layers[0]
-        projected: FloatArray = cell.project(layer, self.model.inputs(self._joined, inputs, remaining, context))
+        x = self.model.inputs(self._joined, inputs, remaining, context)
+        projected: FloatArray = self.model.stack.project(self._layers, x)
         return projected
 
     def _count_effect(self, remaining: IntArray) -> FloatArray:

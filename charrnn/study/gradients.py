@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells.arrays import Array, OneHot
 from charrnn.cells.cell import Cell, State, map_state, state_arrays
+from charrnn.cells.unroll import trace
 from charrnn.study.trajectory import Trajectory
 
 Norm = Literal["frobenius", "spectral"]
@@ -134,8 +135,9 @@ def output_jacobians(
     tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
     B = projected.shape[1]
     start = cell.zero_state(B, projected) if state is None else map_state(_double, state)
-    trajectory, outputs = Trajectory.of(cell, tensors, projected, start)
-    H = outputs.shape[-1]
+    with torch.no_grad():
+        _, outputs, states = trace(cell, tensors, projected, start)
+    H, trajectory = outputs.shape[-1], Trajectory(cell, tensors, projected, states)
     for arrays, log_scale in pull_back(trajectory, torch.eye(H, dtype=torch.float64)):
         scale = log_scale.exp()[:, None, None]
         yield scale * torch.cat(

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.cells.cell import map_state, state_arrays
-from charrnn.study.trajectory import Recurrence, Trajectory, flat, unflattener
+from charrnn.cells.unroll import Recurrence
+from charrnn.study.trajectory import Trajectory, flat, unflattener
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 """Vectors (N, S) -> what N matrices make of one each, (N, S)."""
@@ -37,7 +38,7 @@ class StepJacobians:
     v ↦ Jv is the derivative of u ↦ Jᵀu, which is linear, so that both are products that back-propagation knows.
     """
 
-    def __init__(self, cell: Recurrence, params: dict[str, torch.Tensor], projected: torch.Tensor, state: object):
+    def __init__(self, cell: Recurrence, params: Any, projected: torch.Tensor, state: object):
         """projected (N, G) and the state of N rows that each step begins with."""
         self._unflatten = unflattener(state)
         before = map_state(lambda array: array.detach().requires_grad_(), state)

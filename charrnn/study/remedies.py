@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.cells.arrays import Array, Params, stack, unstack
-from charrnn.cells.cell import Cell, State, map_state, state_arrays
+from charrnn.cells.arrays import Array, Params
+from charrnn.cells.cell import Cell, State, map_state, refilled, state_arrays
+from charrnn.cells.unroll import trace
 
 Clip = Literal["norm", "value", "none"]
 Start = Literal["default", "orthogonal", "identity"]
@@ -108,15 +109,22 @@ def traced(cell: Cell, params: Params, inputs: Array, state: State) -> tuple[Arr
     """
     if not state_arrays(state):
         raise ValueError("flow_penalty: the cell has no state that a gradient could flow through")
-    outputs: list[Array] = []
-    states = [map_state(lambda array: array.detach().requires_grad_(), state)]
-    for a in unstack(cell.project(params, inputs)):
-        output, after = cell.step(params, a, states[-1])
-        nodes = [(array, array.view_as(array)) for array in state_arrays(after)]
-        fresh = iter(node for _, node in nodes)
-        states.append(map_state(lambda _, fresh=fresh: next(fresh), after))
-        outputs.append(next((node for array, node in nodes if array is output), output))
-    return stack(outputs), states
+    first = map_state(lambda array: array.detach().requires_grad_(), state)
+    _, outputs, states = trace(_Nodes(cell), params, cell.project(params, inputs), first)
+    return outputs, states
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """A cell whose states are nodes of their own."""
+
+    cell: Cell
+
+    def step(self, params: Params, projected: Array, state: State) -> tuple[Array, State]:
+        output, after = self.cell.step(params, projected, state)
+        nodes = [array.view_as(array) for array in state_arrays(after)]
+        same = zip(state_arrays(after), nodes, strict=True)
+        return next((node for array, node in same if array is output), output), refilled(after, nodes)
 
 
 def state_gradients(loss: Array, states: Sequence[State]) -> list[list[Array]]:

@@ -15,15 +15,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import tanh, unstack
-from charrnn.cells.cell import Cell, State
+from charrnn.cells.arrays import tanh
+from charrnn.cells.cell import Cell
+from charrnn.cells.unroll import Trace
 from charrnn.config import SplitName, StopName
 from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.splitting import GROUPINGS, LineFinder
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader
 from charrnn.errors import UsageError
-from charrnn.models.language_model import LanguageModel, States
+from charrnn.models.language_model import LanguageModel
 from charrnn.models.saved import SavedModel
+from charrnn.models.stack import States
 from charrnn.study.features import FEATURE_NAMES, FEATURES, FloatArray, features
 
 What = Literal["memory", "output"]
@@ -186,7 +188,7 @@ def _read(
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The first step of each window, and all units at its steps (T, B, U); the rows start cold."""
     model, params = saved.model, saved.model.joined(saved.params)
-    layers = [cell.compact(model.layer_params(params, i)) for i, cell in enumerate(model.layers)]
+    layers = model.stack.compact(model.stack.params(params))
     steps_at_once = max(1, WINDOW_STEPS // sequence.shape[1])
     state: States | None = None
     for at in range(0, len(sequence), steps_at_once):
@@ -195,19 +197,17 @@ def _read(
         if state is None:
             state = model.initial_state(saved.params, len(stops), steps.context)
         x = model.inputs(params, steps.inputs, steps.remaining, steps.context)
-        shown: list[npt.NDArray[np.float32]] = []
-        after: list[State] = []
-        for cell, layer, carried in zip(model.layers, layers, state, strict=True):
-            outputs, units = [], []
-            for projected in unstack(cell.project(layer, x)):
-                output, carried = cell.step(layer, projected, carried)
-                outputs.append(output)
-                units.append(tanh(carried.c) if what == "memory" else output)
-            x = np.stack(outputs)
-            shown.append(np.stack(units))
-            after.append(carried)
-        state = tuple(after)
-        yield at, np.concatenate(shown, axis=-1)
+        traces = model.stack.trace(layers, x, state)
+        state = tuple(trace.states[-1] for trace in traces)
+        yield at, np.concatenate([_units(trace, what) for trace in traces], axis=-1)
+
+
+def _units(trace: Trace, what: What) -> npt.NDArray[np.float32]:
+    """(T, B, U) of one layer."""
+    if what == "memory":
+        return np.stack([tanh(state.c) for state in trace.states[1:]])
+    outputs: npt.NDArray[np.float32] = trace.outputs
+    return outputs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,14 +119,14 @@ def through_time(
         stretches = step_norms(path, tell("singular values"))
         exponents = growth(path, tell("Lyapunov exponent")) / path.lags
         tell("eigenvalues")(0.0)
-        joined = model.layer_params(model.joined(params), number - 1)
+        weights = model.stack.params(model.joined(params))[number - 1]
         layers.append(
             Layer(
                 layer=number,
                 state_size=path.state_size,
                 own=decay(own),
                 top=decay(from_top),
-                matrices=tuple(spectrum(name, W) for name, W in recurrent_matrices(cell, joined).items()),
+                matrices=tuple(spectrum(name, W) for name, W in recurrent_matrices(cell, weights).items()),
                 note=what_it_tells(cell),
                 stretch=Stretch(
                     mean=float(stretches.mean()),

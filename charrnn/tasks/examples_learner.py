@@ -12,7 +12,7 @@ from charrnn.config import ResolvedConfig
 from charrnn.corpus.batching import Position
 from charrnn.corpus.bucketed import BucketedBatches
 from charrnn.models.encoder import Encoded, Encoder
-from charrnn.models.language_model import Dropout
+from charrnn.models.layers import Dropout
 from charrnn.tasks.job import Arrays
 from charrnn.tasks.parameters import trainable
 from charrnn.training.dropout import dropout, weight_dropout

@@ -14,7 +14,8 @@ from charrnn.corpus.batching import BatchSource, Position
 from charrnn.corpus.passes import independent_pass, ordered_pass
 from charrnn.corpus.steps import Kind, StepReader, Steps, Window
 from charrnn.errors import CheckpointError
-from charrnn.models.language_model import LanguageModel, States
+from charrnn.models.language_model import LanguageModel
+from charrnn.models.stack import States
 from charrnn.tasks.parameters import trainable
 from charrnn.tasks.scheduled_sampling import read_own_draws
 from charrnn.training.dropout import dropout, fallen, weight_dropout

@@ -11,7 +11,9 @@ import torch
 
 from charrnn.cells.arrays import Params
 from charrnn.corpus.steps import Kind, Steps
-from charrnn.models.language_model import Dropout, LanguageModel, States
+from charrnn.models.language_model import LanguageModel
+from charrnn.models.layers import Dropout
+from charrnn.models.stack import States
 
 PER_STEP = ("inputs", "remaining", "targets", "kinds")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.cells.arrays import Params
-from charrnn.models.language_model import Dropout
+from charrnn.models.layers import Dropout
 
 if TYPE_CHECKING:
     import torch
