@@ -53,7 +53,7 @@ CONTEXT_MODES: tuple[str, ...] = get_args(ContextMode)
 ORDER_NAMES: tuple[str, ...] = get_args(OrderName)
 INITIAL_STATES: tuple[str, ...] = get_args(InitialState)
 
-ENDING_STOPS: tuple[StopName, ...] = ("eos", "halt", "length")
+ENDING_STOPS: tuple[StopName, ...] = tuple(name for name in get_args(StopName) if name != "none")
 """What `--stop all` means, in the order in which `sample` and `score` prefer them."""
 
 FORMAT_VERSION = 1
@@ -132,7 +132,7 @@ class GeneratorConfig(LayersConfig):
     attention: AttentionName | None = None
     memory_size: VectorSize = 0
     """Of each vector of the memory."""
-    stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=4)]
+    stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=len(STOP_NAMES))]
     length_scale: Positive = 1.0
     """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
     training_chars: Annotated[int, Meta(ge=1)]

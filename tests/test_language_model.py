@@ -67,7 +67,7 @@ def test_a_fresh_model_expects_about_the_mean_length(stops, stop):
         hidden, _ = model.read(
             params, whole_steps([""], "length", alphabet_of(20)), model.initial_state(params, 1)
         )
-        median = model.length_distribution(params, hidden[0]).inverse_survival(np.log([0.5]))
+        median = model.endings["length"].distribution(params, hidden[0]).inverse_survival(np.log([0.5]))
         assert 17 <= median[0] <= 23
     else:
         steps = whole_steps(["abcdefghijklmnopqrst"], stop, alphabet_of(20))
@@ -170,7 +170,7 @@ def test_an_unseen_character_costs_epsilon_and_reads_as_zero(stops, stop):
     assert unseen.sum() == 1
     extra = 0.0
     if stop == "halt":
-        extra = float(np.logaddexp(0.0, model.halt_logit(params, hidden)[unseen, 0])[0])
+        extra = float(np.logaddexp(0.0, hidden[unseen, 0] @ params["halt.weight"] + params["halt.bias"])[0])
     assert nll[unseen][0] == pytest.approx(math.log(501) + extra)
 
 

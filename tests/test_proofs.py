@@ -228,7 +228,7 @@ def test_the_tail_of_a_drawn_length_falls_geometrically(cell, options, stops, sc
     params = random_params(model.shapes, scale=scale)
     steps = whole_steps([""], "length", alphabet_of(2))
     hidden, _ = model.read(params, steps, model.initial_state(params, 1))
-    d = model.length_distribution(params, hidden[0])
+    d = model.endings["length"].distribution(params, hidden[0])
     reach = np.abs(params["length.weight"]) @ output_bound(model, params)
     K = len(reach) // 3
     furthest = (np.abs(params["length.bias"]) + reach)[K : 2 * K].max()

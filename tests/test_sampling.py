@@ -303,7 +303,7 @@ def test_a_prompt_is_a_prefix_that_is_conditioned_on(stops, stop):
 def test_the_length_behind_a_prompt_is_bayes(cell, options, stops, prompt):
     model, params = small(stops, cell, options)
     reference = ReferenceModel(model.config, params)
-    candidates = length_candidates(Stepper(model, params), ids(prompt))
+    candidates = length_candidates(Stepper(model, params), model.endings["length"], ids(prompt))
     k = len(prompt)
     assert candidates.taus.tolist() == list(range(k, k + len(candidates.taus)))
     assert 10 < len(candidates.taus) <= SUPPORT
@@ -323,14 +323,14 @@ def test_the_length_of_a_wide_distribution_is_approximated_by_quantiles(prompt):
     """Beyond the support points every length up to thousands is a candidate; the posterior stays close."""
     model, params = small(("length",), length_scale=500.0)
     params["length.bias"][8:16] = np.linspace(1.0, 8.0, 8)
-    stepper, k = Stepper(model, params), len(prompt)
-    candidates = length_candidates(stepper, ids(prompt))
+    stepper, k, length = Stepper(model, params), len(prompt), model.endings["length"]
+    candidates = length_candidates(stepper, length, ids(prompt))
     assert len(candidates.taus) == SUPPORT
     assert candidates.taus.min() >= k
     taus = np.arange(k, 8000)
-    prior = np.exp(model.length_distribution(params, hidden_after_bos(model, params)).log_prob(taus))
+    prior = np.exp(length.distribution(params, hidden_after_bos(model, params)).log_prob(taus))
     assert prior.sum() < 0.8 or k == 2, "a long prompt rules lengths out"
-    posterior = prior * np.exp(read_prefix(stepper, "length", ids(prompt), taus).log_prob)
+    posterior = prior * np.exp(read_prefix(stepper, length, ids(prompt), taus).log_prob)
     exact = np.cumsum(posterior) / posterior.sum()
     order = np.argsort(candidates.taus, kind="stable")
     held = np.cumsum(candidates.weights[order])

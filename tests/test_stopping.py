@@ -15,11 +15,10 @@ from charrnn.models.stopping import (
     COMPONENTS,
     COUNT_CENTRES,
     COUNT_FEATURES,
+    Halt,
     LengthDistribution,
     count_features,
     initial_length_bias,
-    log_go_on,
-    log_halt,
 )
 
 K = COMPONENTS
@@ -229,7 +228,8 @@ def test_the_initial_bias_places_the_distribution_on_the_lengths(lengths):
 
 @given(st.floats(-1000, 1000))
 def test_halt_and_going_on_are_complementary(x):
-    (halt, turned), (go_on, _) = log_halt(np.array([x, -x])), log_go_on(np.array([x, -x]))
+    part, params = Halt(2, 1.0), {"halt.weight": np.ones(1), "halt.bias": np.zeros(())}
+    (go_on, _), (halt, turned) = part.chances(params, np.array([[x], [-x]]), np.zeros((2, 2)))
     assert math.exp(halt) == pytest.approx(sigmoid(x), rel=1e-12)
     assert math.exp(halt) + math.exp(go_on) == pytest.approx(1.0, abs=1e-12)
     assert math.isfinite(halt)

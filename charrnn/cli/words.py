@@ -5,9 +5,6 @@ from typing import Protocol
 
 from charrnn.config import ModelConfig, StopName, TaskName, TrainConfig
 
-ENDINGS: dict[StopName, str] = {"eos": "EOS", "halt": "a halt output", "length": "a length drawn first"}
-
-
 DIRECTIONS: dict[str, str] = {"forward": "forwards", "backward": "backwards", "both": "both ways"}
 
 
@@ -88,7 +85,9 @@ def shape(cell: str, num_layers: int | None, hidden_size: int | None) -> str:
 
 def endings(stops: tuple[StopName, ...]) -> str:
     """How the texts of a model end."""
-    named = [ENDINGS[stop] for stop in stops if stop in ENDINGS]
+    from charrnn.models.stopping import STOPS  # loads NumPy, which no help text needs
+
+    named = [STOPS[stop].words for stop in stops if stop != "none"]
     return f"texts end by {' or '.join(named)}" if named else "texts have no end"
 
 

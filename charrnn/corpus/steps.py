@@ -27,7 +27,7 @@ PADDING = -1
 """In place of a sequence's index: nothing is read there."""
 
 STOP_INDEX: dict[str, int] = {name: index for index, name in enumerate(STOP_NAMES)}
-EOS, HALT, LENGTH, NONE = (STOP_INDEX[name] for name in ("eos", "halt", "length", "none"))
+LENGTH, NONE = STOP_INDEX["length"], STOP_INDEX["none"]
 
 
 class Kind(IntEnum):
@@ -101,7 +101,7 @@ class StepReader:
 
         character = real & (position >= 0) & (position < tau)
         announced = real & (position == -1)
-        charged_ending = (stop == EOS) | (stop == HALT)
+        charged_ending = (stop != LENGTH) & (stop != NONE)
         ending = real & (position == tau) & charged_ending & ~open_end
         kinds = Kind.CHARACTER * character + Kind.ENDING * ending + Kind.ANNOUNCEMENT * announced
 

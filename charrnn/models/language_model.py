@@ -20,12 +20,8 @@ from charrnn.cells.arrays import (
     asarray,
     broadcast,
     concat,
-    exp,
     integers,
-    log1p,
     log_softmax,
-    logsumexp,
-    spread,
     take_last,
     tanh,
     where,
@@ -34,7 +30,7 @@ from charrnn.cells.arrays import (
 from charrnn.cells.cell import Cell, State, refilled, state_arrays, uniform_init
 from charrnn.cells.perceptron import Perceptron
 from charrnn.config import GeneratorConfig, Option, StopName
-from charrnn.corpus.steps import EOS, HALT, Kind, Steps
+from charrnn.corpus.steps import Kind, Steps
 from charrnn.models.attention import MASKED, Attention, Look, Memory
 from charrnn.models.layers import (
     EMBEDDING,
@@ -46,15 +42,7 @@ from charrnn.models.layers import (
     start,
 )
 from charrnn.models.stack import Stack, States
-from charrnn.models.stopping import (
-    COMPONENTS,
-    COUNT_FEATURES,
-    LengthDistribution,
-    count_features,
-    initial_length_bias,
-    log_go_on,
-    log_halt,
-)
+from charrnn.models.stopping import STOPS, Stop
 
 CONTEXT = "context.weight"
 _STARTS = re.compile(r"context\.\d+\.\d+\.weight")
@@ -79,7 +67,7 @@ class LanguageModel:
 
     V = `readout.weight` (S, H), c = `readout.bias` (S,), S = vocabulary (+ 1 for EOS, the last); a symbol is read
     as a row of `embedding.weight` (symbols, E), or as a one-hot vector where E = 0;
-    v = `halt.weight` (H,), d = `halt.bias` (); `length.weight` (3K, H), `length.bias` (3K,);
+    how texts end has parameters of its own (`charrnn.models.stopping`);
     layer l's cell under `layers.l.`, its learned initial state under `initial_state.l.`. Layers before the
     first cell are under `input.`, those between the last one and the readout under `output.`, those between
     one step and the next in each cell under `layers.l.transition.` (section 10.5). A cell whose outputs are
@@ -163,6 +151,12 @@ class LanguageModel:
     def stops(self) -> tuple[StopName, ...]:
         return self.config.stop
 
+    @cached_property
+    def endings(self) -> dict[StopName, Stop]:
+        """The parts by which its texts end, in the order of their names in `stops`."""
+        c = self.config
+        return {name: STOPS[name](c.vocab_size, c.length_scale) for name in c.stop}
+
     @property
     def num_input_symbols(self) -> int:
         """Characters and BOS."""
@@ -176,7 +170,7 @@ class LanguageModel:
     @property
     def input_size(self) -> int:
         """A symbol's, the count, and the context that is added."""
-        count = COUNT_FEATURES if "length" in self.stops else 0
+        count = sum(ending.num_features for ending in self.endings.values())
         return self.symbol_size + count + (self.config.context_size if self.adds_context else 0)
 
     @property
@@ -186,7 +180,7 @@ class LanguageModel:
 
     @property
     def num_logits(self) -> int:
-        return self.config.vocab_size + (1 if "eos" in self.stops else 0)
+        return self.config.vocab_size + sum(ending.symbol is not None for ending in self.endings.values())
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -211,10 +205,8 @@ class LanguageModel:
         shapes |= self.output_layers.shapes
         if not self.layers[-1].gives_logits:
             shapes |= {"readout.weight": (self.num_logits, H), "readout.bias": (self.num_logits,)}
-        if "halt" in self.stops:
-            shapes |= {"halt.weight": (H,), "halt.bias": ()}
-        if "length" in self.stops:
-            shapes |= {"length.weight": (3 * COMPONENTS, H), "length.bias": (3 * COMPONENTS,)}
+        for ending in self.endings.values():
+            shapes |= ending.shapes(H)
         return shapes
 
     @property
@@ -245,13 +237,8 @@ class LanguageModel:
             logit_bias = "readout.bias"
             bound = self.readout_size**-0.5
             params |= uniform_init(rng, {"readout.weight": self.shapes["readout.weight"]}, bound)
-        rate = 1.0 / (float(np.mean(lengths)) + 1.0)
-        if "eos" in self.stops:
-            params[logit_bias][-1] = np.log(rate * self.config.vocab_size)
-        if "halt" in self.stops:
-            params["halt.bias"] = np.array(np.log(rate), np.float32)
-        if "length" in self.stops:
-            params["length.bias"] = initial_length_bias(lengths, self.config.length_scale)
+        for ending in self.endings.values():
+            params |= ending.init(self.readout_size, lengths, params[logit_bias])
         return params
 
     def initial_state(self, params: Params, batch_size: int, context: Array | None = None) -> States:
@@ -276,15 +263,14 @@ class LanguageModel:
         """
         like = next(iter(params.values()))
         features = []
-        if "length" in self.stops and remaining is not None:
-            features.append(count_features(remaining, like))
+        for ending in self.endings.values():
+            if ending.num_features and remaining is not None:
+                features.append(ending.features(remaining, like))
+            elif ending.num_features and self.adds_context:
+                features.append(zeros((*ids.shape, ending.num_features), like))
         if self.adds_context:
             X = self.config.context_size
-            nothing = zeros((1, X), like)
-            shape = (*ids.shape, X)
-            features.append(broadcast(nothing if context is None else context, shape))
-            if "length" in self.stops and remaining is None:
-                features.insert(0, zeros((*ids.shape, COUNT_FEATURES), like))
+            features.append(broadcast(zeros((1, X), like) if context is None else context, (*ids.shape, X)))
         joined = concat(features, axis=-1) if features else None
         return self.input_layers(params, OneHot(ids, self.num_input_symbols, joined, params.get(EMBEDDING)))
 
@@ -333,15 +319,6 @@ class LanguageModel:
             return hidden
         return hidden @ params["readout.weight"].T + params["readout.bias"]
 
-    def halt_logit(self, params: Params, hidden: Array) -> Array:
-        """v·h + d, shape (...)."""
-        return hidden @ params["halt.weight"] + params["halt.bias"]
-
-    def length_distribution(self, params: Params, hidden: Array) -> LengthDistribution:
-        """p(τ) given the state after BOS without the count, (..., H)."""
-        output = hidden @ params["length.weight"].T + params["length.bias"]
-        return LengthDistribution.from_output(output, self.config.length_scale)
-
     def nll(self, params: Params, hidden: Array, steps: Steps, logits: Array | None = None) -> Array:
         """−log of the probability of what each step is charged for, nats, (T, B); zero where it is nothing.
 
@@ -358,50 +335,43 @@ class LanguageModel:
         character, ending = steps.kinds == Kind.CHARACTER, steps.kinds == Kind.ENDING
         log_go = zeros(tuple(nll.shape), nll)
         stopping = where(steps.kinds == Kind.ANNOUNCEMENT, nll, 0.0 * nll)
-        if "eos" in self.stops:
-            log_eos = log_p[..., V]
-            # ln(1 − p(EOS)), exact where p(EOS) is nearly 0 and where it rounds to 1.
-            likely = log_eos > -0.5
-            go = where(likely, logsumexp(log_p[..., :V]), log1p(-exp(where(likely, -1.0, log_eos))))
-            log_go = where(steps.stops == EOS, go, log_go)
-            known = character & (steps.targets < V)
-            stopping = where((steps.stops == EOS) & known, -go, stopping)
-            stopping = where((steps.stops == EOS) & ending, -log_eos, stopping)
-        if "halt" in self.stops:
-            logit = self.halt_logit(params, hidden)
-            log_go = where(steps.stops == HALT, log_go_on(logit), log_go)
-            stopping = where((steps.stops == HALT) & character, -log_go_on(logit), stopping)
-            stopping = where((steps.stops == HALT) & ending, -log_halt(logit), stopping)
+        for part in self.endings.values():
+            if part.announces:
+                continue
+            go_on, stop = part.chances(params, hidden, log_p)
+            mine = steps.stops == part.index
+            # What an unseen character costs leaves nothing of the softmax to a symbol that would end the text.
+            charged = character if part.symbol is None else character & (steps.targets < V)
+            log_go = where(mine, go_on, log_go)
+            stopping = where(mine & charged, -go_on, stopping)
+            stopping = where(mine & ending, -stop, stopping)
         best = log_p[..., :V].argmax(-1)
         correct = where(character & (best == steps.targets), 1.0, 0.0)
         return Assessment(nll, stopping, correct, where(character | ending, log_go, 0.0 * log_go))
 
     def _log_softmax(self, logits: Array, steps: Steps) -> Array:
-        """Log-probabilities (T, B, S); EOS has none in rows of another mechanism."""
-        if "eos" in self.stops and len(self.stops) > 1:
-            is_eos_logit = asarray(np.arange(self.num_logits) == self.config.vocab_size, like=logits)
-            masked = (steps.stops != EOS)[:, None] & is_eos_logit
-            logits = where(masked, MASKED, logits)
+        """Log-probabilities (T, B, S); a symbol that ends texts has none in rows that end in another way."""
+        for part in self.endings.values():
+            if part.symbol is not None and len(self.endings) > 1:
+                is_ending = asarray(np.arange(self.num_logits) == part.symbol, like=logits)
+                logits = where((steps.stops != part.index)[:, None] & is_ending, MASKED, logits)
         return log_softmax(logits)
 
     def _nll(self, params: Params, hidden: Array, steps: Steps, log_p: Array) -> Array:
         V = self.config.vocab_size
         character, ending = steps.kinds == Kind.CHARACTER, steps.kinds == Kind.ENDING
-        known = character & (steps.targets < V)
-        eos = ending & (steps.stops == EOS)
-        symbol = integers(where(eos, V, where(known, steps.targets, 0)))
+        priced = character & (steps.targets < V)
+        symbol = where(priced, steps.targets, 0)
+        for part in self.endings.values():
+            if part.symbol is not None:
+                ends = ending & (steps.stops == part.index)
+                priced, symbol = priced | ends, where(ends, part.symbol, symbol)
         nothing = 0.0 * log_p[..., 0]
-        nll = where(known | eos, -take_last(log_p, symbol), nothing)
+        nll = where(priced, -take_last(log_p, integers(symbol)), nothing)
         unseen = float(np.log(self.config.training_chars + 1.0))
         nll = where(character & (steps.targets > V), unseen, nll)
-        if "halt" in self.stops:
-            logit = self.halt_logit(params, hidden)
-            cost = where(character, -log_go_on(logit), where(ending, -log_halt(logit), nothing))
-            nll = nll + where(steps.stops == HALT, cost, nothing)
-        if "length" in self.stops:
-            announced = steps.kinds == Kind.ANNOUNCEMENT
-            distribution = self.length_distribution(params, hidden[announced])
-            nll = nll + spread(announced, -distribution.log_prob(steps.targets[announced]))
+        for part in self.endings.values():
+            nll = nll + where(steps.stops == part.index, part.nll(params, hidden, steps, log_p), nothing)
         return nll
 
 

@@ -1,18 +1,22 @@
-"""The three ways in which a sequence ends, as probability distributions.
+"""The ways in which a text ends, each a part of a model: parameters, inputs, costs, and how a draw ends.
 
-`eos` is a symbol of the softmax and needs nothing here but its name; `halt` is a Bernoulli output at every
-step; `length` draws τ first, from a distribution with unbounded support, and counts down. Written with
-`charrnn.cells.arrays`, so NumPy and torch run the same lines.
+`eos` is a symbol of the softmax; `halt` is a Bernoulli output at every step; `length` draws τ first, from a
+distribution with unbounded support, and counts down; `none` has no end. Another way is another class and its line
+in STOPS. Written with `charrnn.cells.arrays`, so NumPy and torch run the same lines.
 """
 
 import math
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import (
     Array,
+    Params,
     asarray,
     concat,
     exp,
@@ -23,8 +27,11 @@ from charrnn.cells.arrays import (
     logsumexp,
     sigmoid,
     softplus,
+    spread,
     where,
 )
+from charrnn.config import StopName
+from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
 
 COUNT_CENTRES = np.arange(0.0, 12.5, 0.5)
 """Where the features of the count stand, in octaves of r + 1: fine near the end, coarse far from it."""
@@ -51,16 +58,6 @@ def count_features(remaining: Array, like: Array) -> Array:
     distance = where(octaves < last, octaves, last) - floats(asarray(COUNT_CENTRES, like), like)
     bumps = 1.0 - 2.0 * abs(distance)
     return concat([present, present * where(bumps > 0.0, bumps, 0.0 * bumps)], axis=-1)
-
-
-def log_halt(logit: Array) -> Array:
-    """ln s_t for the halt head's logit v·h_t + d."""
-    return -softplus(-logit)
-
-
-def log_go_on(logit: Array) -> Array:
-    """ln(1 − s_t)."""
-    return -softplus(logit)
 
 
 class LengthDistribution(NamedTuple):
@@ -155,3 +152,218 @@ def _log1m_exp(x: Array) -> Array:
     if isinstance(x, np.ndarray):
         return np.log(-np.expm1(-x))
     return (-(-x).expm1()).log()
+
+
+# The parts -------------------------------------------------------------------------------------------------
+
+NEVER = -1e30
+"""ln of a probability of zero, without the NaN that −∞ brings to sums."""
+
+
+class Chances(NamedTuple):
+    """Of a text that has come to a state, (...)."""
+
+    log_go_on: Array
+    log_stop: Array
+
+
+class Turn(NamedTuple):
+    """One step of B rows that are drawn, NumPy."""
+
+    symbols: npt.NDArray[np.int64]
+    """(B,) drawn from the softmax."""
+    remaining: npt.NDArray[np.int64] | None
+    """(B,) characters still to come, where τ was drawn first."""
+    log_stop: npt.NDArray[np.float64]
+    log_survival: npt.NDArray[np.float64]
+    """(B,) ln of the probability of not having stopped yet, this step included."""
+    temperature: float
+    uniform: Callable[[], npt.NDArray[np.float64]]
+    """Draws (B,) numbers in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Stop(ABC):
+    """A way to end. What is not abstract here is that of an output that may end the text at every state."""
+
+    vocab_size: int
+    """V"""
+    length_scale: float
+    """Mean length of the training texts."""
+
+    name: ClassVar[StopName]
+    words: ClassVar[str]
+    """What texts end by."""
+    num_features: ClassVar[int] = 0
+    """Numbers that it adds to each input."""
+    announces: ClassVar[bool] = False
+    """Whether τ is drawn before the text; BOS is then read twice, without the count and with it."""
+
+    @property
+    def index(self) -> int:
+        """What `Steps.stops` calls it."""
+        return STOP_INDEX[self.name]
+
+    @property
+    def symbol(self) -> int | None:
+        """The symbol of the softmax that ends the text, if one does; the others then include going on."""
+        return None
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Its parameters, for states (..., H)."""
+        return {}
+
+    def init(
+        self, hidden_size: int, lengths: npt.NDArray[np.int64], logit_bias: npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Fresh parameters by the training texts' lengths (N,); it may set the bias of its own logit."""
+        return {}
+
+    def features(self, remaining: Array, like: Array) -> Array:
+        """What it adds to the inputs, (..., num_features), of texts with so many characters to come (...)."""
+        raise NotImplementedError
+
+    def distribution(self, params: Params, hidden: Array) -> LengthDistribution:
+        """p(τ), where it announces τ, given the state after BOS without the count, (..., H)."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def chances(self, params: Params, hidden: Array, log_p: Array, remaining: Array | None = None) -> Chances:
+        """At states (..., H), with the softmax's log-probabilities (..., S)."""
+
+    def nll(self, params: Params, hidden: Array, steps: Steps, log_p: Array) -> Array:
+        """Nats that steps cost beyond the softmax, (T, B)."""
+        log_go_on, log_stop = self.chances(params, hidden, log_p)
+        nothing = 0.0 * log_go_on
+        ending = where(steps.kinds == Kind.ENDING, -log_stop, nothing)
+        return where(steps.kinds == Kind.CHARACTER, -log_go_on, ending)
+
+    def ends(self, turn: Turn) -> npt.NDArray[np.bool_]:
+        """Which rows end here, (B,). At temperature 0 a row ends where it has probably ended."""
+        if turn.temperature == 0.0:
+            return np.asarray(turn.log_survival <= -math.log(2.0))
+        return np.asarray(np.log(np.maximum(turn.uniform(), 1e-300)) < turn.log_stop)
+
+
+class Eos(Stop):
+    """EOS, the last symbol of the softmax, follows the last character."""
+
+    name = "eos"
+    words = "EOS"
+
+    @property
+    def symbol(self) -> int:
+        return self.vocab_size
+
+    def init(
+        self, hidden_size: int, lengths: npt.NDArray[np.int64], logit_bias: npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        logit_bias[self.symbol] = np.log(_rate(lengths) * self.vocab_size)
+        return {}
+
+    def chances(self, params: Params, hidden: Array, log_p: Array, remaining: Array | None = None) -> Chances:
+        """ln(1 − p(EOS)) is exact where p(EOS) is nearly 0 and where it rounds to 1."""
+        log_eos = log_p[..., self.symbol]
+        likely = log_eos > -0.5
+        others = logsumexp(log_p[..., : self.vocab_size])
+        return Chances(where(likely, others, log1p(-exp(where(likely, -1.0, log_eos)))), log_eos)
+
+    def nll(self, params: Params, hidden: Array, steps: Steps, log_p: Array) -> Array:
+        return 0.0 * log_p[..., 0]
+
+    def ends(self, turn: Turn) -> npt.NDArray[np.bool_]:
+        return np.asarray(turn.symbols == self.symbol)
+
+
+class Halt(Stop):
+    """s_t = σ(v·h_t + d): v = `halt.weight` (H,), d = `halt.bias` (). The text ends at t with probability s_t."""
+
+    name = "halt"
+    words = "a halt output"
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        return {"halt.weight": (hidden_size,), "halt.bias": ()}
+
+    def init(
+        self, hidden_size: int, lengths: npt.NDArray[np.int64], logit_bias: npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        bias = np.array(np.log(_rate(lengths)), np.float32)
+        return {"halt.weight": np.zeros(hidden_size, np.float32), "halt.bias": bias}
+
+    def chances(self, params: Params, hidden: Array, log_p: Array, remaining: Array | None = None) -> Chances:
+        logit = hidden @ params["halt.weight"] + params["halt.bias"]
+        return Chances(-softplus(logit), -softplus(-logit))
+
+
+class Length(Stop):
+    """τ from p(τ), whose parameters are W h_0 + b: W = `length.weight` (3K, H), b = `length.bias` (3K,).
+
+    From then on the inputs carry r_t = τ − t, and the text ends at r_t = 0.
+    """
+
+    name = "length"
+    words = "a length drawn first"
+    num_features = COUNT_FEATURES
+    announces = True
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        return {"length.weight": (3 * COMPONENTS, hidden_size), "length.bias": (3 * COMPONENTS,)}
+
+    def init(
+        self, hidden_size: int, lengths: npt.NDArray[np.int64], logit_bias: npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        weight = np.zeros((3 * COMPONENTS, hidden_size), np.float32)
+        return {"length.weight": weight, "length.bias": initial_length_bias(lengths, self.length_scale)}
+
+    def features(self, remaining: Array, like: Array) -> Array:
+        return count_features(remaining, like)
+
+    def chances(self, params: Params, hidden: Array, log_p: Array, remaining: Array | None = None) -> Chances:
+        if remaining is None:
+            raise ValueError("Length.chances: expected the characters still to come")
+        return _counted(log_p, remaining)
+
+    def distribution(self, params: Params, hidden: Array) -> LengthDistribution:
+        output = hidden @ params["length.weight"].T + params["length.bias"]
+        return LengthDistribution.from_output(output, self.length_scale)
+
+    def nll(self, params: Params, hidden: Array, steps: Steps, log_p: Array) -> Array:
+        announced = steps.kinds == Kind.ANNOUNCEMENT
+        distribution = self.distribution(params, hidden[announced])
+        return spread(announced, -distribution.log_prob(steps.targets[announced]))
+
+    def ends(self, turn: Turn) -> npt.NDArray[np.bool_]:
+        return np.asarray(turn.remaining == 0)
+
+
+class Endless(Stop):
+    """No length model: a stream, or a text whose length is known from elsewhere."""
+
+    name = "none"
+    words = "nothing"
+
+    def chances(self, params: Params, hidden: Array, log_p: Array, remaining: Array | None = None) -> Chances:
+        if remaining is not None:
+            return _counted(log_p, remaining)
+        nothing = 0.0 * log_p[..., 0]
+        return Chances(nothing, nothing + NEVER)
+
+    def nll(self, params: Params, hidden: Array, steps: Steps, log_p: Array) -> Array:
+        return 0.0 * log_p[..., 0]
+
+    def ends(self, turn: Turn) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(turn.symbols), bool)
+
+
+STOPS: dict[StopName, type[Stop]] = {"eos": Eos, "halt": Halt, "length": Length, "none": Endless}
+
+
+def _counted(log_p: Array, remaining: Array) -> Chances:
+    """Of texts that end, for certain, where no character is to come."""
+    nothing, over = 0.0 * log_p[..., 0], remaining <= 0
+    return Chances(where(over, NEVER, nothing), where(over, nothing, NEVER))
+
+
+def _rate(lengths: npt.NDArray[np.int64]) -> float:
+    """Endings per symbol of the training texts."""
+    return 1.0 / (float(np.mean(lengths)) + 1.0)

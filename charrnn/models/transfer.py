@@ -56,8 +56,9 @@ def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: 
                 counts[:] = their_counts
         elif name in BY_SYMBOL:
             value[here] = theirs_value[there_ids]
-            if "eos" in ours.stop and "eos" in theirs.stop:
-                value[vocabulary.eos] = theirs_value[saved.vocabulary.eos]
+            for stop, ending in model.endings.items():
+                if ending.symbol is not None and stop in theirs.stop:
+                    value[ending.symbol] = theirs_value[saved.model.endings[stop].symbol]
         else:
             value = theirs_value.copy()
         result[name] = value

@@ -256,6 +256,7 @@ class _Totals:
 
     def __init__(self, saved: SavedModel, sequences: Sequences, stop: StopName) -> None:
         self._saved, self._stop, self._sequences = saved, stop, sequences
+        self._ending = saved.model.endings[stop]
         n = len(sequences)
         self._nll = np.zeros(n)
         self._log_reach, self._log_survival = np.zeros(n), np.zeros(n)
@@ -285,9 +286,9 @@ class _Totals:
         self.num_oov += int(np.count_nonzero(character & (steps.targets > self._saved.vocabulary.eos)))
         self.correct += int(found.correct.sum())
         self._blocks.append((float(found.nll.sum(dtype=np.float64)), int(character.sum())))
-        if self._stop == "length":
+        if self._ending.announces:
             at = steps.kinds == Kind.ANNOUNCEMENT
-            p = self._saved.model.length_distribution(self._saved.params, hidden[at].astype(np.float64))
+            p = self._ending.distribution(self._saved.params, hidden[at].astype(np.float64))
             self._log_reach[owner[at]] = p.log_survival(steps.targets[at] - 1)
             self._log_survival[owner[at]] = p.log_survival(steps.targets[at])
             self._ended[owner[at]] = True
@@ -375,10 +376,12 @@ def _sampled_lengths(
     """
     models = steppers(saved, contexts, seed)
     wanted = SAMPLES if samples is None else samples
-    if stop == "length":
+    ending = saved.model.endings[stop]
+    if ending.announces:
         # τ is drawn first and from nothing but the initial state: the text itself need not be drawn.
         u = np.random.default_rng(seed).random((len(models), -(-wanted // len(models))))
-        drawn = [length_distribution(m).inverse_survival(np.log1p(-row)) for m, row in zip(models, u, strict=True)]
+        lengths_of = (length_distribution(model, ending) for model in models)
+        drawn = [p.inverse_survival(np.log1p(-row)) for p, row in zip(lengths_of, u, strict=True)]
         return np.concatenate(drawn), 0
     sampler = Mixture(models, Request(stop=stop, max_chars=cut_at, seed=seed))
     lengths: list[int] = []

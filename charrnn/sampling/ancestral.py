@@ -14,14 +14,9 @@ import numpy.typing as npt
 
 from charrnn.config import StopName
 from charrnn.models.stack import States
-from charrnn.models.stopping import log_go_on, log_halt
+from charrnn.models.stopping import Turn
 from charrnn.sampling.filters import Filters, draw
-from charrnn.sampling.prompt import (
-    character_log_probs,
-    length_candidates,
-    length_distribution,
-    read_prefix,
-)
+from charrnn.sampling.prompt import length_candidates, length_distribution, read_prefix
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper, join_rows, take_rows
 
@@ -62,7 +57,7 @@ class _Start(NamedTuple):
     log_prob: npt.NDArray[np.float64]
 
 
-_PER_ROW = ("numbers", "hidden", "log_prob", "log_not_halted", "lengths", "symbols")
+_PER_ROW = ("numbers", "hidden", "log_prob", "log_survival", "lengths", "symbols")
 
 
 class _Rows:
@@ -73,7 +68,7 @@ class _Rows:
         self.numbers = np.arange(first, first + n)
         self.state, self.hidden, self.remaining = start.state, start.hidden, start.remaining
         self.log_prob = start.log_prob.copy()
-        self.log_not_halted = np.zeros(n)
+        self.log_survival = np.zeros(n)
         self.lengths = np.full(n, len(prompt))
         self.symbols = np.zeros((n, len(prompt) + 64), np.int64)
         self.symbols[:, : len(prompt)] = prompt
@@ -117,13 +112,14 @@ class Sampler:
 
     def __init__(self, stepper: Stepper, request: Request) -> None:
         self._stepper, self._request = stepper, request
+        self._ending = stepper.model.endings[request.stop]
         self._vocab_size = stepper.model.config.vocab_size
-        if request.stop == "length":
+        if self._ending.announces:
             if request.num_chars is None and len(request.prompt):
-                self._candidates = length_candidates(stepper, request.prompt)
-            self._lengths = length_distribution(stepper)
+                self._candidates = length_candidates(stepper, self._ending, request.prompt)
+            self._lengths = length_distribution(stepper, self._ending)
         else:
-            self._prefix = read_prefix(stepper, request.stop, request.prompt)
+            self._prefix = read_prefix(stepper, self._ending, request.prompt)
 
     def draw(self, samples: range) -> Iterator[Drawn]:
         """Finished samples, in the order in which they end."""
@@ -162,7 +158,7 @@ class Sampler:
     def _start(self, n: int) -> _Start:
         """The state of n new rows; draws τ under `length`."""
         request = self._request
-        if request.stop != "length":
+        if not self._ending.announces:
             p = self._prefix
             first = np.zeros(n, np.intp)
             return _Start(take_rows(p.state, first), p.hidden[first], None, p.log_prob[first])
@@ -177,7 +173,7 @@ class Sampler:
             taus = np.full(n, request.num_chars)
         else:
             taus = self._lengths.inverse_survival(np.log1p(-self._median_or_uniform(n)))
-        prefix = read_prefix(self._stepper, "length", request.prompt, taus)
+        prefix = read_prefix(self._stepper, self._ending, request.prompt, taus)
         log_prob = self._lengths.log_prob(taus) + prefix.log_prob
         return _Start(prefix.state, prefix.hidden, taus - k, log_prob)
 
@@ -190,13 +186,12 @@ class Sampler:
     def _advance(self, rows: _Rows) -> Iterator[Drawn]:
         """One step for every row: it ends, and is yielded and dropped, or it grows by a character."""
         request, stepper, V = self._request, self._stepper, self._vocab_size
-        stop = request.stop
-        log_probs = character_log_probs(stepper, stop, rows.hidden)
-        drawable = log_probs[..., :V] if request.num_chars is not None else log_probs
+        log_p, log_follows, log_stop = stepper.log_next(self._ending, rows.hidden, rows.remaining)
+        drawable = log_p[..., :V] if request.num_chars is not None else log_p
         symbols = draw(request.filters.probabilities(drawable, V), self._streams.uniform())
-        log_p = log_probs[rows.index, symbols]
 
-        ended = self._ends(rows, symbols, log_p)
+        ended = self._ends(rows, symbols, log_stop)
+        rows.log_prob[ended] += log_stop[ended]
         full = self._full(rows)
         if full is not None:
             full &= ~ended
@@ -209,40 +204,22 @@ class Sampler:
             self._streams.keep(going_on)
             if not len(rows):
                 return
-            symbols, log_p = symbols[going_on], log_p[going_on]
-        rows.log_prob += log_p
-        if stop == "halt":
-            rows.log_prob += log_go_on(stepper.model.halt_logit(stepper.params, rows.hidden))
+            symbols, log_follows = symbols[going_on], log_follows[going_on]
+        rows.log_prob += log_follows[rows.index, symbols]
         if rows.remaining is not None:
             rows.remaining = rows.remaining - 1
         rows.append(symbols)
         rows.hidden, rows.state = stepper.step(symbols, rows.remaining, rows.state)
 
-    def _ends(self, rows: _Rows, symbols: IntArray, log_p: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Which rows end here, (B,), their last term added to their log-probability."""
-        stop = self._request.stop
-        if stop == "halt":
-            return self._halts(rows)
-        if stop == "length":
-            assert rows.remaining is not None
-            return np.asarray(rows.remaining == 0)
-        ended: npt.NDArray[np.bool_] = symbols == self._vocab_size
-        rows.log_prob[ended] += log_p[ended]
-        return ended
-
-    def _halts(self, rows: _Rows) -> npt.NDArray[np.bool_]:
-        """Draws the halt head, (B,); at temperature 0 a row halts when its cumulative probability reaches ½."""
-        request = self._request
-        logit = self._stepper.model.halt_logit(self._stepper.params, rows.hidden).astype(np.float64)
-        if request.num_chars is not None:
+    def _ends(self, rows: _Rows, symbols: IntArray, log_stop: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Which rows end here, (B,); a text of a given length ends only there."""
+        if self._request.num_chars is not None and not self._ending.announces:
             return np.zeros(len(rows), bool)
-        if request.filters.temperature == 0.0:
-            rows.log_not_halted = rows.log_not_halted + log_go_on(logit)
-            halts = rows.log_not_halted <= -np.log(2.0)
-        else:
-            halts = np.log(np.maximum(self._streams.uniform(), 1e-300)) < log_halt(logit)
-        rows.log_prob[halts] += log_halt(logit[halts])
-        return np.asarray(halts)
+        temperature = self._request.filters.temperature
+        if temperature == 0.0:
+            rows.log_survival = rows.log_survival + np.log1p(-np.exp(np.minimum(log_stop, -1e-15)))
+        turn = Turn(symbols, rows.remaining, log_stop, rows.log_survival, temperature, self._streams.uniform)
+        return self._ending.ends(turn)
 
     def _full(self, rows: _Rows) -> npt.NDArray[np.bool_] | None:
         """Rows that may not grow, (B,); None where no row is that long."""
@@ -263,7 +240,7 @@ class Sampler:
             return Drawn(int(rows.numbers[row]), symbols, reason, log_prob)
         if request.num_chars is not None and length >= request.num_chars:
             return Drawn(int(rows.numbers[row]), symbols, "num_chars", log_prob)
-        if request.stop == "length":
+        if self._ending.announces:
             # The row's τ was longer than the cut; of the prefix every τ could have been the cause.
-            log_prob = length_candidates(self._stepper, symbols).log_evidence
+            log_prob = length_candidates(self._stepper, self._ending, symbols).log_evidence
         return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)

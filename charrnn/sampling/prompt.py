@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import log_softmax, logsumexp
-from charrnn.config import StopName
+from charrnn.cells.arrays import logsumexp
 from charrnn.models.stack import States
-from charrnn.models.stopping import LengthDistribution, log_go_on
+from charrnn.models.stopping import LengthDistribution, Stop
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper
 
 SUPPORT = 512
@@ -28,28 +27,26 @@ class Prefix(NamedTuple):
     """(C,) ln of the prompt's probability (and of not stopping in it), given τ under `length`."""
 
 
-def read_prefix(stepper: Stepper, stop: StopName, prompt: IntArray, taus: IntArray | None = None) -> Prefix:
+def read_prefix(stepper: Stepper, ending: Stop, prompt: IntArray, taus: IntArray | None = None) -> Prefix:
     """Reads BOS and the prompt (k,) from the initial state, as many rows as there are taus (C,), or one."""
     model = stepper.model
     rows = 1 if taus is None else len(taus)
     state = stepper.initial_state(rows)
-    if taus is not None:
+    if ending.announces:
         _, state = _announce(stepper, state, rows)
     log_prob = np.zeros(rows)
     hidden, state = stepper.step(np.full(rows, model.config.vocab_size), taus, state)
     for t, symbol in enumerate(prompt):
-        log_prob += character_log_probs(stepper, stop, hidden)[:, symbol]
-        if stop == "halt":
-            log_prob += log_go_on(model.halt_logit(stepper.params, hidden))
+        log_prob += stepper.log_next(ending, hidden, None if taus is None else taus - t)[1][:, symbol]
         remaining = None if taus is None else taus - t - 1
         hidden, state = stepper.step(np.full(rows, symbol), remaining, state)
     return Prefix(state, hidden, log_prob)
 
 
-def length_distribution(stepper: Stepper) -> LengthDistribution:
+def length_distribution(stepper: Stepper, ending: Stop) -> LengthDistribution:
     """p(τ) at the initial state, parameters (1, K), in float64."""
     hidden, _ = _announce(stepper, stepper.initial_state(1), 1)
-    output = stepper.model.length_distribution(stepper.params, hidden)
+    output = ending.distribution(stepper.params, hidden)
     return LengthDistribution(
         output.log_weights.astype(np.float64),
         output.means.astype(np.float64),
@@ -70,13 +67,13 @@ class Candidates(NamedTuple):
     """ln of the prompt's probability as a prefix: Σ_τ p(τ) p(prompt | τ)."""
 
 
-def length_candidates(stepper: Stepper, prompt: IntArray) -> Candidates:
+def length_candidates(stepper: Stepper, ending: Stop, prompt: IntArray) -> Candidates:
     """p(τ | τ ≥ k, prompt) ∝ p(τ) Π p(prompt | τ), every candidate τ run as one batch.
 
     At most SUPPORT lengths: all that have a noticeable probability if they are few enough, otherwise as many
     quantiles of p(τ | τ ≥ k), which then all have the same prior share.
     """
-    p, k = length_distribution(stepper), len(prompt)
+    p, k = length_distribution(stepper, ending), len(prompt)
     log_reach = float(p.log_survival(np.array([k - 1]))[0])
     last = int(p.inverse_survival(np.array([log_reach + NEGLIGIBLE]))[0])
     if last - k < SUPPORT:
@@ -86,19 +83,11 @@ def length_candidates(stepper: Stepper, prompt: IntArray) -> Candidates:
         u = (np.arange(SUPPORT) + 0.5) / SUPPORT
         taus = np.maximum(p.inverse_survival(np.log1p(-u) + log_reach), k)
         log_prior = np.full(SUPPORT, log_reach - np.log(SUPPORT))
-    prefix = read_prefix(stepper, "length", prompt, taus)
+    prefix = read_prefix(stepper, ending, prompt, taus)
     log_joint = log_prior + prefix.log_prob
     evidence = float(logsumexp(log_joint[None])[0])
     log_prob = p.log_prob(taus) + prefix.log_prob
     return Candidates(taus, np.exp(log_joint - evidence), prefix, log_prob, evidence)
-
-
-def character_log_probs(stepper: Stepper, stop: StopName, hidden: FloatArray) -> npt.NDArray[np.float64]:
-    """Log-probabilities of the next symbol at temperature 1, (B, V), or (B, V + 1) under `eos`."""
-    logits: FloatArray = stepper.model.logits(stepper.params, hidden)
-    drawable = logits if stop == "eos" else logits[..., : stepper.model.config.vocab_size]
-    result: npt.NDArray[np.float64] = log_softmax(drawable.astype(np.float64))
-    return result
 
 
 def _announce(stepper: Stepper, state: States, rows: int) -> tuple[FloatArray, States]:

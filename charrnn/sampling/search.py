@@ -17,16 +17,13 @@ from charrnn.config import StopName
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.errors import UsageError
 from charrnn.models.saved import SavedTransducer
-from charrnn.models.stopping import log_go_on, log_halt
+from charrnn.models.stopping import NEVER, Stop
 from charrnn.sampling.prediction import Candidate, Prediction
-from charrnn.sampling.prompt import character_log_probs
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, Given, IntArray, Stepper, take_rows
 
 ROWS = 256
 """Hypotheses that are extended side by side."""
-
-NEVER = -1e30
 
 
 class Hypothesis(NamedTuple):
@@ -70,7 +67,7 @@ def search(
     contexts: (R, X) the columns that outputs are conditioned on, where there are any; number: of the first input,
     which decides what is drawn for it.
     """
-    chosen = stop or saved.model.decoder.stops[0]
+    ending = saved.model.decoder.endings[stop or saved.model.decoder.stops[0]]
     decoder = Stepper(saved.model.decoder, saved.model.decoder_params(saved.params))
     for rows in groups(len(inputs), how, n):
         lengths = inputs.lengths[rows]
@@ -82,10 +79,10 @@ def search(
         if how.seed is not None:
             owners, streams = draws(number + int(rows[0]), len(rows), how.seed, n)
         taus, log_p = None, np.zeros(len(owners))
-        if chosen == "length":
-            some, taus, log_p = _announced(decoder, given.take(owners), how, longest[owners], streams)
+        if ending.announces:
+            some, taus, log_p = _announced(decoder, ending, given.take(owners), how, longest[owners], streams)
             owners = owners[some]
-        beam = Beam(decoder, chosen, how, longest[owners], streams)
+        beam = Beam(decoder, ending, how, longest[owners], streams)
         found = beam.run(_at(given.take(np.repeat(owners, beam.K))), taus, log_p)
         yield from gathered(len(rows), owners, found, how, n)
 
@@ -126,7 +123,7 @@ def _at(given: Given) -> Callable[[int], Given]:
 
 
 def _announced(
-    decoder: Stepper, given: Given, how: Search, longest: IntArray, streams: RowStreams | None
+    decoder: Stepper, ending: Stop, given: Given, how: Search, longest: IntArray, streams: RowStreams | None
 ) -> tuple[npt.NDArray[np.intp], IntArray, npt.NDArray[np.float64]]:
     """Lengths τ, each to be searched by itself: whose they are, τ and ln p(τ), (C,).
 
@@ -136,7 +133,7 @@ def _announced(
     hidden, _ = decoder.step(
         np.full(B, decoder.model.config.vocab_size), None, decoder.initial_state(B, given), given
     )
-    p = decoder.model.length_distribution(decoder.params, hidden.astype(np.float64))
+    p = ending.distribution(decoder.params, hidden.astype(np.float64))
     if streams is not None:
         drawn = p.inverse_survival(np.log1p(-streams.uniform()))
         return np.arange(B), drawn, p.log_prob(drawn)
@@ -150,9 +147,9 @@ class Beam:
     """B inputs with K hypotheses each, in (B K) rows; one each where they are drawn."""
 
     def __init__(
-        self, decoder: Stepper, stop: StopName, how: Search, longest: IntArray, streams: RowStreams | None
+        self, decoder: Stepper, ending: Stop, how: Search, longest: IntArray, streams: RowStreams | None
     ) -> None:
-        self._decoder, self._stop, self._how, self._streams = decoder, stop, how, streams
+        self._decoder, self._ending, self._how, self._streams = decoder, ending, how, streams
         self.K = how.beam if streams is None else 1
         self._inputs, self._longest = len(longest), longest
         self._V = decoder.model.config.vocab_size
@@ -171,7 +168,7 @@ class Beam:
         log_p = np.where(np.arange(rows) % K == 0, np.repeat(log_p, K), NEVER)
         remaining = None if taus is None else np.repeat(taus, K)
         first = 0
-        if self._stop == "length":
+        if self._ending.announces:
             _, state = decoder.step(np.full(rows, V), None, state, given(0))
             first = 1
         hidden, state = decoder.step(np.full(rows, V), remaining, state, given(first))
@@ -180,7 +177,7 @@ class Beam:
         open_inputs = np.ones(B, bool)
         while open_inputs.any():
             length = symbols.shape[1]
-            go, end = self._extensions(hidden, remaining)
+            _, go, end = decoder.log_next(self._ending, hidden, remaining)
             # The end stands behind the symbols, as EOS does.
             total = np.concatenate([log_p[:, None] + go, (log_p + end)[:, None]], axis=1).reshape(B, K * (V + 1))
             ranked = self._ranked(total) if self._streams is None else self._drawn(go, end, self._streams)
@@ -212,21 +209,6 @@ class Beam:
             hidden, state = decoder.step(chosen, remaining, state, given(first + symbols.shape[1]))
         return finished
 
-    def _extensions(
-        self, hidden: FloatArray, remaining: IntArray | None
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """ln of the probability of each next symbol, (B K, V), and of the end, (B K,)."""
-        V, model = self._V, self._decoder.model
-        log_probs = character_log_probs(self._decoder, self._stop, hidden)
-        if self._stop == "eos":
-            return log_probs[:, :V], log_probs[:, V]
-        if self._stop == "halt":
-            logit = model.halt_logit(self._decoder.params, hidden).astype(np.float64)
-            return log_probs + log_go_on(logit)[:, None], log_halt(logit)
-        assert remaining is not None
-        over = remaining <= 0
-        return np.where(over[:, None], NEVER, log_probs), np.where(over, 0.0, NEVER)
-
     def _ranked(self, total: npt.NDArray[np.float64]) -> IntArray:
         """The best 2 K extensions of each input, (B, 2 K), the best first."""
         most = min(2 * self.K, total.shape[1])
@@ -238,7 +220,7 @@ class Beam:
     def _drawn(self, go: npt.NDArray[np.float64], end: npt.NDArray[np.float64], streams: RowStreams) -> IntArray:
         """An extension of each row, (B, 1). EOS takes part in the temperature, other ends do not."""
         T = self._how.temperature
-        if self._stop == "eos":
+        if self._ending.symbol is not None:
             go, end = go / T, end / T
         else:
             go = logsumexp(go)[:, None] + log_softmax(go / T)
@@ -277,13 +259,14 @@ def alignment(
     state = decoder.initial_state(1, given)
     V, tau = saved.target.size, len(output)
     first = 0
-    if stop == "length":
+    announces = saved.model.decoder.endings[stop].announces
+    if announces:
         _, state = decoder.step(np.array([V]), None, state, given)
         first = 1
     weights = np.zeros((tau, len(source)))
     for t in range(tau):
         symbol = V if t == 0 else int(output[t - 1])
-        left = np.array([tau - t]) if stop == "length" else None
+        left = np.array([tau - t]) if announces else None
         at = given._replace(step=first + t)
         _, state, looked = decoder.attentive_step(np.array([symbol]), left, state, at)
         assert looked is not None

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Params
+from charrnn.cells.arrays import Params, log_softmax
 from charrnn.cells.cell import map_state
 from charrnn.models.attention import Memory
 from charrnn.models.language_model import CONTEXT, LanguageModel
 from charrnn.models.stack import States
+from charrnn.models.stopping import Stop
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -49,7 +50,7 @@ class Stepper:
         self._zero = model.num_input_symbols
         # A symbol's product is a row of this table, and the symbol `_zero`, a zero input, has what is left of it.
         self._table = self._project(np.arange(self._zero + 1), None, None)
-        self._counts = "length" in model.stops
+        self._counts = any(ending.num_features for ending in model.endings.values())
         self._affine = model.config.input_depth == 1
 
     def initial_state(self, rows: int, given: Given = NOTHING) -> States:
@@ -78,6 +79,21 @@ class Stepper:
         top, after = self.model.stack.step(self._layers, projected, state, look)
         hidden: FloatArray = self.model.output(self.params, top, look, given.context)
         return hidden, after, None if look is None else look.weights
+
+    def log_next(
+        self, ending: Stop, hidden: FloatArray, remaining: IntArray | None
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """At states (B, H), in float64: ln of the softmax (B, S), of each next character (B, V), of the end (B,).
+
+        They differ where the softmax has no symbol for the end.
+        """
+        V = self.model.config.vocab_size
+        logits: FloatArray = self.model.logits(self.params, hidden)
+        log_p = log_softmax((logits if ending.symbol is not None else logits[:, :V]).astype(np.float64))
+        if ending.symbol is not None:
+            return log_p, log_p[:, :V], log_p[:, ending.symbol]
+        go_on, stop = ending.chances(self.params, hidden.astype(np.float64), log_p, remaining)
+        return log_p, log_p + go_on[:, None], stop
 
     def _first(self, inputs: IntArray, remaining: IntArray | None, given: Given) -> FloatArray:
         """What the first cell makes of symbols, counts and contexts, (B, G)."""

@@ -56,7 +56,7 @@ def search_tags(
                 every = _drawn(log_p[:, owners], tau[owners], how, streams)
                 yield from gathered(len(rows), owners, every, how, n)
             continue
-        beam = Beam(decoder, "none", how, tau[owners] + 2, streams)
+        beam = Beam(decoder, decoder.model.endings["none"], how, tau[owners] + 2, streams)
         given = _at_each_step(decoder, h[:, np.repeat(owners, beam.K)])
         yield from gathered(len(rows), owners, beam.run(given, tau[owners], np.zeros(len(owners))), how, n)
 
