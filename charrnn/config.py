@@ -58,6 +58,9 @@ ENDING_STOPS: tuple[StopName, ...] = tuple(name for name in get_args(StopName) i
 
 FORMAT_VERSION = 1
 
+MAX_SEED = 2**63 - 1
+"""TOML and JSON readers agree on integers up to here."""
+
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Depth = Annotated[int, Meta(ge=1, le=64)]

@@ -12,12 +12,12 @@ import pytest
 
 import charrnn
 from charrnn import api
-from charrnn.api import MAX_SEED, Model, Sample, train_config
+from charrnn.api import Model, Sample, train_config
 from charrnn.checkpoint import RunDirectory
-from charrnn.config import RunRecord
+from charrnn.config import MAX_SEED, RunRecord
 from charrnn.errors import CheckpointError, CorpusError, UsageError
-from charrnn.tasks.observer import SilentObserver
 from charrnn.training.loop import Metrics
+from charrnn.training.observer import SilentObserver
 
 NAMES = [f"{a}{b}{c}" for a in "klmnpr" for b in "aeiou" for c in ("", "n", "sa", "tte")]
 SETTINGS: dict[str, Any] = {
@@ -89,7 +89,7 @@ def test_a_model_is_used_without_torch(run, use):
 
 
 def test_training_needs_no_command_line():
-    assert python(f"import charrnn.tasks.train; {LOADED}") == "msgspec numpy torch"
+    assert python(f"import charrnn.tasks.run; {LOADED}") == "msgspec numpy torch"
 
 
 def test_the_package_offers_what_it_names():

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.vocabulary import Vocabulary
-from charrnn.report import baselines as baselines_module
-from charrnn.report.baselines import baselines
-from charrnn.report.ngram import NGram
+from charrnn.metrics import baselines as baselines_module
+from charrnn.metrics.baselines import baselines
+from charrnn.metrics.ngram import NGram
 
 DATA = Path(__file__).parent.parent / "data"
 UNKNOWN_NLL = 7.5

@@ -19,7 +19,7 @@ from charrnn.checkpoint.atomic import write_directory
 from charrnn.checkpoint.manifest import make_manifest
 from charrnn.checkpoint.reading import MAX_JSON_BYTES, read_json
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.models.saved import load_model, model_files
+from charrnn.models.store import load_model, model_files
 
 
 def save(path: Path, files: dict[str, bytes], step: int = 12) -> Path:

@@ -8,10 +8,11 @@ import pytest
 from helpers_cli import NAMES, fail, imported_by, invoke, run_code, succeed, train, write_names
 
 from charrnn.checkpoint import resolve_checkpoint
-from charrnn.models.saved import load_model
-from charrnn.report import evaluation, free_running
-from charrnn.report.evaluation import EvalReport
+from charrnn.models.store import load_model
 from charrnn.sampling.scoring import score
+from charrnn.tasks.generate import evaluate as evaluation
+from charrnn.tasks.generate import free_running
+from charrnn.tasks.generate.evaluate import EvalReport
 
 
 @pytest.fixture(scope="module")

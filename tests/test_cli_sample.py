@@ -18,7 +18,8 @@ from charrnn.cli.prompt import read_prompt
 from charrnn.cli.sample import MAX_CHARS
 from charrnn.cli.selection import draw, draw_accepted, not_seen_before
 from charrnn.config import RunRecord
-from charrnn.corpus.dataset import load_dataset
+from charrnn.tasks.generate import predict
+from charrnn.tasks.generate.data import load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_exactly_so_many_characters(root, run, stop):
 
 
 def test_the_library_cuts_where_the_command_does():
-    assert MAX_CHARS == charrnn.api.MAX_CHARS
+    assert MAX_CHARS == predict.MAX_CHARS
 
 
 def test_cuts_are_counted(root):

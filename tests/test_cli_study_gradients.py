@@ -12,7 +12,7 @@ from helpers_cli import fail, imported_by, run_code, succeed, train, write_names
 
 from charrnn.checkpoint import resolve_checkpoint
 from charrnn.cli.decay import chart, some_lags
-from charrnn.models.saved import load_model
+from charrnn.models.store import load_model
 
 COMMAND = ("study", "gradients")
 TEXT = "the cat sat on the mat and the dog ate the rat\n" * 40

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.cli.terminal import console, print_facts, print_table, visible
-from charrnn.cli.words import clock, count, size
+from charrnn.words import clock, count, size
 
 BIDIRECTIONAL = {"RLO", "LRO", "RLE", "LRE", "PDF", "LRI", "RLI", "FSI", "PDI"}
 

@@ -95,7 +95,7 @@ def test_the_next_commands_name_the_run_though_it_is_the_newest(root, corpus):
     for name in ("first", "second"):
         shown = succeed(*arguments, name).stderr
         assert f"Next        charrnn sample {name} -n 10" in shown
-        assert f"            charrnn sample {name} -n 10 --checkpoints {root} --temperature 0.8" in shown
+        assert f"            charrnn sample {name} -n 10 --temperature 0.8 --checkpoints {root}" in shown
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from helpers_cli import fail, succeed, write_names
 
 from charrnn.checkpoint import RunDirectory, resolve_checkpoint
 from charrnn.config import RunRecord, TrainConfig
-from charrnn.corpus.dataset import load_dataset
 from charrnn.errors import UsageError
-from charrnn.models.saved import load_model
+from charrnn.models.store import load_model
 from charrnn.study.compare import equal_hidden_size
-from charrnn.tasks.defaults import resolve
+from charrnn.tasks.generate.data import load_dataset
+from charrnn.tasks.generate.defaults import resolve
 
 TINY = ("--steps", "6", "--hidden-size", "8", "--num-layers", "1", "--batch-size", "4")
 

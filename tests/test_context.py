@@ -9,11 +9,10 @@ import torch
 from helpers_models import alphabet_of, as_torch, corpus, each_model, random_params, whole_steps
 
 from charrnn.config import GeneratorConfig
-from charrnn.corpus.steps import Steps
+from charrnn.corpus.steps import Steps, map_arrays
 from charrnn.models.attention import FARTHEST, Attention
 from charrnn.models.language_model import LanguageModel
 from charrnn.sampling.stepper import Stepper
-from charrnn.tasks.generate_learner import map_arrays
 
 TEXTS = ["abba", "", "b"]
 X = 2

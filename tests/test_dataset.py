@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from charrnn.config import TrainConfig
-from charrnn.corpus.dataset import Dataset, keep_standard_input, load_dataset
-from charrnn.corpus.labelled import load_labelled
-from charrnn.corpus.labelled_trees import TreeReader, load_trees
-from charrnn.corpus.pairs import load_pairs
-from charrnn.corpus.parent import ParentText
 from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.standard_input import keep_standard_input
 from charrnn.errors import CorpusError
+from charrnn.tasks.classify.data import load_labelled
+from charrnn.tasks.generate.data import Dataset, load_dataset
+from charrnn.tasks.generate.parent import ParentText
+from charrnn.tasks.rows.pairs import load_pairs
+from charrnn.tasks.tree.data import TreeReader, load_trees
 
 NAMES = [f"{a}{b}{c}" for a in "klmnpr" for b in "aeiou" for c in ("", "n", "sa", "tte")]
 SPEECH = "First Speaker:\nWhat is said here\nis said in two lines.\n"

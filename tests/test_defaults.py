@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from charrnn.config import ResolvedConfig, TrainConfig
-from charrnn.corpus.dataset import load_dataset
 from charrnn.errors import UsageError
-from charrnn.tasks.defaults import (
+from charrnn.tasks.defaults import EMBEDDING, available_cores
+from charrnn.tasks.generate.data import load_dataset
+from charrnn.tasks.generate.defaults import (
     CHARS_PER_WEIGHT,
     COST_OF_WIDTH,
-    EMBEDDING,
     MEMORY_SPAN,
     SMALL_CORPUS,
     WIDTHS,
-    available_cores,
     resolve,
 )
 

@@ -20,11 +20,16 @@ from charrnn.checkpoint import Checkpoint, RunDirectory, encode_json, resolve_ch
 from charrnn.config import StopName
 from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CheckpointError, CorpusError
+from charrnn.metrics.baselines import baselines
+from charrnn.metrics.lengths import pit, quantiles
+from charrnn.metrics.ngram import NGram
 from charrnn.models.language_model import LanguageModel
-from charrnn.models.saved import SavedModel, load_model
-from charrnn.report import free_running as free_running_module
-from charrnn.report.baselines import baselines
-from charrnn.report.evaluation import (
+from charrnn.models.store import SavedModel, load_model
+from charrnn.sampling.ancestral import Request, Sampler
+from charrnn.sampling.scoring import score
+from charrnn.sampling.stepper import Stepper
+from charrnn.tasks.generate import free_running as free_running_module
+from charrnn.tasks.generate.evaluate import (
     COLD_BLOCK,
     LONGEST,
     STREAM_BLOCK,
@@ -33,14 +38,9 @@ from charrnn.report.evaluation import (
     evaluate,
     simpler_models,
 )
-from charrnn.report.free_running import ROWS, STREAM, free_running
-from charrnn.report.held_out import held_out
-from charrnn.report.lengths import pit, quantiles
-from charrnn.report.ngram import NGram
-from charrnn.sampling.ancestral import Request, Sampler
-from charrnn.sampling.scoring import score
-from charrnn.sampling.stepper import Stepper
-from charrnn.tasks.run_text import run_record
+from charrnn.tasks.generate.free_running import ROWS, STREAM, free_running
+from charrnn.tasks.generate.held_out import held_out
+from charrnn.tasks.stored import run_record
 from charrnn.training.loop import Metrics
 
 VOCABULARY = alphabet_of(3)

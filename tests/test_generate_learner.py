@@ -22,7 +22,7 @@ from charrnn.config import StopName
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
 from charrnn.models.language_model import LanguageModel
-from charrnn.tasks.generate_learner import GenerateLearner
+from charrnn.tasks.generate.learner import GenerateLearner
 from charrnn.training.dropout import FALL, fallen, weight_dropout
 
 TEXTS = ["abba", "b", "", "aabab", "ba", "bbbbabab", "a", "", "abab", "bb"]

@@ -13,10 +13,10 @@ from test_context import MODES, TEXTS, conditioned, nll, stateless
 
 from charrnn.api import load
 from charrnn.config import ModelConfig
-from charrnn.models.given import given
-from charrnn.models.saved import SavedModel
+from charrnn.models.store import SavedModel
 from charrnn.sampling.ancestral import Request
-from charrnn.sampling.mixture import MOST_CONTEXTS, Mixture, steppers
+from charrnn.sampling.given import given
+from charrnn.tasks.generate.mixture import MOST_CONTEXTS, Mixture, steppers
 
 LETTERS = {"north": "ab", "south": "xy", "west": "bx"}
 

@@ -13,7 +13,8 @@ from charrnn.checkpoint import Checkpoint, encode_json, resolve_checkpoint
 from charrnn.checkpoint.atomic import write_directory
 from charrnn.checkpoint.manifest import make_manifest
 from charrnn.errors import CheckpointError
-from charrnn.models.saved import load_any
+from charrnn.models.store import task_of
+from charrnn.tasks.task import task
 
 ROWS = [("a", "1.5", "xyxx"), ("b", "2.5", "yxyy"), ("a", "0.5", "xxxy"), ("b", "3.5", "yyyx")]
 
@@ -105,8 +106,10 @@ def at(*keys: str | int, value: object) -> Callable[[Any], None]:
 def test_what_does_not_fit_together_is_refused(run, file, change, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     checkpoint = resolve_checkpoint(run, runs, "best")
-    load_any(checkpoint)
+    task(task_of(checkpoint)).open_model(checkpoint)
+    other = altered(checkpoint, tmp_path / checkpoint.path.name, file, change)
+    of = task(task_of(other))
     with pytest.raises(CheckpointError) as caught:
-        load_any(altered(checkpoint, tmp_path / checkpoint.path.name, file, change))
+        of.open_model(other)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)

@@ -5,13 +5,14 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 
 import charrnn
 from charrnn.cells import CELLS
-from charrnn.config import CELL_NAMES
+from charrnn.config import CELL_NAMES, TaskName
+from charrnn.tasks.task import task
 
 ROOT = Path(charrnn.__file__).parent
 MODULES = {
@@ -23,14 +24,15 @@ LAYERS = (
     "cli",
     "api",
     "study",
-    "report",
     "tasks",
+    "metrics",
     "training",
     "sampling",
     "models",
     "cells",
     "checkpoint",
     "corpus",
+    "words",
     "config",
     "errors",
 )
@@ -39,9 +41,14 @@ LAYERS = (
 DEPENDENCIES = {"click", "msgspec", "numpy", "rich", "safetensors", "torch"}
 EXTRAS = {"matplotlib"}
 """Imported only where they are used, with an error that names them where they are missing."""
+TASK_NAMES = get_args(TaskName)
+ON_PAIRS = {"tag", "transduce"}
+"""Their data is `charrnn.tasks.rows.pairs`."""
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
-TORCH_ANYWHERE = {"study", "training", "tasks"}
+TORCH_ANYWHERE = {"study", "training"}
+TORCH_TO_TRAIN = {"run", "train", "learner", "job", "trial", "scheduled_sampling"}
+"""Files of tasks, by their names."""
 TORCH_ON_USE = {"cells", "models"}
 """Only inside functions, so that importing the file imports no torch, or for the type checker."""
 
@@ -80,6 +87,18 @@ def layer(module: str) -> str:
     return "" if name == "__main__" else name
 
 
+def may_load_torch(module: str, on_use: bool) -> bool:
+    here = layer(module)
+    trains = here == "tasks" and module.rpartition(".")[2] in TORCH_TO_TRAIN
+    return here in TORCH_ANYWHERE or trains or (here in TORCH_ON_USE and on_use)
+
+
+def slice_of(module: str) -> str | None:
+    """The task that a module belongs to; `rows` is what those on tables share."""
+    names = module.split(".")
+    return names[2] if names[1:2] == ["tasks"] and len(names) > 2 and names[2] in TASK_NAMES else None
+
+
 def violations(module: str, source: str) -> list[str]:
     """What a module of the package must not do but does, one line each."""
     here, found = layer(module), []
@@ -91,6 +110,10 @@ def violations(module: str, source: str) -> list[str]:
                 found.append(f"{module} imports {name} at once")
             if here and there and LAYERS.index(there) < LAYERS.index(here):
                 found.append(f"{module} imports {name}, which lies above it")
+            if slice_of(module) and slice_of(name) not in (None, slice_of(module)):
+                found.append(f"{module} imports {name}, which is of another task")
+            if here == "tasks" and slice_of(module) is None and slice_of(name):
+                found.append(f"{module} imports {name}, but tasks are found by their names")
         elif top in PICKLES:
             found.append(f"{module} imports {name}")
         elif on_use and top in EXTRAS:
@@ -99,7 +122,7 @@ def violations(module: str, source: str) -> list[str]:
             found.append(f"{module} imports {name}, which is no dependency")
         elif top in ("click", "rich") and here != "cli":
             found.append(f"{module} imports {name}, which is for the command line")
-        elif "torch" in name.split(".") and not (here in TORCH_ANYWHERE or (here in TORCH_ON_USE and on_use)):
+        elif "torch" in name.split(".") and not may_load_torch(module, on_use):
             found.append(f"{module} imports {name}")
     for node in ast.walk(ast.parse(source)):
         called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
@@ -127,20 +150,23 @@ def test_imports_point_down(module):
         ("charrnn.corpus.readers", "from charrnn.models.language_model import LanguageModel"),
         ("charrnn.corpus.readers", "from charrnn import api"),
         ("charrnn.errors", "import charrnn.config"),
-        ("charrnn.cells.lstm", "def f():\n    from charrnn.models.saved import load_model"),
-        ("charrnn.training.loop", f"{TYPING}if TYPE_CHECKING:\n    import charrnn.tasks.train"),
+        ("charrnn.cells.lstm", "def f():\n    from charrnn.models.store import load_model"),
+        ("charrnn.training.loop", f"{TYPING}if TYPE_CHECKING:\n    import charrnn.tasks.run"),
         ("charrnn", "from charrnn import api"),
         ("charrnn.cells.lstm", "import torch"),
         ("charrnn.cells.lstm", "from torch import nn"),
-        ("charrnn.models.saved", "try:\n    import torch\nexcept ImportError:\n    pass"),
+        ("charrnn.models.store", "try:\n    import torch\nexcept ImportError:\n    pass"),
         ("charrnn.sampling.scoring", "def f():\n    import torch.nn"),
         ("charrnn.checkpoint.tensors", "import safetensors.torch"),
-        ("charrnn.report.lengths", "import click"),
-        ("charrnn.tasks.train", "from rich.console import Console"),
+        ("charrnn.metrics.lengths", "import click"),
+        ("charrnn.tasks.tag.predict", "import torch"),
+        ("charrnn.tasks.tag.predict", "from charrnn.tasks.tree.data import load_trees"),
+        ("charrnn.tasks.rows.pairs", "import charrnn.tasks.tag.predict"),
+        ("charrnn.tasks.run", "from rich.console import Console"),
         ("charrnn.training.state", "import pickle"),
         ("charrnn.training.state", "import torch\ntorch.load('x')"),
         ("charrnn.corpus.store", "import numpy as np\nnp.load('x', allow_pickle=True)"),
-        ("charrnn.report.lengths", "import scipy.stats"),
+        ("charrnn.metrics.lengths", "import scipy.stats"),
     ],
 )
 def test_a_violation_is_seen(module, source):
@@ -150,9 +176,9 @@ def test_a_violation_is_seen(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("charrnn.tasks.train", "import charrnn"),
+        ("charrnn.tasks.run", "import charrnn"),
         ("charrnn.cells.lstm", "def f():\n    from torch import nn"),
-        ("charrnn.models.saved", f"{TYPING}if TYPE_CHECKING:\n    import torch"),
+        ("charrnn.models.store", f"{TYPING}if TYPE_CHECKING:\n    import torch"),
         ("charrnn", "def __getattr__(name):\n    from charrnn import api"),
         ("charrnn.cli.train", "import click\nfrom charrnn.api import load"),
     ],
@@ -165,3 +191,12 @@ def test_a_cell_is_registered_under_the_name_of_its_file():
     assert tuple(CELLS) == CELL_NAMES
     for name, cell in CELLS.items():
         assert inspect.getmodule(cell) is sys.modules[f"charrnn.cells.{name}"]
+
+
+def test_a_task_is_a_folder_with_its_files():
+    for name in TASK_NAMES:
+        files = {path.stem for path in (ROOT / "tasks" / name).glob("*.py")}
+        assert {"data", "train", "predict", "evaluate", "words"} <= files | (
+            {"data"} if name in ON_PAIRS else set()
+        )
+        assert task(name).name == name

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.report.lengths import PIT_BINS, ks_distance, length_report, pit, quantiles
+from charrnn.metrics.lengths import PIT_BINS, ks_distance, length_report, pit, quantiles
 
 LENGTHS = st.lists(st.integers(0, 12), min_size=2, max_size=30)
 

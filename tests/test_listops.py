@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers_cli import fail, succeed
 
-from charrnn.corpus.trees import parse_trees
 from charrnn.study.listops import OPERATORS, ListOps, rows
+from charrnn.tasks.tree.trees import parse_trees
 
 
 def value_of(symbols: list[str]) -> int:

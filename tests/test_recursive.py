@@ -14,12 +14,12 @@ from helpers_models import as_torch, random_params
 
 from charrnn.api import load_predictor
 from charrnn.config import Column, EncoderConfig, TreeConfig
-from charrnn.corpus.labelled_trees import TreeReader
 from charrnn.corpus.symbols import Symbols
-from charrnn.models.composition import COMPOSITIONS
-from charrnn.models.recursive import RecursiveNetwork, Trees, trees_of
-from charrnn.models.saved import SavedTreeModel
-from charrnn.sampling.trees import label_trees, logits_of, reader_of
+from charrnn.models.store import Saved
+from charrnn.tasks.tree.composition import COMPOSITIONS
+from charrnn.tasks.tree.data import TreeReader
+from charrnn.tasks.tree.predict import SavedTreeModel, label_trees, logits_of, reader_of
+from charrnn.tasks.tree.recursive import RecursiveNetwork, Trees, trees_of
 
 TEXTS = ["( a ( b ab ) )", "ab", "( ( ( a b ) ( ab a ) ) ( b ( a q ) ) )", "( b a )"]
 """The third one has a leaf that no model here knows."""
@@ -46,7 +46,7 @@ def make(composition: Any, *, characters: bool = False, numbers: bool = False, *
     )
     model = RecursiveNetwork(config)
     symbols = Symbols(("a", "b")) if characters else Symbols(("a", "b", "ab"), " ")
-    return SavedTreeModel(config, model, random_params(model.shapes, seed=1, scale=1.0), symbols, "")
+    return Saved(config, model, random_params(model.shapes, seed=1, scale=1.0), "", symbols)
 
 
 def trees_of_texts(saved: SavedTreeModel, texts: list[str], outputs: Any = None) -> Trees:
@@ -54,8 +54,8 @@ def trees_of_texts(saved: SavedTreeModel, texts: list[str], outputs: Any = None)
     forest = reader.forest(texts, str)
     said = np.full(len(forest.leaf), np.nan)
     said[forest.ends - forest.sizes] = 0.0 if outputs is None else outputs
-    words = reader.words(forest, saved.symbols)
-    return trees_of(forest, words, np.arange(len(texts)), said, saved.symbols.size)
+    words = reader.words(forest, saved.source)
+    return trees_of(forest, words, np.arange(len(texts)), said, saved.source.size)
 
 
 def sigmoid(x: Any) -> Any:
@@ -78,9 +78,9 @@ class Recursion:
     def leaf_input(self, word: str) -> Any:
         saved = self.saved
         if saved.model.encoder is None:
-            found = saved.symbols.encode(word, 3)[0]
+            found = saved.source.encode(word, 3)[0]
             return np.eye(3)[found] if found < 3 else np.zeros(3)
-        ids = saved.symbols.encode(word, 2)[:, None].astype(np.int64)
+        ids = saved.source.encode(word, 2)[:, None].astype(np.int64)
         params = {name.removeprefix("encoder."): v for name, v in self.p.items() if name.startswith("encoder.")}
         return saved.model.encoder.read(params, ids, np.array([len(word)])).summary[0]
 
@@ -202,7 +202,7 @@ def test_every_node_has_logits_in_the_order_of_the_forest():
     saved = make("tree_lstm")
     reader = reader_of(saved)
     forest = reader.forest(TEXTS, str)
-    found = logits_of(saved, forest, reader.words(forest, saved.symbols))
+    found = logits_of(saved, forest, reader.words(forest, saved.source))
     by_hand = Recursion(saved)
     h = [by_hand.state(node)[0] for node in ("a", "b", "ab", ["b", "ab"], ["a", ["b", "ab"]])]
     o = h @ saved.params["readout.weight"].T + saved.params["readout.bias"]

@@ -20,9 +20,9 @@ import charrnn
 from charrnn.api import train_config
 from charrnn.checkpoint import MODEL, TRAINER_STATE, TRAINING_STATE, RunDirectory
 from charrnn.errors import CheckpointError, CorpusError, UsageError
-from charrnn.tasks.observer import Begun, SilentObserver
-from charrnn.tasks.train import Outcome, resume_run, start_run
+from charrnn.tasks.run import Outcome, resume_run, start_run
 from charrnn.training.loop import Metrics, Progress
+from charrnn.training.observer import Begun, SilentObserver
 from charrnn.training.pace import Pace
 from charrnn.training.state import TrainerState
 

@@ -14,7 +14,7 @@ from helpers_models import (
 )
 
 from charrnn.corpus.steps import Kind
-from charrnn.tasks.scheduled_sampling import read_own_draws
+from charrnn.tasks.generate.scheduled_sampling import read_own_draws
 
 TEXTS = ["abba", "b", "", "abaab"]
 V = 2

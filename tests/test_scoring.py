@@ -20,7 +20,7 @@ from reference import ReferenceModel
 
 from charrnn.config import StopName
 from charrnn.errors import UsageError
-from charrnn.models.saved import SavedModel
+from charrnn.models.store import SavedModel
 from charrnn.sampling.scoring import BATCH, WORST, Score, choose_stop, score, score_batch
 
 VOCABULARY = alphabet_of(3)

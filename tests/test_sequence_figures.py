@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.report.edit_distance import edit_distance
-from charrnn.report.sequence_figures import Tagging, Transduction, tagging, transduction
+from charrnn.metrics.edit_distance import edit_distance
+from charrnn.metrics.sequences import Tagging, Transduction, tagging, transduction
 
 WORD = st.text("ab", max_size=4)
 

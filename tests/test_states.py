@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import UsageError
-from charrnn.models.saved import SavedModel
+from charrnn.models.store import SavedModel
 from charrnn.sampling.stepper import Stepper
 from charrnn.study.features import FEATURE_NAMES, NEAR_END, features
 from charrnn.study.states import (

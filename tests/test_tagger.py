@@ -15,14 +15,14 @@ from helpers_models import CELL_CASES, as_torch, assert_follows, each_of, random
 
 from charrnn.api import load_predictor, train_config
 from charrnn.config import EncoderConfig, GeneratorConfig, TaggerConfig
-from charrnn.corpus.pairs import PairDataset, Pairs
 from charrnn.corpus.symbols import Ragged, Symbols
-from charrnn.models.saved import SavedTagger
-from charrnn.models.tagger import Tagged, Tagger, batch_of
-from charrnn.sampling.search import Search
-from charrnn.sampling.tagging import likeliest, search_tags
-from charrnn.tasks.defaults import resolve_tagger
-from charrnn.tasks.tag import TagLearner
+from charrnn.models.store import SavedPair
+from charrnn.sampling.beam import Search
+from charrnn.tasks.rows.pairs import PairDataset, Pairs
+from charrnn.tasks.tag.predict import SavedTagger, likeliest, search_tags
+from charrnn.tasks.tag.tagger import Tagged, Tagger, batch_of
+from charrnn.tasks.tag.train import TagLearner
+from charrnn.tasks.tag.train import chosen_for as resolve_tagger
 
 SOURCE, TARGET = Symbols(tuple("abc")), Symbols(tuple("xyz"))
 INPUTS = ["abca", "", "c", "qb"]
@@ -55,7 +55,7 @@ def make(cell: str, options: dict[str, Any], edges: bool, direction: Any = "both
 
 def saved(model: Tagger, scale: float = 1.0) -> SavedTagger:
     params = random_params(model.shapes, seed=3, scale=scale)
-    return SavedTagger(model.config, model, params, SOURCE, TARGET, "")
+    return SavedPair(model.config, model, params, "", SOURCE, TARGET)
 
 
 def inputs_of(texts: list[str]) -> Ragged:
@@ -254,7 +254,7 @@ def test_decomposed_letters_are_one(folder):
 def test_a_prediction_s_probability_is_its_likelihood(run, folder):
     model = load_predictor(run, checkpoints=folder / "runs")
     data = model.saved
-    assert isinstance(data, SavedTagger)
+    assert isinstance(data, SavedPair)
     (found,) = model.predict(["cab"], n=3)
     outputs = [c.value for c in found.candidates]
     ids = Ragged.of([data.source.encode("cab", data.source.size)] * 3)

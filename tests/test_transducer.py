@@ -15,14 +15,14 @@ from helpers_models import as_torch, assert_follows, random_params
 
 from charrnn.api import load_predictor
 from charrnn.config import EncoderConfig, GeneratorConfig, StopName, TransducerConfig
-from charrnn.corpus.pairs import Pairs
-from charrnn.corpus.steps import STOP_INDEX
+from charrnn.corpus.steps import STOP_INDEX, map_arrays
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.errors import UsageError
-from charrnn.models.encoder_decoder import EncoderDecoder, Transduced, batch_of
-from charrnn.models.saved import SavedTransducer
-from charrnn.sampling.search import Search, alignment, search
-from charrnn.tasks.generate_learner import map_arrays
+from charrnn.models.store import SavedPair
+from charrnn.sampling.beam import Search
+from charrnn.tasks.rows.pairs import Pairs
+from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder, Transduced, batch_of
+from charrnn.tasks.transduce.predict import SavedTransducer, alignment, search
 
 SOURCE, TARGET = Symbols(tuple("abc")), Symbols(tuple("xy"))
 INPUTS = ["abca", "", "c", "qb"]
@@ -63,7 +63,7 @@ def make(cell: str, settings: dict[str, Any], *, mode: str = "both", stop: tuple
 
 def saved(model: EncoderDecoder, seed: int = 3, scale: float = 0.7) -> SavedTransducer:
     params = random_params(model.shapes, seed=seed, scale=scale)
-    return SavedTransducer(model.config, model, params, SOURCE, TARGET, "")
+    return SavedPair(model.config, model, params, "", SOURCE, TARGET)
 
 
 def pairs_of(inputs: list[str], outputs: list[str]) -> Pairs:
@@ -277,7 +277,7 @@ def test_columns_stand_behind_the_input_or_are_given(folder, stop):
 def test_a_prediction_s_probability_is_its_likelihood(folder):
     model = load_predictor("bare", checkpoints=folder / "runs")
     data = model.saved
-    assert isinstance(data, SavedTransducer)
+    assert isinstance(data, SavedPair)
     (found,) = model.predict(["cab"], n=3)
     pairs = Pairs(
         ["cab"] * 3,

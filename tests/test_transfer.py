@@ -15,11 +15,11 @@ from charrnn.config import RunRecord, StopName, TrainConfig
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
-from charrnn.models.saved import SavedModel, load_model
-from charrnn.models.transfer import transfer
-from charrnn.tasks.observer import Begun, SilentObserver
-from charrnn.tasks.run_text import training_text
-from charrnn.tasks.train import resume_run, start_run
+from charrnn.models.store import SavedModel, load_model
+from charrnn.tasks.generate.run_text import training_text
+from charrnn.tasks.generate.transfer import transfer
+from charrnn.tasks.run import resume_run, start_run
+from charrnn.training.observer import Begun, SilentObserver
 
 OURS, THEIRS = Vocabulary(tuple("abcf")), Vocabulary(tuple("bcde"))
 """They share b and c, at different numbers."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.corpus.trees import NONE, Forest, levels_of, parse_trees
 from charrnn.errors import CorpusError
+from charrnn.tasks.tree.trees import NONE, Forest, levels_of, parse_trees
 
 Node = tuple[str | None, Any]
 """A label and a word, or a label and a list of nodes."""

@@ -25,7 +25,7 @@ from charrnn.corpus.batching import batch_source
 from charrnn.corpus.steps import Steps
 from charrnn.study.drawing import LINES, draw
 from charrnn.study.unfold import Unfolded, unfold
-from charrnn.tasks.generate_learner import GenerateLearner
+from charrnn.tasks.generate.learner import GenerateLearner
 
 TEXT = "abbabaa"
 STEPS = len(TEXT) + 1

@@ -12,10 +12,11 @@ from charrnn.checkpoint import RunDirectory
 from charrnn.cli import train_report
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.vocabulary import Vocabulary
-from charrnn.report import baselines as baselines_module
-from charrnn.report import evaluation, free_running
-from charrnn.report.baselines import baselines, quick_ngram
-from charrnn.report.verdict import Course, Rival, advice, course_of, verdict
+from charrnn.metrics import baselines as baselines_module
+from charrnn.metrics.baselines import baselines, quick_ngram
+from charrnn.tasks.generate import evaluate as evaluation
+from charrnn.tasks.generate import free_running
+from charrnn.tasks.verdict import Course, Rival, advice, course_of, verdict
 
 
 def course(epochs: float, trained: float | None, *losses: float, size: float = 2.0) -> Course:

@@ -10,7 +10,7 @@ from charrnn.cli.terminal import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from charrnn.sampling.transducing import Alignment
+    from charrnn.tasks.transduce.predict import Alignment
 
 SHADES = " ░▒▓█"
 MOST_PANELS = 12

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.picture import new_figure, save
 from charrnn.cli.terminal import print_facts, print_table
-from charrnn.cli.words import count
+from charrnn.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,14 +19,12 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.progress import Progress
-from charrnn.cli.terminal import console, one_blas_thread, use_utf8, write_json
-from charrnn.config import SPLIT_NAMES, TaskName
+from charrnn.cli.terminal import console, one_blas_thread, print_blocks, use_utf8, write_json
+from charrnn.config import SPLIT_NAMES
 from charrnn.errors import GateError
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
-    from charrnn.report.evaluation import EvalReport
-    from charrnn.sampling.search import Search
+    from charrnn.tasks.generate.evaluate import EvalReport
 
 PARTS = ("train", "valid", "test")
 
@@ -101,24 +99,31 @@ def command(
         raise click.UsageError("--split is for a FILE; the run's own corpus is split as it was for training")
     one_blas_thread()
     from charrnn.checkpoint import resolve_checkpoint
-    from charrnn.cli.eval_report import print_comparison, print_report
-    from charrnn.models.saved import task_of
+    from charrnn.models.store import task_of
+    from charrnn.tasks.generate.words import compared, shown
+    from charrnn.tasks.task import task
 
     found = None if compare else resolve_checkpoint(run, checkpoints, checkpoint)
-    task = "generate" if found is None else task_of(found)
-    if task != "generate" and (split is not None or max_bits_per_char is not None):
+    of = task("generate" if found is None else task_of(found))
+    if of.name != "generate" and (split is not None or max_bits_per_char is not None):
         raise click.UsageError(
-            f"--split and --max-bits-per-char are for models that generate text, not --task {task}"
+            f"--split and --max-bits-per-char are for models that generate text, not --task {of.name}"
         )
-    if task not in ("tag", "transduce") and beam is not None:
+    if beam is not None and "--beam" not in of.flags:
         raise click.UsageError("--beam is for models of --task tag and --task transduce")
-    if task != "transduce" and length_penalty is not None:
+    if length_penalty is not None and "--length-penalty" not in of.flags:
         raise click.UsageError("--length-penalty is for models of --task transduce")
-    if task in ("classify", "tag", "tree") and stop is not None:
-        raise click.UsageError(f"--stop is for models that end texts, not --task {task}")
-    if found is not None and task != "generate":
-        how = search_of(beam, length_penalty)
-        _evaluate_rows(found, task, file, part, stop, how, as_json=as_json, quiet=quiet, verbose=verbose)
+    if stop is not None and "--stop" not in of.flags:
+        raise click.UsageError(f"--stop is for models that end texts, not --task {of.name}")
+    if found is not None and of.name != "generate":
+        with Progress(quiet=quiet) as progress:
+            how = search_of(beam, length_penalty)
+            report = of.evaluate(found, file=file, part=part, stop=stop, how=how, notify=progress)
+        use_utf8()
+        if as_json:
+            write_json(report)
+        else:
+            print_blocks(console(sys.stdout), of.shown(report, verbose=verbose))
         return
 
     with Progress(quiet=quiet) as progress:
@@ -131,37 +136,12 @@ def command(
     if as_json:
         write_json(reports if len(reports) > 1 else reports[0])
     elif compare:
-        print_comparison(console(sys.stdout), reports)
+        print_blocks(console(sys.stdout), compared(reports))
     else:
         for report in reports:
-            print_report(console(sys.stdout), report, verbose=verbose)
+            print_blocks(console(sys.stdout), shown(report, verbose=verbose))
     if max_bits_per_char is not None:
         _check(reports, max_bits_per_char)
-
-
-def _evaluate_rows(
-    found: "Checkpoint",
-    task: TaskName,
-    file: str | None,
-    part: Any,
-    stop: Any,
-    how: "Search",
-    *,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Prints the report on a model that reads whole inputs."""
-    from charrnn.cli import labelled_report, tag_report, transduce_report, tree_report
-
-    if task == "classify":
-        labelled_report.evaluate(found, file, part, as_json=as_json, verbose=verbose)
-    elif task == "tree":
-        tree_report.evaluate(found, file, part, as_json=as_json, verbose=verbose)
-    elif task == "tag":
-        tag_report.evaluate(found, file, part, how, as_json=as_json, quiet=quiet, verbose=verbose)
-    else:
-        transduce_report.evaluate(found, file, part, stop, how, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _reports(
@@ -176,11 +156,11 @@ def _reports(
 ) -> "list[EvalReport]":
     """A report on each way in which a run's model ends texts, or on the one asked for."""
     from charrnn.checkpoint import RunDirectory, resolve_checkpoint
-    from charrnn.models.saved import load_model
-    from charrnn.report.evaluation import evaluate, simpler_models
-    from charrnn.report.held_out import held_out
-    from charrnn.report.verdict import course_of
+    from charrnn.models.store import load_model
     from charrnn.sampling.scoring import choose_stop
+    from charrnn.tasks.generate.evaluate import evaluate, simpler_models
+    from charrnn.tasks.generate.held_out import held_out
+    from charrnn.tasks.verdict import course_of
 
     found = resolve_checkpoint(run, root, which)
     saved = load_model(found)

@@ -13,14 +13,12 @@ import msgspec
 from charrnn.cli.options import option, run_argument, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
 from charrnn.cli.toml import to_toml
-from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_words, quality, shape, size
 from charrnn.config import ModelConfig, RunRecord, StopName
 from charrnn.errors import CheckpointError
+from charrnn.words import Facts, bits, budget_words, clock, count, quality, shape, size
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
-
-Facts = list[tuple[str, str]]
 
 
 class Row(msgspec.Struct):
@@ -115,17 +113,19 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
             }
         )
         return
-    config, unit = record.config, UNITS[record.config.task]
-    facts: Facts = [("Run", str(run.path)), ("Model", model_words(config, record.num_parameters))]
+    from charrnn.tasks.task import task
+
+    config, of = record.config, task(record.config.task)
+    facts: Facts = [("Run", str(run.path)), ("Model", of.model_words(config, record.num_parameters))]
     corpus = f"{', '.join(record.corpus_files)}: {size(record.corpus_bytes)}, {config.order} by {config.split}"
     facts += [("Corpus", corpus), ("Budget", f"{budget_words(config)}; seed {config.seed}")]
     if last is not None:
         done = f"{count(last.step, 'step')}, {last.epoch:.2f} epochs, {clock(last.elapsed_seconds)}"
         facts.append(("Trained", done))
         if last.loss is not None:
-            facts.append(("Training", quality(last.loss, unit)))
+            facts.append(("Training", quality(last.loss, of.unit)))
     if best is not None:
-        facts.append(("Validation", f"{quality(best.loss, unit)} (step {best.step:,})"))
+        facts.append(("Validation", f"{quality(best.loss, of.unit)} (step {best.step:,})"))
     kept = [
         f"step {s.step:,}, {'damaged' if s.bytes is None else size(s.bytes)}{' (best)' if s.is_best else ''}"
         for s in steps
@@ -142,7 +142,8 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
 
 
 def _show_checkpoint(checkpoint: "Checkpoint", as_json: bool) -> None:
-    from charrnn.models.saved import load_model
+    from charrnn.models.store import load_model
+    from charrnn.tasks.task import task
 
     saved = load_model(checkpoint)
     config = saved.config
@@ -162,7 +163,7 @@ def _show_checkpoint(checkpoint: "Checkpoint", as_json: bool) -> None:
         return
     facts = [
         ("Checkpoint", f"{checkpoint.path}, step {checkpoint.step:,}, {size(_bytes(checkpoint))}"),
-        ("Model", model_words(config, num_parameters)),
+        ("Model", task(config.task).model_words(config, num_parameters)),
         ("Text", f"{config.order} by {config.split}, {count(config.training_chars, 'character')} trained on"),
         ("Symbols", f"{config.vocab_size:,}: {''.join(saved.vocabulary.symbols)!r}"),
         ("SHA-256", f"{saved.sha256} (weights)"),

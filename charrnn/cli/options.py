@@ -16,7 +16,7 @@ from charrnn.errors import CorpusError
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
 
-    from charrnn.sampling.search import Search
+    from charrnn.sampling.beam import Search
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -24,8 +24,6 @@ Decorator = Callable[[Function], Function]
 COMMON = "Everywhere"
 NAME_WIDTH = 30
 """Columns of an option and its value in the help; what is longer has a line of its own."""
-MAX_SEED = 2**63 - 1
-"""TOML and JSON readers agree on integers up to here."""
 
 
 class Option(click.Option):
@@ -215,7 +213,7 @@ def search_options(function: Function) -> Function:
 
 def search_of(beam: int | None, length_penalty: float | None, num_best: int = 1) -> "Search":
     """The search that the options ask for, wide enough for so many outputs."""
-    from charrnn.sampling.search import BEAM
+    from charrnn.sampling.beam import BEAM
 
     penalty = BEAM.length_penalty if length_penalty is None else length_penalty
     return replace(BEAM, beam=max(beam or BEAM.beam, num_best), length_penalty=penalty)

@@ -13,7 +13,6 @@ import click
 
 from charrnn.cli.alignment import MOST_PANELS, draw_alignments, print_alignment
 from charrnn.cli.options import (
-    MAX_SEED,
     Number,
     checkpoint_option,
     given_option,
@@ -28,12 +27,13 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.score import STANDARD_INPUT, open_text, read_texts
 from charrnn.cli.terminal import console, one_blas_thread, result_writer, use_utf8, write_json
+from charrnn.config import MAX_SEED
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from charrnn.api import Predictor
     from charrnn.sampling.prediction import Prediction
-    from charrnn.sampling.transducing import Alignment
+    from charrnn.tasks.task import Predictor
+    from charrnn.tasks.transduce.predict import Alignment
 
 
 @subcommand("predict")
@@ -101,7 +101,9 @@ def command(
     if not sample and (temperature is not None or seed is not None):
         raise click.UsageError("--temperature and --seed are for --sample, which draws outputs")
     one_blas_thread()
-    from charrnn.api import Model, Tagger, Transducer, load_predictor
+    from charrnn.api import load_predictor
+    from charrnn.tasks.task import task
+    from charrnn.tasks.transduce.predict import TransduceModel
 
     run, file = run_and_file(targets, checkpoints)
     model = load_predictor(run, checkpoint=checkpoint, checkpoints=checkpoints)
@@ -111,35 +113,37 @@ def command(
         how = replace(how, temperature=temperature or 1.0, seed=seed)
     if verbose and not quiet:
         click.echo(f"{model.path}{f', seed {seed}' if sample else ''}", err=True)
-    for flag, asked, tasks in (
-        ("--beam", beam is not None, (Tagger, Transducer)),
-        ("--sample", sample, (Tagger, Transducer)),
-        ("--length-penalty", length_penalty is not None, (Transducer,)),
-        ("--given", bool(given), (Model, Transducer)),
-        ("--stop", stop is not None, (Model, Transducer)),
-    ):
-        if asked and not isinstance(model, tasks):
-            raise UsageError(f"{flag} is not for a model of --task {model.saved.config.task}")
-    looks = isinstance(model, Transducer) and model.saved.config.decoder.attention is not None
+    name = model.saved.config.task
+    flags = task(name).flags
+    asked = {
+        "--beam": beam is not None,
+        "--sample": sample,
+        "--length-penalty": length_penalty is not None,
+        "--given": bool(given),
+        "--stop": stop is not None,
+    }
+    for flag in asked:
+        if asked[flag] and flag not in flags:
+            raise UsageError(f"{flag} is not for a model of --task {name}")
+    looks = isinstance(model, TransduceModel) and model.has_attention
     if (attention or picture is not None) and not looks:
         raise UsageError("--attention: the model has no attention; --task transduce trains one that has")
     options: dict[str, Any] = {"n": num_best}
-    if isinstance(model, Model | Transducer):
-        options |= {"given": given, "stop": stop}
-    if isinstance(model, Tagger | Transducer):
-        options |= {"how": how}
+    options |= {"given": given} if "--given" in flags else {}
+    options |= {"stop": stop} if "--stop" in flags else {}
+    options |= {"how": how} if "--beam" in flags else {}
     use_utf8()
     write, screen = result_writer(), console(sys.stdout)
     looked: list[Alignment] = []
     with nullcontext(sys.stdin.buffer) if file in (None, "-") else open_text(str(file)) as stream:
-        name = STANDARD_INPUT if file in (None, "-") else str(file)
-        for answers in _answers(model, read_texts(cast(BufferedReader, stream), name, jsonl=False), options):
+        source = STANDARD_INPUT if file in (None, "-") else str(file)
+        for answers in _answers(model, read_texts(cast(BufferedReader, stream), source, jsonl=False), options):
             for found in answers:
                 if as_json:
                     write_json(found)
                 else:
                     write(plain_line(found))
-                if isinstance(model, Transducer) and (attention or (len(looked) < MOST_PANELS and picture)):
+                if isinstance(model, TransduceModel) and (attention or (len(looked) < MOST_PANELS and picture)):
                     alignment = model.alignment(found, given, stop=stop)
                     looked.append(alignment)
                     if attention and not as_json:
@@ -154,14 +158,9 @@ def _answers(
 ) -> "Iterator[Iterator[Prediction]]":
     """What the model makes of the lines of each batch; what is drawn for one depends on its number alone,
     and errors name it."""
-    from charrnn.api import Tagger, Transducer, TreeModel
-
     number = 0
     for texts in batches:
-        if isinstance(model, Tagger | Transducer | TreeModel):
-            yield model.predict(texts, **options, number=number)
-        else:
-            yield model.predict(texts, **options)
+        yield model.predict(texts, **options, number=number)
         number += len(texts)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charrnn.cli.terminal import console, is_animated
-from charrnn.cli.words import clock
+from charrnn.words import clock
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,7 +11,6 @@ import click
 from click.core import ParameterSource
 
 from charrnn.cli.options import (
-    MAX_SEED,
     Number,
     checkpoint_option,
     given_option,
@@ -21,7 +20,8 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.terminal import one_blas_thread, result_writer, use_utf8, write_json
-from charrnn.cli.words import count
+from charrnn.config import MAX_SEED
+from charrnn.words import count
 
 if TYPE_CHECKING:
     from charrnn.api import Sample

@@ -22,8 +22,8 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.terminal import is_animated, one_blas_thread, result_writer, use_utf8, visible, write_json
-from charrnn.cli.words import count
 from charrnn.errors import CorpusError
+from charrnn.words import count
 
 if TYPE_CHECKING:
     from charrnn.sampling.scoring import Score

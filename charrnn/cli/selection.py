@@ -62,7 +62,8 @@ def not_in_training_text(checkpoint: Path) -> Accepts:
 
     from charrnn.checkpoint import Checkpoint
     from charrnn.corpus.hashing import contains, hash_sequences, hash_text
-    from charrnn.tasks.run_text import run_record, training_text
+    from charrnn.tasks.generate.run_text import training_text
+    from charrnn.tasks.stored import run_record
 
     record = run_record(Checkpoint.open(checkpoint))
     if record is None:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from charrnn.cli.activations import Shown, has_colour, print_activations, sign_words
 from charrnn.cli.terminal import console, print_facts, print_table
-from charrnn.cli.words import count
 from charrnn.study.states import Activations, FeatureUnits, StatesReport, telling_passage
+from charrnn.words import count
 
 PASSAGES = 3
 """Features for whose best units a passage is shown."""

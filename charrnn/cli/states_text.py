@@ -11,8 +11,9 @@ from charrnn.corpus.readers import Source, TextReader, expand
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CorpusError
-from charrnn.report.held_out import encoding_of, held_out
 from charrnn.study.states import first_chars, sequences_of
+from charrnn.tasks.generate.held_out import held_out
+from charrnn.tasks.stored import encoding_of
 
 if TYPE_CHECKING:
     from charrnn.api import Model

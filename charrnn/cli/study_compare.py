@@ -153,11 +153,11 @@ def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], ro
     """The variants with as many units as give each the parameters of the first."""
     from dataclasses import replace
 
-    from charrnn.corpus.dataset import load_dataset
     from charrnn.models.language_model import LanguageModel
     from charrnn.study.compare import equal_hidden_size
-    from charrnn.tasks.defaults import resolve
-    from charrnn.tasks.generate import model_config
+    from charrnn.tasks.generate.data import load_dataset
+    from charrnn.tasks.generate.defaults import resolve
+    from charrnn.tasks.generate.train import model_config
 
     configs = [_config(corpus, [*common, *variant.options]) for variant in variants]
     dataset = load_dataset(configs[0], root)

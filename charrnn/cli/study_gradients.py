@@ -8,7 +8,6 @@ import click
 
 from charrnn.cli.decay import draw_decay, print_report
 from charrnn.cli.options import (
-    MAX_SEED,
     checkpoint_option,
     option,
     picture_option,
@@ -20,7 +19,7 @@ from charrnn.cli.picture import new_figure
 from charrnn.cli.progress import Progress, with_time_left
 from charrnn.cli.terminal import console, use_utf8, write_json
 from charrnn.cli.train_options import one_cell_options
-from charrnn.config import CELL_NAMES
+from charrnn.config import CELL_NAMES, MAX_SEED
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,11 +118,11 @@ def _of_run(
 ) -> "ThroughTime":
     """Of a trained model, on FILE or on the text that its run kept."""
     from charrnn.checkpoint import resolve_checkpoint
-    from charrnn.models.saved import load_model
-    from charrnn.report.held_out import held_out
+    from charrnn.models.store import load_model
     from charrnn.sampling.scoring import choose_stop
     from charrnn.study.excerpts import excerpts
     from charrnn.study.through_time import require_state, through_time
+    from charrnn.tasks.generate.held_out import held_out
 
     found = resolve_checkpoint(run, root, which)
     saved = load_model(found)
@@ -159,13 +158,14 @@ def _of_fresh(
     import numpy as np
 
     from charrnn.config import TrainConfig
-    from charrnn.corpus.dataset import keep_standard_input, load_dataset
     from charrnn.corpus.sequences import sample_lengths
+    from charrnn.corpus.standard_input import keep_standard_input
     from charrnn.models.language_model import LanguageModel
     from charrnn.study.excerpts import excerpts
     from charrnn.study.through_time import require_state, through_time
-    from charrnn.tasks.defaults import resolve
-    from charrnn.tasks.generate import model_config
+    from charrnn.tasks.generate.data import load_dataset
+    from charrnn.tasks.generate.defaults import resolve
+    from charrnn.tasks.generate.train import model_config
 
     config = TrainConfig(
         corpus=keep_standard_input(targets, root),

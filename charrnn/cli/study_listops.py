@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from charrnn.cli.options import MAX_SEED, Number, option, subcommand
+from charrnn.cli.options import Number, option, subcommand
 from charrnn.cli.progress import Progress
 from charrnn.cli.terminal import write_json
+from charrnn.config import MAX_SEED
 from charrnn.errors import CorpusError, UsageError
 
 OPERATORS = "MAX,MIN,MED,SM,FIRST,LAST"

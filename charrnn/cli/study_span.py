@@ -13,7 +13,7 @@ from charrnn.cli.signals import StopSignals
 from charrnn.cli.span_designs import CELLS, build_design, cell_option, chosen_designs, design_options
 from charrnn.cli.span_report import as_dict, draw_successes, print_successes
 from charrnn.cli.terminal import use_utf8, write_json
-from charrnn.cli.words import count
+from charrnn.words import count
 
 if TYPE_CHECKING:
     from charrnn.study.attempts import Outcome, Trial

@@ -17,8 +17,8 @@ from charrnn.cli.options import (
 )
 from charrnn.cli.progress import Progress, with_time_left
 from charrnn.cli.terminal import one_blas_thread, use_utf8, visible, write_json
-from charrnn.cli.words import count
 from charrnn.errors import CorpusError, UsageError
+from charrnn.words import count
 
 MOST_CHARS = 1_000_000
 FEATURE_NAMES = (
@@ -114,7 +114,7 @@ def command(
     from charrnn.cli.picture import new_figure
     from charrnn.cli.states_report import notes, passages, print_report, shown_of, unit_name
     from charrnn.cli.states_text import beginning
-    from charrnn.models.saved import load_model
+    from charrnn.models.store import load_model
     from charrnn.sampling.scoring import choose_stop
     from charrnn.study.states import (
         MOST_NUMBERS,

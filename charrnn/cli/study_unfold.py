@@ -8,9 +8,9 @@ import click
 
 from charrnn.cli.options import option, size_options, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
-from charrnn.cli.words import count
 from charrnn.config import CELL_NAMES
 from charrnn.errors import UsageError
+from charrnn.words import count
 
 if TYPE_CHECKING:
     from charrnn.study.drawing import Drawing

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from charrnn.words import Block, Rows
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -110,6 +112,17 @@ def print_table(where: "Console", heads: Sequence[str], rows: Iterable[Sequence[
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     where.print(table)
+
+
+def print_blocks(where: "Console", blocks: Iterable[Block]) -> None:
+    """Prints a report: facts, tables, and empty lines."""
+    for block in blocks:
+        if block is None:
+            where.print()
+        elif isinstance(block, Rows):
+            print_table(where, *block)
+        else:
+            print_facts(where, block)
 
 
 def result_writer() -> Callable[[str], object]:

@@ -17,7 +17,7 @@ from charrnn.errors import DivergedError, InterruptedTrainingError, UsageError
 
 if TYPE_CHECKING:
     from charrnn.cli.train_display import Display
-    from charrnn.tasks.train import Outcome
+    from charrnn.tasks.run import Outcome
 
 
 @subcommand("train")
@@ -142,7 +142,7 @@ def _start(
     argv: tuple[str, ...],
 ) -> "Outcome":
     from charrnn.api import train_config
-    from charrnn.tasks.train import start_run
+    from charrnn.tasks.run import start_run
 
     return start_run(
         train_config(**given),
@@ -159,7 +159,7 @@ def _resume(
     display: "Display", signals: StopSignals, root: Path, name: str | None, given: dict[str, Any]
 ) -> "Outcome":
     from charrnn.checkpoint import RunDirectory, resolve
-    from charrnn.tasks.train import resume_run
+    from charrnn.tasks.run import resume_run
 
     run = resolve(name, root)
     if not isinstance(run, RunDirectory):

@@ -1,6 +1,6 @@
 """What a person sees of a training run, on stderr: two lines that are drawn over, plain lines, or nothing.
 
-Every display is an observer of the run (`charrnn.tasks.observer.RunObserver`). It knows rich and the screen;
+Every display is an observer of the run (`charrnn.training.observer.RunObserver`). It knows rich and the screen;
 the words are those of `train_report`.
 """
 
@@ -16,13 +16,13 @@ from charrnn.cli.progress import FRAME_SECONDS, bar
 from charrnn.cli.signals import StopSignals
 from charrnn.cli.terminal import console, is_animated, print_facts, visible
 from charrnn.cli.train_report import figures, opening, position, share_done, validation_line
-from charrnn.cli.words import UNITS
+from charrnn.tasks.task import task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from charrnn.tasks.observer import Begun
     from charrnn.training.loop import Metrics, Progress
+    from charrnn.training.observer import Begun
 
 LINE_SECONDS = 5.0
 """Between plain lines."""
@@ -61,7 +61,7 @@ class Display:
     @property
     def unit(self) -> str:
         """What losses are divided by."""
-        return "char" if self.begin is None else UNITS[self.begin.record.config.task]
+        return "char" if self.begin is None else task(self.begin.record.config.task).unit
 
     def waiting(self, what: str) -> None:
         """Something is being done that takes a moment."""

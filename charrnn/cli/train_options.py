@@ -13,8 +13,8 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from charrnn.cli.options import MAX_SEED, Number, option, ordered_stops
-from charrnn.config import ENDING_STOPS, STOP_NAMES, TrainConfig
+from charrnn.cli.options import Number, option, ordered_stops
+from charrnn.config import ENDING_STOPS, MAX_SEED, STOP_NAMES, TrainConfig
 from charrnn.errors import UsageError
 
 BUDGETS = ("minutes", "epochs", "steps")

@@ -6,34 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.checkpoint import RunDirectory
-from charrnn.cli.words import UNITS, bits, budget_words, clock, count, model_words, nats_and_bits, quality
-from charrnn.config import Column, ResolvedConfig
-from charrnn.corpus.dataset import Dataset
-from charrnn.corpus.labelled import LabelledDataset
-from charrnn.corpus.labelled_trees import TreeDataset
-from charrnn.corpus.pairs import PairDataset
-from charrnn.report.verdict import Rival, course_of, training_rival, verdict
+from charrnn.config import ResolvedConfig
+from charrnn.tasks.task import task
+from charrnn.tasks.verdict import Rival, course_of, verdict
+from charrnn.words import Facts, bits, budget_words, clock, count, nats_and_bits, quality
 
 if TYPE_CHECKING:
-    from charrnn.tasks.observer import AnyDataset, Begun, Trial
-    from charrnn.tasks.train import Outcome
+    from charrnn.tasks.run import Outcome
+    from charrnn.tasks.task import Next
     from charrnn.training.loop import Metrics, Progress
-
-Facts = list[tuple[str, str]]
-"""Pairs of label and text; an empty label goes on with the fact before."""
-
-MOST_FILES = 3
-
-CAREFUL = "0.8"
-"""A temperature at which three minutes' plays have as many real words as held-out ones, and still more different
-ones; below it they repeat themselves (`tests/benchmarks/samples.py`)."""
+    from charrnn.training.observer import Begun, Trial
 
 
 def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
     """What is about to be trained, on what, and why that way; all settings if `verbose`."""
     record, config = begun.record, begun.record.config
-    facts = _facts(begun.dataset)
-    model = model_words(config, record.num_parameters)
+    of = task(config.task)
+    facts = of.data_words(begun.dataset)
+    model = of.model_words(config, record.num_parameters)
     chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
     budget = f"{budget_words(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
     resumed = "" if begun.resumed_at is None else f", going on at step {begun.resumed_at:,}"
@@ -55,60 +45,6 @@ def _trial(trial: "Trial") -> str:
         f"{trial.hidden_size} units in {trial.precision} on {count(trial.threads, 'thread')}, by a trial of "
         f"{trial.seconds:.1f} s"
     )
-
-
-def _facts(dataset: "AnyDataset") -> Facts:
-    """What the data is."""
-    if isinstance(dataset, LabelledDataset):
-        return _labelled_facts(dataset)
-    if isinstance(dataset, PairDataset):
-        return _pair_facts(dataset)
-    if isinstance(dataset, TreeDataset):
-        return _tree_facts(dataset)
-    return _text_facts(dataset)
-
-
-def _pair_facts(dataset: PairDataset) -> Facts:
-    parts = (dataset.train, dataset.valid, dataset.test)
-    facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'pair')}")]
-    facts += [("", note) for note in dataset.notes]
-    facts += [("Pairs", "{:,} to train on, {:,} to validate, {:,} to test".format(*map(len, parts)))]
-    symbols = f"{count(dataset.source.size, 'symbol')} read, {dataset.target.size:,} written"
-    return [*facts, ("Symbols", symbols)]
-
-
-def _tree_facts(dataset: TreeDataset) -> Facts:
-    parts = (dataset.train, dataset.valid, dataset.test)
-    facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'tree')}")]
-    facts += [("", note) for note in dataset.notes]
-    deepest = int(dataset.train.forest.depths.max())
-    sizes = "{:,} to train on, {:,} to validate, {:,} to test; ".format(*map(len, parts))
-    facts.append(("Trees", f"{sizes}depth to {deepest}, {count(dataset.symbols.size, 'symbol')}"))
-    return [*facts, ("Output", _output(dataset.label))]
-
-
-def _output(label: Column) -> str:
-    what = f"one of {len(label.values):,} labels" if label.values else "a number"
-    return f"{label.name}, {what}"
-
-
-def _text_facts(dataset: "Dataset") -> Facts:
-    sequences, parts = dataset.corpus.sequences, dataset.parts
-    size = f"{count(sequences.num_chars, 'character')} in {count(len(sequences), 'sequence')}"
-    facts = [("Corpus", f"{_files(dataset.corpus.files)}: {size}")]
-    facts += [("", note) for note in dataset.notes]
-    sizes = f"{parts.train.num_chars:,} to train on, {parts.valid.num_chars:,} to validate, "
-    sizes += f"{parts.test.num_chars:,} to test; {count(dataset.vocabulary.size, 'symbol')}"
-    return [*facts, ("Characters", sizes)]
-
-
-def _labelled_facts(dataset: "LabelledDataset") -> Facts:
-    parts = (dataset.train, dataset.valid, dataset.test)
-    facts = [("Corpus", f"{_files(dataset.files)}: {count(sum(map(len, parts)), 'text')}")]
-    facts += [("", note) for note in dataset.notes]
-    sizes = "{:,} to train on, {:,} to validate, {:,} to test; ".format(*map(len, parts))
-    facts.append(("Texts", f"{sizes}{count(dataset.symbols.size, 'symbol')}"))
-    return [*facts, ("Output", f"{_output(dataset.label)} (--label-column)")]
 
 
 def position(progress: "Progress", metrics: "Metrics", seconds_left: float | None) -> str:
@@ -149,9 +85,9 @@ class Judged(NamedTuple):
 def judged(begun: "Begun", outcome: "Outcome") -> Judged:
     """The verdict on a finished run; it may take some seconds."""
     config = begun.record.config
-    loss = outcome.progress.best_loss
-    rival = None if loss is None else training_rival(config, begun.dataset)
-    return Judged(rival, verdict(loss, rival, course_of(RunDirectory(outcome.run)), UNITS[config.task]))
+    of, loss = task(config.task), outcome.progress.best_loss
+    rival = None if loss is None else of.rival(config, begun.dataset)
+    return Judged(rival, verdict(loss, rival, course_of(RunDirectory(outcome.run)), of.unit))
 
 
 def closing(
@@ -159,46 +95,30 @@ def closing(
 ) -> Facts:
     """What came of it, and what to type next; `loss` is that of training, nats per character."""
     progress, config = outcome.progress, begun.record.config
-    unit = UNITS[config.task]
+    of = task(config.task)
     done = f"{count(progress.step, 'step')}, {clock(progress.elapsed_seconds)}"
     if last is not None:
         done += f", {last.epoch:.2f} epochs, last gradient's norm {last.grad_norm:.3g}"
     facts = [
         ("Run", str(outcome.run)),
-        ("Model", model_words(config, begun.record.num_parameters)),
+        ("Model", of.model_words(config, begun.record.num_parameters)),
         ("Trained", done + _why_it_ended(progress, config, begun.resumed_at)),
     ]
     if loss is not None:
-        facts.append(("Training", quality(loss, unit)))
+        facts.append(("Training", quality(loss, of.unit)))
     if progress.best_loss is not None:
-        facts.append(("Validation", f"{quality(progress.best_loss, unit)} (step {progress.best_step:,})"))
+        facts.append(("Validation", f"{quality(progress.best_loss, of.unit)} (step {progress.best_step:,})"))
     if found.verdict is not None:
         facts.append(("Verdict", found.verdict))
-    columns = begun.dataset.columns if isinstance(begun.dataset, Dataset) else ()
-    first, *others = next_commands(outcome.run, config, columns, root)
+    first, *others = (_typed(outcome.run, root, command) for command in of.commands(config, begun.dataset))
     return [*facts, ("Next", first), *(("", other) for other in others)]
 
 
-def next_commands(run: Path, config: ResolvedConfig, columns: tuple[Column, ...], root: Path) -> list[str]:
-    """Commands that use the run, by its name: a newer one may come."""
-    extra = ["--num-chars", "500"] if config.stop == ("none",) else []
-    if config.order == "independent" and not extra:
-        extra = ["-n", "10"]
-    where = _where(root)
-    if config.task != "generate":
-        return [shlex.join(["charrnn", command, run.name, *where]) for command in ("predict", "eval")]
-    given = [item for column in columns for item in ("--given", f"{column.name}={_usual(column)}")]
-    sample = ["charrnn", "sample", run.name, *given, *extra, *where]
-    return [
-        shlex.join(sample),
-        f"{shlex.join([*sample, '--temperature', CAREFUL])}  # fewer slips",
-        shlex.join(["charrnn", "eval", run.name, *where]),
-    ]
-
-
-def _usual(column: Column) -> str:
-    """A value that is often given."""
-    return column.values[column.counts.index(max(column.counts))] if column.values else f"{column.mean:.4g}"
+def _typed(run: Path, root: Path, next_one: "Next") -> str:
+    """A command as it is typed, with the run's name: a newer one may come."""
+    options = list(next_one.options)
+    line = shlex.join(["charrnn", next_one.command, run.name, *options, *_where(root)])
+    return f"{line}  # {next_one.note}" if next_one.note else line
 
 
 def resume_command(run: Path, root: Path) -> str:
@@ -233,11 +153,6 @@ def result(
 
 def _shown(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _files(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:MOST_FILES])
-    return shown if len(names) <= MOST_FILES else f"{len(names):,} files ({shown}, …)"
 
 
 def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int | None) -> str:

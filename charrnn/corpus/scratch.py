@@ -14,6 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from charrnn.errors import ResourceError
 
+CACHE = ".corpus"
+"""Folder beside the runs for what is safe to delete."""
+
 IN_MEMORY_BYTES = 32 << 20
 """An array up to this size is a plain one."""
 

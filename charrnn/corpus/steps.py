@@ -6,9 +6,10 @@ count, where τ is announced and charged, and at position 0 with it. This module
 only as what is read and what is charged; the probabilities are the model's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -139,3 +140,8 @@ def cut_beginnings(steps: Steps, inside: BoolArray, reader: StepReader) -> None:
     """A lane that starts inside a sequence does not see the character before: BOS in a stream, else nothing."""
     vocabulary = reader.vocabulary
     steps.inputs[0, inside] = np.where(steps.stops == NONE, vocabulary.bos, vocabulary.unknown)[inside]
+
+
+def map_arrays(function: Callable[[Any], Any], steps: Steps) -> Steps:
+    """The function applied to every array that is there."""
+    return Steps(*(None if array is None else function(array) for array in steps))  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import Kind, StepReader, Window
 from charrnn.errors import UsageError
 from charrnn.models.language_model import Assessment, LanguageModel
-from charrnn.models.saved import SavedModel
 from charrnn.models.stack import States
+from charrnn.models.store import SavedModel
 
 BATCH = 64
 WORST = 5

@@ -16,14 +16,14 @@ from statistics import median
 
 from charrnn.checkpoint import RunDirectory, resolve_checkpoint
 from charrnn.config import TrainConfig
-from charrnn.corpus.dataset import Dataset
 from charrnn.errors import CharRNNError, CorpusError, UsageError
 from charrnn.models.language_model import LanguageModel
-from charrnn.models.saved import load_model
-from charrnn.report.evaluation import evaluate
-from charrnn.report.held_out import held_out
-from charrnn.tasks.defaults import resolve
-from charrnn.tasks.generate import model_config
+from charrnn.models.store import load_model
+from charrnn.tasks.generate.data import Dataset
+from charrnn.tasks.generate.defaults import resolve
+from charrnn.tasks.generate.evaluate import evaluate
+from charrnn.tasks.generate.held_out import held_out
+from charrnn.tasks.generate.train import model_config
 from charrnn.training.loop import Metrics
 
 POLL_SECONDS = 0.2

@@ -24,8 +24,8 @@ from charrnn.corpus.splitting import GROUPINGS, LineFinder
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader
 from charrnn.errors import UsageError
 from charrnn.models.language_model import LanguageModel
-from charrnn.models.saved import SavedModel
 from charrnn.models.stack import States
+from charrnn.models.store import SavedModel
 from charrnn.study.features import FEATURE_NAMES, FEATURES, FloatArray, features
 
 What = Literal["memory", "output"]

@@ -9,9 +9,8 @@ import torch
 from charrnn.cells.arrays import Params
 from charrnn.cells.cell import State, map_state, refilled, state_arrays
 from charrnn.cells.unroll import Recurrence
-from charrnn.corpus.steps import Steps
+from charrnn.corpus.steps import Steps, map_arrays
 from charrnn.models.language_model import LanguageModel
-from charrnn.tasks.generate_learner import map_arrays
 
 
 @dataclass(frozen=True, eq=False)

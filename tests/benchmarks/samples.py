@@ -22,7 +22,7 @@ from charrnn.api import Model
 from charrnn.checkpoint import RunDirectory
 from charrnn.config import RunRecord
 from charrnn.corpus.sequences import Sequences
-from charrnn.report.held_out import training_text
+from charrnn.tasks.generate.held_out import training_text
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 STREAM = 2000

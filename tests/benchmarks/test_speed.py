@@ -29,9 +29,9 @@ from charrnn.sampling.ancestral import Drawn, Request, Sampler
 from charrnn.sampling.filters import Filters, draw
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import Stepper
-from charrnn.tasks.generate_learner import GenerateLearner
-from charrnn.tasks.observer import SilentObserver
+from charrnn.tasks.generate.learner import GenerateLearner
 from charrnn.training.loop import Loop, Progress
+from charrnn.training.observer import SilentObserver
 from charrnn.training.schedule import Schedule
 
 Parameters = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Figures that know no model: n-grams and other baselines, lengths, labels, numbers, sequences."""

@@ -1,0 +1,106 @@
+"""Predicted sequences of symbols against the right ones: transduced as wholes, or tagged place by place.
+
+This file knows neither the model nor what a symbol stands for: a character, a phoneme, a tag. A string is a
+sequence of its characters. A ratio is None where its denominator is zero, so all of it is fit for strict JSON.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from charrnn.metrics.edit_distance import edit_distance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transduction:
+    num_inputs: int
+    num_references: int
+    """Variants of all inputs together."""
+    exact_match: float | None
+    """The share of inputs whose prediction is one of their references."""
+    word_error_rate: float | None
+    """1 - exact_match"""
+    symbol_error_rate: float | None
+    """Edit distances to the nearest reference of each input, over the lengths of those: above 1 where
+    predictions are much too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging:
+    num_symbols: int
+    num_words: int
+    num_sequences: int
+    symbol_accuracy: float | None
+    """Over all places, spaces included."""
+    word_accuracy: float | None
+    """The share of the input's words that are right throughout: its longest runs without a space which hold a
+    letter, or its symbols that hold one where a space separates them."""
+    sequence_accuracy: float | None
+    """The share of sequences that are right throughout; an empty one is."""
+
+
+def transduction(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> Transduction:
+    """The figures of one prediction and one or more references for each input.
+
+    Of references equally near, the first counts. Raises ValueError where an input has no reference, or where
+    there are not as many inputs in both.
+    """
+    nearest = [
+        min(((edit_distance(prediction, variant), len(variant)) for variant in variants), key=itemgetter(0))
+        for prediction, variants in zip(predictions, references, strict=True)
+    ]
+    num_wrong = sum(distance > 0 for distance, _ in nearest)
+    return Transduction(
+        num_inputs=len(nearest),
+        num_references=sum(map(len, references)),
+        exact_match=_ratio(len(nearest) - num_wrong, len(nearest)),
+        word_error_rate=_ratio(num_wrong, len(nearest)),
+        symbol_error_rate=_ratio(sum(map(itemgetter(0), nearest)), sum(map(itemgetter(1), nearest))),
+    )
+
+
+def tagging(
+    predictions: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    inputs: Sequence[Sequence[str]],
+    *,
+    separator: str = "",
+) -> Tagging:
+    """The figures of one symbol predicted at each place of each input; the separator is that of the inputs.
+
+    The prediction and the reference of an input are as long as it is. Raises ValueError where they are not, or
+    where there are not as many sequences in all three.
+    """
+    symbols: list[bool] = []
+    words: list[bool] = []
+    sequences: list[bool] = []
+    for prediction, reference, source in zip(predictions, references, inputs, strict=True):
+        right = [p == r for p, r, _ in zip(prediction, reference, source, strict=True)]
+        symbols += right
+        words += [all(right[word]) for word in _words(source, separator)]
+        sequences.append(all(right))
+    return Tagging(
+        num_symbols=len(symbols),
+        num_words=len(words),
+        num_sequences=len(sequences),
+        symbol_accuracy=_ratio(sum(symbols), len(symbols)),
+        word_accuracy=_ratio(sum(words), len(words)),
+        sequence_accuracy=_ratio(sum(sequences), len(sequences)),
+    )
+
+
+def _words(source: Sequence[str], separator: str) -> Iterator[slice]:
+    """Where an input's words are. Commas and numbers are none: it is no feat to leave them as they are."""
+    apart, end = separator.isspace(), 0
+    for _, run in groupby(enumerate(source), lambda place: (place[1].isspace(), apart and place[0])):
+        symbols = [symbol for _, symbol in run]
+        begin, end = end, end + len(symbols)
+        if any(c.isalpha() for symbol in symbols for c in symbol):
+            yield slice(begin, end)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

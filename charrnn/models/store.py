@@ -1,0 +1,147 @@
+"""A model as the files of a checkpoint, and back. Reading imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from charrnn.cells.arrays import Params
+from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, encode_vocab
+from charrnn.checkpoint.reading import encode_json
+from charrnn.checkpoint.tensors import encode_tensors
+from charrnn.config import CheckpointConfig, ModelConfig, TaskName
+from charrnn.corpus.symbols import Symbols
+from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.errors import CheckpointError
+from charrnn.models.language_model import LanguageModel
+
+
+class _Parametric(Protocol):
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]: ...
+
+
+Config = TypeVar("Config", bound=CheckpointConfig)
+Model = TypeVar("Model", bound=_Parametric)
+
+
+@dataclass(frozen=True)
+class Saved(Generic[Config, Model]):
+    """A model of whole inputs with its NumPy parameters and the symbols that it reads."""
+
+    config: Config
+    model: Model
+    params: Params
+    sha256: str
+    """Of model.safetensors."""
+    source: Symbols
+
+
+@dataclass(frozen=True)
+class SavedPair(Saved[Config, Model]):
+    """The same of a model that writes symbols of its own."""
+
+    target: Symbols
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model of text with its NumPy parameters and the characters that it knows."""
+
+    config: ModelConfig
+    model: LanguageModel
+    params: Params
+    vocabulary: Vocabulary
+    sha256: str
+    """Of model.safetensors."""
+
+
+def model_files(
+    config: CheckpointConfig,
+    params: Mapping[str, np.ndarray],
+    symbols: Sequence[str],
+    outputs: Sequence[str] | None = None,
+) -> dict[str, bytes]:
+    """What a checkpoint holds of a model; the weights' bytes depend on the weights alone.
+
+    outputs: the symbols that it writes where they are others than those it reads.
+    """
+    return {
+        CONFIG: encode_json(config),
+        VOCAB: encode_vocab(symbols, outputs),
+        MODEL: encode_tensors(params),
+    }
+
+
+def task_of(checkpoint: Checkpoint) -> TaskName:
+    """What a checkpoint's model does. Raises CheckpointError."""
+    return checkpoint.config(CheckpointConfig).task
+
+
+def load_model(checkpoint: Checkpoint) -> SavedModel:
+    """A language model. Raises CheckpointError for what does not fit together, before memory is asked for."""
+    task = task_of(checkpoint)
+    if task != "generate":
+        raise CheckpointError(
+            f"{checkpoint.path}: is a model of --task {task}, which generates no text; use `charrnn predict` and "
+            "`charrnn eval`"
+        )
+    config = checkpoint.config(ModelConfig)
+    if sum(column.size for column in config.columns) != config.context_size or config.attention is not None:
+        raise CheckpointError(f"{checkpoint.path / CONFIG}: its columns are not what its context is made of")
+    symbols = _counted(checkpoint, checkpoint.vocab(), config.vocab_size)
+    try:
+        vocabulary = Vocabulary(symbols)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path / VOCAB}: {error}") from error
+    model = LanguageModel(config)
+    return SavedModel(config, model, _params(checkpoint, model), vocabulary, checkpoint.model_sha256)
+
+
+def load_saved(
+    checkpoint: Checkpoint, config: Config, model: Model, num_symbols: int, separator: str
+) -> Saved[Config, Model]:
+    """A model of this configuration that reads so many symbols. Raises CheckpointError as `load_model` does."""
+    source = _symbols(checkpoint, checkpoint.vocab(), num_symbols, separator)
+    return Saved(config, model, _params(checkpoint, model), checkpoint.model_sha256, source)
+
+
+def load_pair(
+    checkpoint: Checkpoint,
+    config: Config,
+    model: Model,
+    num_symbols: tuple[int, int],
+    separators: tuple[str, str],
+) -> SavedPair[Config, Model]:
+    """The same of a model that reads so many symbols and writes so many."""
+    read, written = num_symbols
+    saved = load_saved(checkpoint, config, model, read, separators[0])
+    target = _symbols(checkpoint, checkpoint.output_vocab(), written, separators[1])
+    return SavedPair(config, model, saved.params, saved.sha256, saved.source, target)
+
+
+def _symbols(checkpoint: Checkpoint, symbols: list[str], expected: int, separator: str) -> Symbols:
+    try:
+        return Symbols(_counted(checkpoint, symbols, expected), separator)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path / VOCAB}: {error}") from error
+
+
+def _counted(checkpoint: Checkpoint, symbols: list[str], expected: int) -> tuple[str, ...]:
+    """The symbols. Raises CheckpointError unless there are as many as expected."""
+    if len(symbols) != expected:
+        raise CheckpointError(f"{checkpoint.path}: {VOCAB} has {len(symbols)} symbols, {CONFIG} says {expected}")
+    return tuple(symbols)
+
+
+def _params(checkpoint: Checkpoint, model: _Parametric) -> Params:
+    """A checkpoint's parameters. Raises CheckpointError for those that are not the model's or not finite."""
+    try:
+        shapes = model.shapes
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path / CONFIG}: {error}") from error
+    params = checkpoint.tensors(shapes)
+    if not all(np.isfinite(array).all() for array in params.values()):
+        raise CheckpointError(f"{checkpoint.path / MODEL}: has weights that are not finite")
+    return params

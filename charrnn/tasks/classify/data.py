@@ -1,0 +1,101 @@
+"""Texts with a label or a number each, out of a table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import Column, TrainConfig
+from charrnn.corpus.columns import category_indices, encode_columns, fit_column, kind_of, parse_spec
+from charrnn.corpus.sides import Labels
+from charrnn.corpus.symbols import Ragged, Symbols, normalised
+from charrnn.corpus.table import Table
+from charrnn.errors import CorpusError
+from charrnn.tasks.rows.data import encode_rows, read_pairs, sides_of
+
+LABEL, TEXT = "1", "2"
+"""Columns of a table of two without a header."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """R texts as symbols, and what is said of each."""
+
+    texts: list[str]
+    inputs: Ragged
+    outputs: npt.NDArray[np.float64]
+    """(R,) the index of the label, or the number, standardised."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledDataset:
+    """A training run's examples, divided into training, validation and test by their texts."""
+
+    files: tuple[str, ...]
+    sha256: str
+    num_bytes: int
+    text_column: str
+    label: Column
+    symbols: Symbols
+    """Of the training part alone."""
+    train: Examples
+    valid: Examples
+    test: Examples
+    notes: tuple[str, ...]
+
+    def part(self, name: str) -> Examples:
+        """The split `train`, `valid` or `test`."""
+        found: Examples = getattr(self, name)
+        return found
+
+
+def load_labelled(config: TrainConfig) -> LabelledDataset:
+    """The examples of a run as its configuration says. Raises CorpusError, UsageError."""
+    name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
+    table, name, text_column = read_pairs(config.corpus, name, config.text_column, encoding=config.encoding)
+    texts = [normalised(text) for text in table.column(text_column)]
+    kind = kind_of(kind, table.column(name))
+    said = [Labels(table.column(name), np.arange(len(table)))] if kind == "category" else []
+    divided = sides_of(texts, config, labels=said)
+    sides = divided.of_row
+    label = fit_column(name, kind, table.column(name), sides == 0, table.where)
+    symbols = Symbols.of((texts[row] for row in np.flatnonzero(sides == 0)), config.source_sep)
+    whole = labelled_examples(table, text_column, label, symbols)
+    train, valid, test = (_taken(whole, np.flatnonzero(sides == side)) for side in range(3))
+    notes = [*table.notes, f"texts are read in Unicode form C, each as the column {text_column} has it"]
+    notes += divided.notes
+    if config.valid is not None:
+        other, _, _ = read_pairs([config.valid], name, text_column, encoding=config.encoding)
+        valid = labelled_examples(other, text_column, label, symbols)
+        if shared := len(set(valid.texts) & set(train.texts)):
+            notes.append(f"{shared:,} validation texts also stand in the training part")
+    if not symbols.size:
+        raise CorpusError(f"{table.files[0]}: the training texts have no characters; name another --text-column")
+    if label.values and len(label.values) < 2:
+        raise CorpusError(
+            f"{table.files[0]}: the column {name} is always {label.values[0]!r}; there is nothing to tell"
+        )
+    return LabelledDataset(
+        table.files, table.sha256, table.num_bytes, text_column, label, symbols, train, valid, test, tuple(notes)
+    )
+
+
+def labelled_examples(table: Table, text_column: str, label: Column, symbols: Symbols) -> Examples:
+    """The rows of a table. Raises CorpusError for an unknown label and for a text that is too long."""
+    texts = [normalised(text) for text in table.column(text_column)]
+    strings = table.column(label.name)
+    outputs: npt.NDArray[Any]
+    if label.values:
+        outputs = category_indices(label, strings, table.where)
+    else:
+        outputs = encode_columns([label], [strings], table.where)[:, 0]
+    inputs = encode_rows(texts, symbols, table, unknown=symbols.size)
+    return Examples(texts, inputs, outputs.astype(np.float64))
+
+
+def _taken(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:
+    return Examples([examples.texts[row] for row in rows], examples.inputs.take(rows), examples.outputs[rows])

@@ -1,0 +1,65 @@
+"""What a classifier makes of texts, in NumPy: labels with calibrated probabilities, or numbers."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ClassifierConfig
+from charrnn.corpus.symbols import Ragged
+from charrnn.models.store import Saved, load_saved
+from charrnn.sampling.prediction import Prediction, read_inputs, told
+from charrnn.tasks.classify.classifier import Classifier
+
+BATCH = 128
+
+SavedClassifier: TypeAlias = Saved[ClassifierConfig, Classifier]
+
+
+def load(checkpoint: Checkpoint) -> SavedClassifier:
+    """Raises CheckpointError for what does not fit together, before memory is asked for."""
+    config = checkpoint.config(ClassifierConfig)
+    return load_saved(checkpoint, config, Classifier(config), config.encoder.vocab_size, config.source_sep)
+
+
+def open_model(checkpoint: Checkpoint) -> "LabelModel":
+    """Raises CheckpointError."""
+    return LabelModel(load(checkpoint), checkpoint.path)
+
+
+class LabelModel:
+    """A trained model of a label or a number for each text. It needs no torch."""
+
+    def __init__(self, saved: SavedClassifier, path: Path) -> None:
+        self.saved, self.path = saved, path
+
+    def predict(self, texts: Iterable[str], *, n: int = 5, number: int = 0) -> Iterator[Prediction]:
+        """The n most probable labels of each text, or its number. Raises CorpusError for too long a text."""
+        return classify(self.saved, texts, n=n)
+
+
+def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Iterator[Prediction]:
+    """For every text, in order, its n most probable labels, or its number; reads a batch ahead.
+
+    A symbol that the model does not know is read as nothing in its place. Raises CorpusError for a text that is
+    too long.
+    """
+    remaining = iter(texts)
+    while batch := list(itertools.islice(remaining, BATCH)):
+        logits = logits_of(saved, read_inputs(saved.source, batch))
+        yield from told(saved.model.readout, saved.params, batch, logits, n)
+
+
+def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:
+    """(R, K) for inputs of R texts, read in batches of similar lengths; no text depends on its neighbours."""
+    result = np.zeros((len(inputs), saved.model.readout.num_logits), np.float32)
+    order = np.argsort(inputs.lengths, kind="stable")
+    for first in range(0, len(order), BATCH):
+        rows = order[first : first + BATCH]
+        ids = inputs.padded(rows, fill=saved.source.size)
+        result[rows] = saved.model.logits(saved.params, ids, inputs.lengths[rows])
+    return result

@@ -1,0 +1,5 @@
+"""The task `generate`: text, perhaps given the columns of a table."""
+
+from charrnn.tasks.task import Task
+
+TASK = Task("generate", unit="char", flags=frozenset(("--given", "--stop")))

@@ -1,0 +1,187 @@
+"""A training run's text: read, split into sequences, and divided into training, validation and test.
+
+The text is plain, or a column of a table whose other columns may be what it is conditioned on.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from charrnn.config import Column, OrderName, SplitName, TrainConfig
+from charrnn.corpus.columns import fit_column, parse_spec
+from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
+from charrnn.corpus.hashing import hash_sequences
+from charrnn.corpus.partition import Partition, fractions, partition, seen_in
+from charrnn.corpus.paths import seen_from
+from charrnn.corpus.scratch import CACHE
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.sides import TRAIN, Kept, divide
+from charrnn.corpus.splitting import choose_order
+from charrnn.corpus.vocabulary import Vocabulary
+from charrnn.errors import CorpusError, UsageError
+from charrnn.tasks.generate.conditioned import read_texts
+from charrnn.tasks.generate.parent import ParentText
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    corpus: EncodedCorpus
+    split: SplitName
+    order: OrderName
+    parts: Partition
+    vocabulary: Vocabulary
+    """Of the training split alone."""
+    notes: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+    """What the text is conditioned on."""
+    text_column: str | None = None
+    """Of a table; None for plain text."""
+
+    def part(self, name: str) -> Sequences:
+        """The split `train`, `valid` or `test`."""
+        found: Sequences = getattr(self.parts, name)
+        return found
+
+
+PLURALS: dict[str, str] = {"line": "lines", "paragraph": "paragraphs", "file": "whole files"}
+
+
+def load_dataset(
+    config: TrainConfig,
+    root: Path,
+    progress: Progress | None = None,
+    *,
+    directory: Path | None = None,
+    parent: ParentText | None = None,
+) -> Dataset:
+    """The text of a run as its configuration says; what that leaves open is chosen from the text.
+
+    The paths of the configuration are relative to `directory`, the current one by default. The encoded corpus
+    is kept under `root`/.corpus. What `parent` held out is not trained on where sequences are independent.
+    Raises CorpusError.
+    """
+    cache = root / CACHE
+    config = seen_from(config, directory)
+    if config.context or config.text_column is not None:
+        return _load_table(config, parent)
+    corpus, order, notes = _read(config, config.split, cache, progress)
+    if config.stop == ("none",) and config.split == "auto" and order == "ordered" and corpus.split != "file":
+        # Without a model of endings an ordered corpus is one stream, separators and all.
+        corpus, _, _ = _read(config, "file", cache, progress)
+        notes[0] = "each file is one stream, line ends and all: --stop none learns no endings (--split)"
+    valid_fraction, test_fraction = _held_out_fractions(config)
+    parts = partition(
+        corpus.sequences,
+        order=order,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        hold_out=config.hold_out,
+        kept=_kept(config, parent),
+        scratch=cache,
+    )
+    notes += [*corpus.notes, *parts.notes, *_parent_notes(config, parent, parts, order, corpus.sha256)]
+    if config.valid is not None:
+        valid = encode([config.valid], split=corpus.split, encoding=config.encoding, cache=cache).sequences
+        parts = _validated_on(parts, valid, notes)
+    return Dataset(corpus, corpus.split, order, parts, Vocabulary.from_sequences(parts.train), tuple(notes))
+
+
+def _held_out_fractions(config: TrainConfig) -> tuple[float | None, float | None]:
+    """With a validation file the corpus is divided only where that was asked for."""
+    usual = None if config.valid is None else 0.0
+    return (
+        usual if config.valid_fraction is None else config.valid_fraction,
+        usual if config.test_fraction is None else config.test_fraction,
+    )
+
+
+def _validates_itself(config: TrainConfig) -> bool:
+    """Whether there is a validation part that may take in more sequences."""
+    return config.valid is None and config.valid_fraction != 0
+
+
+def _kept(config: TrainConfig, parent: ParentText | None) -> Kept | None:
+    return None if parent is None else parent.kept(in_validation=_validates_itself(config))
+
+
+def _parent_notes(
+    config: TrainConfig, parent: ParentText | None, parts: Partition, order: OrderName, sha256: str
+) -> list[str]:
+    if parent is None:
+        return []
+    return parent.notes(parts, order, sha256, in_validation=_validates_itself(config))
+
+
+def _validated_on(parts: Partition, valid: Sequences, notes: list[str]) -> Partition:
+    if shared := int(np.count_nonzero(seen_in(parts.train, valid))):
+        notes.append(f"{shared:,} of {len(valid):,} validation sequences also stand in the training text")
+    return replace(parts, valid=valid)
+
+
+def _load_table(config: TrainConfig, parent: ParentText | None) -> Dataset:
+    """A column of texts, each an independent sequence, and the columns that it is conditioned on."""
+    if config.split not in ("auto", "line") or config.order == "ordered":
+        raise UsageError("the rows of a table are independent sequences; leave --split and --order out")
+    specs = [parse_spec(spec) for spec in config.context]
+    names = [name for name, _ in specs]
+    texts = read_texts(config.corpus, names, config.text_column, encoding=config.encoding)
+    table, text_column = texts.table, texts.column
+    sequences = texts.sequences(())
+    if not sequences.num_chars:
+        raise CorpusError(f"{table.files[0]}: the column {text_column} is empty; name another --text-column")
+    valid_fraction, test_fraction = _held_out_fractions(config)
+    shares = fractions(sequences, valid_fraction, test_fraction)
+    sides = divide(hash_sequences(sequences), *shares, config.hold_out, kept=_kept(config, parent))
+    train = sides.of_row == TRAIN
+    columns = tuple(fit_column(name, kind, table.column(name), train, table.where) for name, kind in specs)
+    sequences = replace(sequences, contexts=texts.contexts(columns))
+    parts = partition(
+        sequences,
+        order="independent",
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        sides=sides,
+    )
+    notes = [*table.notes, *parts.notes, *_parent_notes(config, parent, parts, "independent", table.sha256)]
+    notes += [f"the texts are the column {text_column}, each by itself (--text-column)"]
+    notes += [f"{column.name} is {_kind_words(column)}" for column in columns]
+    if config.valid is not None:
+        valid = read_texts([config.valid], names, text_column, encoding=config.encoding)
+        parts = _validated_on(parts, valid.sequences(columns), notes)
+    corpus = EncodedCorpus(
+        sequences=sequences,
+        files=table.files,
+        file_offsets=np.array([0, len(sequences)]),
+        sha256=table.sha256,
+        num_bytes=table.num_bytes,
+        split="line",
+        split_reason="",
+        separator="\n",
+        notes=(),
+    )
+    vocabulary = Vocabulary.from_sequences(parts.train)
+    return Dataset(corpus, "line", "independent", parts, vocabulary, tuple(notes), columns, text_column)
+
+
+def _kind_words(column: Column) -> str:
+    if column.values:
+        return f"one of {len(column.values):,} categories"
+    spread = f"mean {column.mean:.4g}, standard deviation {column.scale:.4g}"
+    return f"a number, {spread} ({column.name}:category reads it as a category)"
+
+
+def _read(
+    config: TrainConfig, split: SplitName | Literal["auto"], cache: Path, progress: Progress | None
+) -> tuple[EncodedCorpus, OrderName, list[str]]:
+    """The corpus, its regime, and why each was chosen where it was not asked for."""
+    corpus = encode(config.corpus, split=split, encoding=config.encoding, cache=cache, progress=progress)
+    notes = []
+    if corpus.split_reason:
+        notes.append(f"sequences are {PLURALS[corpus.split]}: {corpus.split_reason} (--split)")
+    if config.order != "auto":
+        return corpus, config.order, notes
+    order, reason = choose_order(corpus.split, len(corpus.sequences), corpus.sequences.num_chars)
+    notes.append(f"they are read as {order}: {reason} (--order)")
+    return corpus, order, notes

@@ -1,0 +1,151 @@
+"""What charrnn chooses where a person has not: sizes, rates and a budget that fit the text and the machine.
+
+The figures were found by experiment on plays, on a part of the text that the benchmarks do not report.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from charrnn.config import ResolvedConfig, TrainConfig
+from charrnn.errors import UsageError
+from charrnn.tasks.defaults import EMBEDDING, FITS, USUAL_MINUTES, Fit, usual_threads
+from charrnn.tasks.generate.data import Dataset
+
+if TYPE_CHECKING:
+    from charrnn.training.observer import Trial
+
+SMALL_CORPUS = 50_000
+"""Characters below which a minute is enough."""
+
+MEMORY_SPAN = 200
+"""With it models of speeches drawn cold had lengths nearer to those of the text (KS 0.05 instead of 0.14)."""
+
+WINDOW = 64
+LANES = 32
+"""Of a text read as one stream; a step reads WINDOW characters in each."""
+
+STEP_OF_A_LIST = 1024
+"""Characters that a step reads of a list, in as many lanes as that takes: 16 to 128."""
+
+MANY_STEPS = 1000
+"""Beyond so many steps twice the lanes learn as much from as many characters, and read them faster."""
+
+WEIGHT_DECAY = 0.05
+"""A minute's model, which reads its text twice, is 0.014 nats better for it; one of ten seconds is as good."""
+
+WIDTHS = (64, 96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)
+
+CHARS_PER_WEIGHT = 2.3
+"""Characters that a run should read for each weight: with fewer a smaller model ends better, else a larger."""
+
+WEIGHTS_PER_CHAR = 3.2
+"""Weights that each character of the training text allows: a larger model learns a small text by heart."""
+
+COST_OF_WIDTH = 1.6
+"""Models of H units read H^(−1.6) as many characters a second, for H of 128 to 768."""
+
+REFERENCE_UNITS = 256
+REFERENCE_SPEED = 60_000.0
+"""Characters a second that a model of so many units reads, where it was not measured."""
+
+
+def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None) -> ResolvedConfig:
+    """The configuration with every choice made that it leaves open; its seed must be set. Raises UsageError.
+
+    trial: how fast this machine was found to be.
+    """
+    train, fit = dataset.parts.train, FITS[config.cell]
+    listed = dataset.order == "independent"
+    chosen: dict[str, Any] = {
+        "num_layers": fit.layers,
+        "output_depth": fit.output_depth,
+        "embedding_size": fit.embedding,
+        "symbol_dropout": 0.0,
+        "lm_weight": 0.0,
+        "bptt_steps": WINDOW,
+        "optimizer": "muon",
+        "weight_decay": WEIGHT_DECAY,
+        "precision": "float32" if trial is None else trial.precision,
+        "threads": usual_threads() if trial is None else trial.threads,
+    }
+    if config.minutes is None and config.epochs is None and config.steps is None:
+        chosen["minutes"] = 1.0 if train.num_chars < SMALL_CORPUS else USUAL_MINUTES
+    length = config.bptt_steps or WINDOW
+    mean_length = train.num_chars / max(len(train), 1)
+    if listed:
+        length = min(length, 1 + round(mean_length))
+    lanes = config.batch_size or (_lanes(length) if listed else LANES)
+    budget = _Budget(
+        minutes=config.minutes or chosen.get("minutes"),
+        chars=config.steps * lanes * length if config.steps else config.epochs and config.epochs * train.num_chars,
+        trial=trial,
+    )
+    units = config.hidden_size or fit.units or _width(budget, train.num_chars, fit)
+    read = budget.chars_read(units / fit.width)
+    if config.batch_size is None and config.steps is None and read / (lanes * length) > MANY_STEPS and not listed:
+        lanes *= 2
+    chosen |= {
+        "hidden_size": units,
+        "batch_size": lanes,
+        "dropout": round(fit.dropout * _dropout(read / max(1, train.num_chars)), 2),
+        "weight_dropout": 0.0,
+        "learning_rate": float(f"{fit.learning_rate * _learning_rate(read / (lanes * length)):.2g}"),
+    }
+    if listed and mean_length >= WINDOW and config.cell == "lstm" and config.forget_bias is None:
+        # Memories that are carried through a whole book and never cleared do better if they are short.
+        chosen["memory_span"] = MEMORY_SPAN
+    window = config.bptt_steps or WINDOW
+    if config.washout > window:
+        raise UsageError(f"--washout {config.washout}: more than the {window} characters of --bptt-steps")
+    if config.symbol_dropout or config.lm_weight:
+        raise UsageError(
+            "--symbol-dropout and --lm-weight are for models of whole inputs (--task classify, tag, transduce)"
+        )
+    missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
+    return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": dataset.order})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Budget:
+    """What a run may read, in time or in characters."""
+
+    minutes: float | None
+    chars: float | None
+    trial: "Trial | None"
+
+    def chars_read(self, units: float) -> float:
+        """Characters that an LSTM of so many units reads; those read again are counted again."""
+        if self.chars is not None:
+            return self.chars
+        assert self.minutes is not None
+        speed, at = REFERENCE_SPEED, float(REFERENCE_UNITS)
+        if self.trial is not None:
+            speed, at = self.trial.chars_per_second, float(self.trial.hidden_size)
+        return 60.0 * self.minutes * speed * math.pow(at / units, COST_OF_WIDTH)
+
+
+def _width(budget: _Budget, num_chars: int, fit: Fit) -> int:
+    """Units of the largest model that reads enough text in the budget, and is not too large for the text."""
+    best = WIDTHS[0]
+    for units in WIDTHS:
+        weights = 4 * units * (units + EMBEDDING)
+        enough = budget.chars_read(units) >= CHARS_PER_WEIGHT * weights
+        if enough and weights <= WEIGHTS_PER_CHAR * num_chars:
+            best = units
+    return max(1, round(best * fit.width))
+
+
+def _dropout(readings: float) -> float:
+    """What keeps a text that is read so many times from being learned by heart."""
+    return min(0.4, 0.2 * max(0.0, math.log2(max(1.0, readings) / 3.8)))
+
+
+def _learning_rate(steps: float) -> float:
+    """The peak rate of a run of so many steps: the fewer, the larger each must be."""
+    return 3e-2 * math.pow(min(1.0, 1500.0 / max(1.0, steps)), 1 / 3)
+
+
+def _lanes(length: int) -> int:
+    """The more, the shorter the windows: a power of two."""
+    return 1 << min(7, max(4, round(math.log2(STEP_OF_A_LIST / length))))

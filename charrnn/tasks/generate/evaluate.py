@@ -1,0 +1,428 @@
+"""The perplexity report: a full pass over held-out text with the state handled as in training.
+
+Everything is computed in NumPy by the equations that draw and score text: float32, summed in float64.
+"""
+
+import hashlib
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Array
+from charrnn.config import OrderName, StopName
+from charrnn.corpus.passes import cold_blocks, independent_pass, ordered_pass
+from charrnn.corpus.sequences import Sequences, sample_lengths
+from charrnn.corpus.steps import PADDING, Kind, StepReader, Window
+from charrnn.metrics.baselines import Baselines, baselines
+from charrnn.metrics.lengths import LengthReport, length_report
+from charrnn.models.language_model import Assessment
+from charrnn.models.store import SavedModel
+from charrnn.sampling.ancestral import Request
+from charrnn.sampling.prompt import length_distribution
+from charrnn.sampling.scoring import assess_windows
+from charrnn.tasks.generate.free_running import FreeRunning, free_running
+from charrnn.tasks.generate.mixture import Mixture, steppers
+from charrnn.tasks.verdict import Course, Rival, verdict
+
+SAMPLES = 2000
+SAMPLED_CHARS = 400_000
+"""Characters that sampling for the length report may cost, roughly."""
+
+PILOT = 64
+
+LONGEST = 8
+"""A sample is cut at this many times the longest held-out length; the report counts the cuts."""
+
+COLD_BLOCK = 64
+STREAM_BLOCK = 1024
+"""Characters of a block of one stream, for the standard error."""
+
+FloatArray = npt.NDArray[np.float64]
+Notify = Callable[[str, float], object]
+"""Called with what is being done and the share of it that is done."""
+
+
+@dataclass(frozen=True)
+class ColdFigures:
+    nll: float
+    loss: float | None
+    block: int | None
+    """Characters of a block where one stream is scored in blocks; None where each sequence starts cold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnseenFigures:
+    """Of the sequences that do not stand in the training text, as the pass over all of them read them."""
+
+    nll: float
+    loss: float | None
+    loss_per_symbol: float | None
+    num_chars: int
+    num_sequences: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalReport:
+    """The fields of `charrnn eval --json`; a ratio is None where its denominator is zero."""
+
+    schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
+    run: str
+    step: int | None
+    model: str
+    """Cell, layers and units, as `lstm 1 x 256`."""
+    data: str
+    """The split or the file that was scored."""
+    stop: StopName
+    order: OrderName
+    state_carried: bool
+    nll: float
+    """Total nats, endings included."""
+    loss: float | None
+    """nll / num_chars"""
+    loss_per_symbol: float | None
+    """nll / (num_chars + num_sequences); num_chars alone where no ending is charged."""
+    bits_per_char: float | None
+    perplexity: float | None
+    perplexity_stderr: float | None
+    perplexity_excluding_oov: float | None
+    bits_per_byte: float | None
+    nll_per_sequence: float | None
+    nll_length: float
+    """The part of nll spent on stopping."""
+    num_chars: int
+    num_bytes: int
+    num_sequences: int
+    num_oov: int
+    accuracy: float | None
+    cold: ColdFigures
+    lengths: LengthReport | None
+    num_sampled: int
+    num_cut: int
+    """Samples of the length report that were cut at `cut_at` characters."""
+    cut_at: int | None
+    overlap: int | None
+    """Held-out sequences that also stand in the training text; None where that is unknown, and of the own parts of
+    an ordered text."""
+    unseen: UnseenFigures | None
+    """The others alone, where there are both."""
+    baselines: dict[str, Any] | None
+    free_running: FreeRunning | None
+    """What the model's own samples cost the n-gram, beside what the held-out text costs it."""
+    verdict: str | None
+    """Whether the model is better than the n-gram, how often its run read the text, and what would help most."""
+    notes: tuple[str, ...]
+    chars_per_second: float
+    peak_memory_bytes: int
+    model_sha256: str
+    data_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The text to score, and the training text for the baselines where it is still there."""
+
+    name: str
+    sequences: Sequences
+    train: Sequences | None = None
+    valid: Sequences | None = None
+    seen: npt.NDArray[np.bool_] | None = None
+    """(S,) which of the sequences also stand in the training text, where that is known."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def overlap(self) -> int | None:
+        """How many of them."""
+        return None if self.seen is None else int(np.count_nonzero(self.seen))
+
+
+def evaluate(
+    saved: SavedModel,
+    held_out: HeldOut,
+    *,
+    stop: StopName,
+    run: str,
+    step: int | None,
+    simpler: Baselines | None = None,
+    course: Course | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    notify: Notify = lambda _what, _share: None,
+) -> EvalReport:
+    """The report on one stopping mechanism.
+
+    simpler: what `simpler_models` returned for this text; course: how the run went, where that is known;
+    samples: lengths to draw, 0 for none.
+    """
+    config, sequences = saved.config, held_out.sequences
+    reader = StepReader.of(sequences, saved.vocabulary)
+    begin = time.perf_counter()
+    totals = _Totals(saved, sequences, stop)
+    for window in totals.read(_as_trained(reader, config.order, stop), notify):
+        totals.add(*window)
+    seconds = time.perf_counter() - begin
+
+    chars, count = sequences.num_chars, len(sequences)
+    loss = _ratio(totals.nll, chars)
+    cold = ColdFigures(totals.nll, loss, None)
+    if config.order == "ordered":
+        cold = _cold(saved, reader, stop, notify)
+    lengths, drawn, cut, cut_at = None, 0, 0, None
+    if stop != "none":
+        observed = totals.lengths
+        cut_at = LONGEST * max(int(observed.max(initial=0)), 100)
+        sampled, cut = _sampled_lengths(saved, sequences.contexts, stop, samples, cut_at, seed, notify)
+        drawn = len(sampled)
+        training = () if held_out.train is None else sample_lengths(held_out.train)
+        lengths = length_report(observed, sampled, *totals.cdf, training=training)
+    free = None
+    if simpler is not None and simpler.ngram is not None and chars and samples != 0:
+        notify("reading samples", 0.0)
+        judge = simpler.figures["ngram"]
+        free = free_running(
+            saved, stop, simpler.ngram, judge["order"], judge["loss"], sequences.contexts, seed=seed
+        )
+    endings = stop != "none"
+    known = chars - totals.num_oov
+    return EvalReport(
+        run=run,
+        step=step,
+        model=f"{config.cell} {config.num_layers} x {config.hidden_size}",
+        data=held_out.name,
+        stop=stop,
+        order=config.order,
+        state_carried=config.order == "ordered",
+        nll=totals.nll,
+        loss=loss,
+        loss_per_symbol=_ratio(totals.nll, chars + (count if endings else 0)),
+        bits_per_char=_ratio(totals.nll / math.log(2), chars),
+        perplexity=_exp(loss),
+        perplexity_stderr=totals.perplexity_stderr(),
+        perplexity_excluding_oov=_exp(_ratio(totals.nll - totals.num_oov * _oov_nats(saved), known)),
+        bits_per_byte=_ratio(totals.nll / math.log(2), sequences.num_bytes),
+        nll_per_sequence=_ratio(totals.nll, count),
+        nll_length=totals.nll_length,
+        num_chars=chars,
+        num_bytes=sequences.num_bytes,
+        num_sequences=count,
+        num_oov=totals.num_oov,
+        accuracy=_ratio(totals.correct, chars),
+        cold=cold,
+        lengths=lengths,
+        num_sampled=drawn,
+        num_cut=cut,
+        cut_at=cut_at,
+        overlap=held_out.overlap,
+        unseen=totals.unseen(held_out.seen),
+        baselines=None if simpler is None else simpler.figures,
+        free_running=free,
+        verdict=verdict(loss, _best_ngram(simpler), course),
+        notes=held_out.notes,
+        chars_per_second=chars / max(seconds, 1e-9),
+        peak_memory_bytes=peak_memory_bytes(),
+        model_sha256=saved.sha256,
+        data_sha256=_data_sha256(sequences, config.separator),
+    )
+
+
+def simpler_models(saved: SavedModel, held_out: HeldOut) -> Baselines:
+    """The baselines for this text, the same for every mechanism that charges endings."""
+    config, valid = saved.config, held_out.valid
+    return baselines(
+        held_out.train,
+        valid if valid is not None and len(valid) else None,
+        held_out.sequences,
+        saved.vocabulary,
+        training_chars=config.training_chars,
+        independent=config.order == "independent",
+        endings=config.stop != ("none",),
+        separator=config.separator,
+    )
+
+
+def _best_ngram(simpler: Baselines | None) -> Rival | None:
+    figures = None if simpler is None else simpler.figures["ngram"]
+    return None if figures is None or figures["loss"] is None else Rival("the best n-gram", figures["loss"])
+
+
+class _Totals:
+    """Sums over a pass, for the whole and for each sequence."""
+
+    def __init__(self, saved: SavedModel, sequences: Sequences, stop: StopName) -> None:
+        self._saved, self._stop, self._sequences = saved, stop, sequences
+        self._ending = saved.model.endings[stop]
+        n = len(sequences)
+        self._nll = np.zeros(n)
+        self._log_reach, self._log_survival = np.zeros(n), np.zeros(n)
+        self._ended = np.zeros(n, bool)
+        self._blocks: list[tuple[float, int]] = []
+        self.nll_length, self.num_oov, self.correct = 0.0, 0, 0
+
+    @property
+    def nll(self) -> float:
+        return float(self._nll.sum())
+
+    def read(self, windows: Iterator[Window], notify: Notify) -> Iterator[tuple[Window, Array, Assessment]]:
+        """The windows, assessed, with word of how far the pass is."""
+        done, total = 0, max(1, self._sequences.num_chars)
+        for item in assess_windows(self._saved.model, self._saved.params, windows):
+            yield item
+            done += int(np.count_nonzero(item[0].steps.kinds == Kind.CHARACTER))
+            notify("scoring", done / total)
+
+    def add(self, window: Window, hidden: Array, found: Assessment) -> None:
+        steps, owner = window.steps, window.sequence
+        real = owner != PADDING
+        owners, n = owner[real], len(self._nll)
+        self._nll += np.bincount(owners, found.nll[real].astype(np.float64), n)
+        character = steps.kinds == Kind.CHARACTER
+        self.nll_length += float(found.stopping.sum(dtype=np.float64))
+        self.num_oov += int(np.count_nonzero(character & (steps.targets > self._saved.vocabulary.eos)))
+        self.correct += int(found.correct.sum())
+        self._blocks.append((float(found.nll.sum(dtype=np.float64)), int(character.sum())))
+        if self._ending.announces:
+            at = steps.kinds == Kind.ANNOUNCEMENT
+            p = self._ending.distribution(self._saved.params, hidden[at].astype(np.float64))
+            self._log_reach[owner[at]] = p.log_survival(steps.targets[at] - 1)
+            self._log_survival[owner[at]] = p.log_survival(steps.targets[at])
+            self._ended[owner[at]] = True
+            return
+        ending = steps.kinds == Kind.ENDING
+        go_on = found.log_go_on.astype(np.float64)
+        self._log_reach += np.bincount(owner[character], go_on[character], n)
+        self._log_survival += np.bincount(owners, go_on[real], n)
+        self._ended[owner[ending]] = True
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Of the sequences that were read whole, from their beginning to an ending that was charged."""
+        s = self._sequences
+        return (np.asarray(s.ends) - np.asarray(s.starts))[self._whole]
+
+    @property
+    def cdf(self) -> tuple[FloatArray, FloatArray]:
+        """F(τ − 1) and F(τ) of those sequences, F(k) = 1 − Π_{j ≤ k} (1 − s_j) along the observed text."""
+        return -np.expm1(self._log_reach[self._whole]), -np.expm1(self._log_survival[self._whole])
+
+    @property
+    def _whole(self) -> npt.NDArray[np.bool_]:
+        """(S,) a sequence whose beginning was cut ends, but nobody knows how long it was."""
+        cut = self._sequences.open_start & (np.arange(len(self._ended)) == 0)
+        return np.asarray(self._ended & ~cut)
+
+    def unseen(self, seen: npt.NDArray[np.bool_] | None) -> UnseenFigures | None:
+        """Of the sequences that are not `seen` (S,); None where all are, or none."""
+        if seen is None or seen.all() or not seen.any():
+            return None
+        s, nll = self._sequences, float(self._nll[~seen].sum())
+        chars, count = int(np.sum((s.ends - s.starts)[~seen])), int(np.count_nonzero(~seen))
+        return UnseenFigures(
+            nll=nll,
+            loss=_ratio(nll, chars),
+            loss_per_symbol=_ratio(nll, chars + (0 if self._stop == "none" else count)),
+            num_chars=chars,
+            num_sequences=count,
+        )
+
+    def perplexity_stderr(self) -> float | None:
+        """By the spread over sequences, or over blocks of one stream (delta method on the ratio nll / chars)."""
+        s = self._sequences
+        nats: FloatArray = self._nll
+        chars = (np.asarray(s.ends) - np.asarray(s.starts)).astype(np.float64)
+        if len(nats) == 1:
+            nats = np.array([block[0] for block in self._blocks])
+            chars = np.array([float(block[1]) for block in self._blocks])
+        n, total = len(nats), float(chars.sum())
+        if n < 2 or not total:
+            return None
+        loss = float(nats.sum()) / total
+        stderr = math.sqrt(float(np.sum((nats - loss * chars) ** 2)) * n / (n - 1)) / total
+        return None if (p := _exp(loss)) is None else p * stderr
+
+
+def _as_trained(reader: StepReader, order: OrderName, stop: StopName) -> Iterator[Window]:
+    if order == "independent":
+        return independent_pass(reader, stop)
+    return ordered_pass(reader, stop, window=STREAM_BLOCK)
+
+
+def _cold(saved: SavedModel, reader: StepReader, stop: StopName, notify: Notify) -> ColdFigures:
+    sequences = reader.sequences
+    one_stream = len(sequences) == 1
+    windows = cold_blocks(reader, stop, block=COLD_BLOCK) if one_stream else independent_pass(reader, stop)
+    totals = _Totals(saved, sequences, stop)
+    nll = sum(float(found.nll.sum(dtype=np.float64)) for _, _, found in totals.read(windows, notify))
+    return ColdFigures(nll, _ratio(nll, sequences.num_chars), COLD_BLOCK if one_stream else None)
+
+
+def _sampled_lengths(
+    saved: SavedModel,
+    contexts: npt.NDArray[np.float32] | None,
+    stop: StopName,
+    samples: int | None,
+    cut_at: int,
+    seed: int,
+    notify: Notify,
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Lengths (M,) of texts drawn cold at temperature 1 given contexts as those (S, X), and how many were cut.
+
+    Where `samples` is None, the first PILOT lengths say how many a cost of SAMPLED_CHARS allows.
+    """
+    models = steppers(saved, contexts, seed)
+    wanted = SAMPLES if samples is None else samples
+    ending = saved.model.endings[stop]
+    if ending.announces:
+        # τ is drawn first and from nothing but the initial state: the text itself need not be drawn.
+        u = np.random.default_rng(seed).random((len(models), -(-wanted // len(models))))
+        lengths_of = (length_distribution(model, ending) for model in models)
+        drawn = [p.inverse_survival(np.log1p(-row)) for p, row in zip(lengths_of, u, strict=True)]
+        return np.concatenate(drawn), 0
+    sampler = Mixture(models, Request(stop=stop, max_chars=cut_at, seed=seed))
+    lengths: list[int] = []
+    cut = 0
+
+    def draw(numbers: range) -> None:
+        nonlocal cut
+        for drawn in sampler.draw(numbers):
+            lengths.append(len(drawn.symbols))
+            cut += drawn.finish_reason == "max_chars"
+            notify("sampling", len(lengths) / wanted)
+
+    draw(range(min(PILOT, wanted)))
+    if samples is None:
+        wanted = min(wanted, int(SAMPLED_CHARS / (np.mean(lengths) + 1.0)))
+    draw(range(len(lengths), max(len(lengths), wanted)))
+    return np.array(lengths, np.int64), cut
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _data_sha256(sequences: Sequences, separator: str) -> str:
+    """Of the sequences as UTF-8, each followed by the separator."""
+    digest = hashlib.sha256()
+    for index in range(len(sequences)):
+        digest.update(sequences.get(index).encode(errors="surrogatepass"))
+        digest.update(separator.encode())
+    return digest.hexdigest()
+
+
+def _oov_nats(saved: SavedModel) -> float:
+    return math.log(saved.model.config.training_chars + 1)
+
+
+def _ratio(value: float, count: int) -> float | None:
+    return value / count if count else None
+
+
+def _exp(value: float | None) -> float | None:
+    return None if value is None or value > 700 else math.exp(value)

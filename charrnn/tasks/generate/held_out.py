@@ -1,0 +1,81 @@
+"""Finds the text that a run is to be evaluated on, and the run's own text for the baselines."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ModelConfig, RunRecord, SplitName
+from charrnn.corpus.encoded import encode
+from charrnn.corpus.partition import seen_in
+from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
+from charrnn.tasks.generate.conditioned import read_texts
+from charrnn.tasks.generate.data import Dataset
+from charrnn.tasks.generate.evaluate import HeldOut
+from charrnn.tasks.generate.run_text import training_text
+from charrnn.tasks.stored import PartName, run_record
+
+
+def held_out(
+    checkpoint: Checkpoint,
+    root: Path,
+    *,
+    file: str | None = None,
+    part: PartName | None = None,
+    split: SplitName | None = None,
+) -> HeldOut:
+    """A file as given, or a named part of the run's own text (test where there is one, else validation).
+
+    split: how to find sequences in the file, where not as the run did. Raises CorpusError, CheckpointError.
+    """
+    record = run_record(checkpoint)
+    dataset: Dataset | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        if record is not None:
+            dataset = training_text(record, root)
+    except CharRNNError as error:
+        if file is None:
+            raise
+        notes = (f"no baselines: {error}",)
+    if file is not None:
+        return replace(_from_file(checkpoint, file, split, record, dataset), notes=notes)
+    if dataset is None:
+        raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
+    if part is None:
+        part = "test" if dataset.parts.test.num_chars else "valid"
+    sequences = dataset.part(part)
+    if not sequences.num_chars:
+        raise CorpusError(f"the {part} split of {checkpoint.path.parent.name} is empty; name a FILE instead")
+    train = dataset.parts.train
+    seen = None
+    if dataset.order == "independent" and part != "train":
+        seen = seen_in(train, sequences)
+    return HeldOut(name=part, sequences=sequences, train=train, valid=dataset.parts.valid, seen=seen)
+
+
+def _from_file(
+    checkpoint: Checkpoint,
+    file: str,
+    split: SplitName | None,
+    record: RunRecord | None,
+    dataset: Dataset | None,
+) -> HeldOut:
+    config = checkpoint.config(ModelConfig)
+    encoding = "utf-8" if record is None else record.config.encoding
+    if config.text_column is None:
+        sequences = encode([file], split=split or config.split, encoding=encoding).sequences
+    else:
+        if split is not None:
+            raise UsageError("the model was trained on a table, whose rows are its texts; leave --split out")
+        names = [column.name for column in config.columns]
+        sequences = read_texts([file], names, config.text_column, encoding=encoding).sequences(config.columns)
+    if dataset is None:
+        return HeldOut(name=file, sequences=sequences)
+    train = dataset.parts.train
+    return HeldOut(
+        name=file,
+        sequences=sequences,
+        train=train,
+        valid=dataset.parts.valid,
+        seen=seen_in(train, sequences),
+    )

@@ -1,0 +1,170 @@
+"""A trained model of text: what it draws, how likely it finds a text, and what a text was probably given."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import MAX_SEED, StopName
+from charrnn.corpus.columns import encode_columns, parse_given
+from charrnn.errors import CorpusError, UsageError
+from charrnn.models.store import SavedModel, load_model
+from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
+from charrnn.sampling.filters import Filters
+from charrnn.sampling.given import given as fix_context
+from charrnn.sampling.prediction import Prediction
+from charrnn.sampling.scoring import Score, choose_stop, score
+from charrnn.sampling.stepper import Stepper
+from charrnn.tasks.generate.bayes import posterior
+
+MAX_CHARS = 20_000
+
+
+def open_model(checkpoint: Checkpoint) -> "Model":
+    """Raises CheckpointError."""
+    return Model(load_model(checkpoint), checkpoint.path)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A drawn text; the fields of a line of `charrnn sample --json`."""
+
+    text: str
+    prompt: str
+    finish_reason: FinishReason
+    num_chars: int
+    logprob: float
+    """Nats: the model's own ln P(text) at temperature 1, without filters; of a cut text, of the prefix."""
+    seed: int
+
+
+class Model:
+    """A trained model, ready to draw and to score text. It needs no torch."""
+
+    def __init__(self, saved: SavedModel, path: Path) -> None:
+        self.saved, self.path = saved, path
+        self._last: tuple[bytes | None, Stepper] | None = None
+
+    @property
+    def stops(self) -> tuple[StopName, ...]:
+        """How the model can end a text."""
+        return self.saved.model.stops
+
+    def sample(self, n: int = 1, **options: Any) -> list[Sample]:
+        """n texts, in the order of their numbers. The options are those of `draw`."""
+        found: list[Sample | None] = [None] * n
+        for number, sample in self.draw(range(n), **options):
+            found[number] = sample
+        return [sample for sample in found if sample is not None]
+
+    def draw(self, samples: range, **options: Any) -> Iterator[tuple[int, Sample]]:
+        """Texts with their numbers, in the order in which they end. Options:
+
+        stop: "eos", "halt", "length" or "none", the model's first by default; prompt: what every text begins
+        with; given: the values that a model is conditioned on, as `--given` takes them; temperature, top_k,
+        top_p, min_p; num_chars: exactly so many; max_chars: a cut, reported as finish_reason; seed: drawn when
+        None. Raises UsageError, CorpusError.
+        """
+        sampler, request, prompt = self._sampler(**options)
+        for drawn in sampler.draw(samples):
+            yield drawn.number, self._sample(drawn, prompt, request.seed)
+
+    def stream(self, number: int = 0, **options: Any) -> Iterator[str | Sample]:
+        """The characters of one text as they are drawn, after the prompt, and at last the `Sample`."""
+        sampler, request, prompt = self._sampler(**options)
+        for item in sampler.stream(number):
+            if isinstance(item, Drawn):
+                yield self._sample(item, prompt, request.seed)
+            else:
+                yield self.saved.vocabulary.symbols[item]
+
+    def score(
+        self, texts: Iterable[str], stop: StopName | None = None, given: str | Sequence[str] = ()
+    ) -> list[Score]:
+        """The exact log-likelihood of each text, its ending included, given the initial state and the context."""
+        return list(score(self.saved, texts, stop, self.context(given)))
+
+    def predict(
+        self,
+        texts: Iterable[str],
+        *,
+        given: Sequence[str] = (),
+        stop: StopName | None = None,
+        n: int = 5,
+        number: int = 0,
+    ) -> Iterator[Prediction]:
+        """What each text most probably was given, by Bayes' rule: the n likeliest values of a column."""
+        return posterior(self.saved, texts, given=given, stop=stop, n=n)
+
+    def context(self, given: str | Sequence[str] = ()) -> "npt.NDArray[np.float32] | None":
+        """(X,) the vector of `--given` values; None for a model without one. Raises UsageError, CorpusError."""
+        values = parse_given(self.saved.config.columns, [given] if isinstance(given, str) else given)
+        if not self.saved.config.columns:
+            return None
+        rows = encode_columns(self.saved.config.columns, [[value] for value in values], lambda _: "--given")
+        vector: npt.NDArray[np.float32] = rows[0]
+        return vector
+
+    def _stepper(self, context: npt.NDArray[np.float32] | None) -> Stepper:
+        """The model as it is stepped given a context; the last one is kept."""
+        key = None if context is None else context.tobytes()
+        if self._last is None or self._last[0] != key:
+            model, params = self.saved.model, self.saved.params
+            if context is not None:
+                model, params = fix_context(model, params, context)
+            self._last = key, Stepper(model, params)
+        return self._last[1]
+
+    def _sampler(
+        self,
+        *,
+        stop: StopName | None = None,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        num_chars: int | None = None,
+        max_chars: int | None = MAX_CHARS,
+        seed: int | None = None,
+        given: str | Sequence[str] = (),
+    ) -> tuple[Sampler, Request, str]:
+        context, chosen = self.context(given), choose_stop(self.saved.model, stop)
+        if chosen == "none" and num_chars is None:
+            raise UsageError(
+                "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
+                "`charrnn train CORPUS --stop eos` trains one that ends by itself"
+            )
+        for name, value, fits, expected in (
+            ("temperature", temperature, temperature >= 0, "0 or more"),
+            ("top_k", top_k, top_k is None or top_k >= 1, "1 or more"),
+            ("top_p", top_p, top_p is None or 0 < top_p <= 1, "more than 0, at most 1"),
+            ("min_p", min_p, min_p is None or 0 <= min_p <= 1, "0 to 1"),
+            ("num_chars", num_chars, num_chars is None or num_chars >= 1, "1 or more"),
+            ("max_chars", max_chars, max_chars is None or max_chars >= 1, "1 or more"),
+            ("seed", seed, seed is None or 0 <= seed <= MAX_SEED, f"0 to {MAX_SEED}"),
+        ):
+            if not fits:
+                raise UsageError(f"{name} = {value}: expected {expected}")
+        max_chars = max_chars if num_chars is None else None
+        self.saved.vocabulary.require(prompt)
+        for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
+            if limit is not None and len(prompt) > limit:
+                raise CorpusError(f"the prompt has {len(prompt)} characters, more than {flag} {limit}")
+        request = Request(
+            stop=chosen,
+            prompt=self.saved.vocabulary.encode(prompt).astype(np.int64),
+            filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
+            num_chars=num_chars,
+            max_chars=max_chars,
+            seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
+        )
+        return Sampler(self._stepper(context), request), request, prompt
+
+    def _sample(self, drawn: Drawn, prompt: str, seed: int) -> Sample:
+        text = self.saved.vocabulary.decode(drawn.symbols)
+        return Sample(text, prompt, drawn.finish_reason, len(text), drawn.log_prob, seed)

@@ -1,0 +1,74 @@
+"""A short trial of the machine: how fast a model of one shape learns on it, in each precision that it has."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from charrnn.config import Precision
+from charrnn.training.job import Job
+from charrnn.training.memory import keep_big_blocks
+from charrnn.training.observer import Trial
+from charrnn.training.optimizer import Optimizer
+
+STEPS = 3
+"""That are timed, after one that is not: it loads what the others use."""
+
+SUSPICIOUS = 25_000.0
+"""Characters a second below which another program may hold a core, and a thread less is tried too."""
+
+MUCH_FASTER = 1.3
+"""A thread less must be faster by so much: larger models than the one that is tried gain more from all."""
+
+
+def try_out(
+    job_of: Callable[[Precision, int], Job], precisions: Sequence[Precision], threads: int, root: Path
+) -> Trial:
+    """Trains a model that is thrown away for some steps, in each precision, and perhaps with a thread less.
+
+    job_of: the run as it would be in a precision and with so many threads, on all its data. A precision after the
+    first in which it cannot be trained is passed over.
+    """
+    begin = time.perf_counter()
+    speeds: dict[Precision, float] = {}
+    for precision in precisions:
+        try:
+            speeds[precision] = _chars_per_second(job_of(precision, threads), root)
+        except RuntimeError:
+            # A processor that claims a precision may still lack one of the products that the kernels need.
+            if not speeds:
+                raise
+    fastest = max(speeds, key=lambda precision: speeds[precision])
+    speed = speeds[fastest]
+    if threads > 1 and speed < SUSPICIOUS:
+        with_fewer = _chars_per_second(job_of(fastest, threads - 1), root)
+        if with_fewer > MUCH_FASTER * speed:
+            threads, speed = threads - 1, with_fewer
+    return Trial(
+        hidden_size=job_of(fastest, threads).config.hidden_size,
+        precision=fastest,
+        threads=threads,
+        chars_per_second=speed,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _chars_per_second(job: Job, root: Path) -> float:
+    torch.set_num_threads(job.config.threads)
+    keep_big_blocks()
+    learner = job.learner(job.initial_params(root), torch.device("cpu"))
+    optimizer = Optimizer.of(job.config, learner.trained)
+    took: list[float] = []
+    read = 0
+    for step in range(1 + STEPS):
+        begin = time.perf_counter()
+        nats, terms, chars = learner.next_loss(step, 0.0)
+        (nats / max(terms, 1)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step(0.0)
+        for parameter in learner.trained.values():
+            parameter.grad = None
+        took.append(time.perf_counter() - begin)
+        read += chars
+    # Nearly the fastest: what else the machine does for a moment says nothing of a longer run.
+    return read / (1 + STEPS) / max(sorted(took)[1], 1e-9)

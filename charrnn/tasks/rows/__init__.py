@@ -1,0 +1,1 @@
+"""What the tasks whose examples are rows of a table share."""

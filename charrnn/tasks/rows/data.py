@@ -1,0 +1,78 @@
+"""How the rows of a table are divided, and read as symbols, whatever they are for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from charrnn.config import TrainConfig
+from charrnn.corpus.hashing import hash_sequences
+from charrnn.corpus.partition import fractions
+from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.sides import Labels, Sides, divide
+from charrnn.corpus.symbols import LONGEST, Ragged, Symbols
+from charrnn.corpus.table import Table, is_number, read_table
+from charrnn.errors import CorpusError, UsageError
+
+
+def sides_of(
+    texts: Sequence[str],
+    config: TrainConfig,
+    *,
+    copies_of: Sequence[str] | None = None,
+    labels: Sequence[Labels] = (),
+) -> Sides:
+    """How the rows of a table are divided, by their texts (R,); see `sides.divide`.
+
+    What is said of a text plays no part in how it is held out, but that each label is trained on: a text with two
+    labels is one value, and a row that repeats a text with another label is a copy. Where an input may have
+    several right outputs, `copies_of` (R,) is the whole row: rows of one input with different outputs are its
+    variants, which stay together by value, and are no sign of a table that repeats itself.
+
+    Raises UsageError for shares that leave nothing to train on, and for settings that only running text has.
+    """
+    if config.split not in ("auto", "line") or config.order == "ordered":
+        raise UsageError("the rows of a table are independent; leave --split and --order out")
+    sequences = Sequences.from_texts(texts)
+    usual = None if config.valid is None else 0.0
+    shares = fractions(
+        sequences,
+        usual if config.valid_fraction is None else config.valid_fraction,
+        usual if config.test_fraction is None else config.test_fraction,
+    )
+    copies = None if copies_of is None else hash_sequences(Sequences.from_texts(copies_of))
+    return divide(hash_sequences(sequences), *shares, config.hold_out, copies_of=copies, labels=labels)
+
+
+def encode_rows(texts: Sequence[str], symbols: Symbols, table: Table, unknown: int) -> Ragged:
+    """The texts' symbols. Raises CorpusError for a text that is too long."""
+    rows = [symbols.encode(text, unknown) for text in texts]
+    for row, numbers in enumerate(rows):
+        if len(numbers) > LONGEST:
+            raise CorpusError(f"{table.where(row)}: {len(numbers):,} symbols; at most {LONGEST:,} can be read")
+    return Ragged.of(rows)
+
+
+def read_pairs(
+    paths: Sequence[str | Path], label: str | None, text: str | None, *, encoding: str
+) -> tuple[Table, str, str]:
+    """A table and the names of its columns of labels and of texts.
+
+    Neither is named: there is no header, and the columns are the label and the text, or the files of a folder are
+    the classes. One is named: the other is the only other column. Raises CorpusError.
+    """
+    named = [name for name in (label, text) if name is not None]
+    header = bool(named) and not all(map(is_number, named))
+    with workspace(None) as spool:
+        table = read_table(paths, spool=spool, header=header, encoding=encoding, class_name=label or "class")
+    for name in named:
+        table.column(name)
+    if len(table.names) < 2 or (len(table.names) > 2 and len(named) < 2):
+        raise CorpusError(
+            f"{table.where(0)}: the columns {', '.join(table.names)}; expected a label and a text, or say which "
+            "they are: --label-column NAME --text-column NAME"
+        )
+    label = next(name for name in table.names if name != text) if label is None else label
+    text = next(name for name in table.names if name != label) if text is None else text
+    if label == text:
+        raise CorpusError(f"{table.files[0]}: {text} cannot be both the label and the text")
+    return table, label, text

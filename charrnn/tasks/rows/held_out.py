@@ -1,0 +1,79 @@
+"""The rows of a table that a model of whole inputs is measured on: a file's, or those that its run kept."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ClassifierConfig, Column, PairConfig, TrainConfig, TreeConfig
+from charrnn.corpus.paths import seen_from
+from charrnn.errors import CheckpointError, CorpusError
+from charrnn.models.store import SavedPair
+from charrnn.tasks.rows.pairs import Pairs, load_pairs, read_pair_table
+from charrnn.tasks.stored import PartName, encoding_of, run_record
+
+
+class _Rows(Protocol):
+    def __len__(self) -> int: ...
+
+
+Rows = TypeVar("Rows", bound=_Rows, covariant=True)
+
+
+class _Dataset(Protocol[Rows]):
+    @property
+    def sha256(self) -> str: ...
+
+    def part(self, name: str) -> Rows: ...
+
+
+def own_rows(
+    checkpoint: Checkpoint, part: PartName | None, load: Callable[[TrainConfig], _Dataset[Rows]]
+) -> tuple[str, Rows]:
+    """The name and the rows of a part of the run's own table, by default test where there is one, else validation.
+
+    Raises CheckpointError for a checkpoint without its run, CorpusError for a table that has changed and for a
+    part that is empty.
+    """
+    record = run_record(checkpoint)
+    if record is None:
+        raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
+    dataset = load(seen_from(record.config, Path(record.directory)))
+    if dataset.sha256 != record.corpus_sha256:
+        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
+    name = part or ("test" if len(dataset.part("test")) else "valid")
+    if not len(dataset.part(name)):
+        raise CorpusError(f"the {name} split of {record.name} is empty; name a FILE instead")
+    return name, dataset.part(name)
+
+
+def columns_asked(
+    checkpoint: Checkpoint, config: ClassifierConfig | TreeConfig
+) -> tuple[str, str] | tuple[None, None]:
+    """The columns of labels and texts in other files; None where the run named none: there is no header then."""
+    record = run_record(checkpoint)
+    if record is not None and record.config.label_column is None and record.config.text_column is None:
+        return None, None
+    return config.label.name, config.text_column
+
+
+def pair_rows(
+    checkpoint: Checkpoint,
+    saved: SavedPair[Any, Any],
+    columns: Sequence[Column] = (),
+    *,
+    file: str | None,
+    part: PartName | None,
+    same_length: bool,
+) -> tuple[str, Pairs]:
+    """The name and the pairs of a file as given, or of a part of the run's own. Raises as `own_rows` does.
+
+    columns: what outputs are conditioned on; same_length: an output must be as long as its input.
+    """
+    config: PairConfig = saved.config
+    if file is None:
+        return own_rows(checkpoint, part, load_pairs)
+    names = [column.name for column in columns]
+    encoding = encoding_of(checkpoint)
+    table = read_pair_table([file], config.source_column, config.target_column, names, encoding=encoding)
+    return file, table.pairs(saved.source, saved.target, columns, same_length=same_length)

@@ -1,0 +1,34 @@
+"""How good a model of labels or numbers is, by its logits."""
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.cells.arrays import Params
+from charrnn.config import Column
+from charrnn.metrics.classification import Classification, classification
+from charrnn.metrics.regression import Regression, regression
+from charrnn.models.label_readout import LabelReadout
+from charrnn.tasks.verdict import Rival
+
+
+def told_figures(
+    readout: LabelReadout,
+    params: Params,
+    logits: npt.NDArray[np.floating],
+    outputs: npt.NDArray[np.float64],
+) -> tuple[Classification, None] | tuple[None, Regression]:
+    """Of logits (R, K) and outputs (R,): the index of a label, NaN where there is none, or a number as trained."""
+    label = readout.label
+    if readout.is_regression:
+        return None, regression(readout.numbers(logits), outputs * label.scale + label.mean)
+    truth = np.where(np.isnan(outputs), -1, outputs).astype(np.int64)
+    return classification(readout.probabilities(params, logits), truth, label.values), None
+
+
+def frequencies(label: Column, outputs: npt.NDArray[np.float64]) -> Rival | None:
+    """What the training part's label frequencies make of outputs (R,); None of numbers and of no labels."""
+    labels = outputs[~np.isnan(outputs)].astype(np.int64)
+    if not label.values or not len(labels):
+        return None
+    counts = np.array(label.counts, np.float64)
+    return Rival("label frequencies alone", float(-np.log(counts / counts.sum())[labels].mean()))

@@ -1,0 +1,168 @@
+"""Inputs with the outputs that belong to them, out of a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import Column, TrainConfig
+from charrnn.corpus.columns import encode_columns, fit_column, parse_spec
+from charrnn.corpus.scratch import workspace
+from charrnn.corpus.symbols import Ragged, Symbols, normalised
+from charrnn.corpus.table import Table, is_number, read_table
+from charrnn.errors import CorpusError
+from charrnn.tasks.rows.data import encode_rows, sides_of
+
+SOURCE, TARGET = "1", "2"
+"""Columns of a table without a header."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """R inputs, outputs, and the columns that outputs are conditioned on. An input may come several times."""
+
+    sources: list[str]
+    targets: list[str]
+    inputs: Ragged
+    """An unknown symbol is the number behind the last one."""
+    outputs: Ragged
+    """The same but one more: the number behind the last one is BOS."""
+    contexts: npt.NDArray[np.float32] | None
+    """(R, X)"""
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> "Pairs":
+        return Pairs(
+            [self.sources[row] for row in rows],
+            [self.targets[row] for row in rows],
+            self.inputs.take(rows),
+            self.outputs.take(rows),
+            None if self.contexts is None else self.contexts[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PairDataset:
+    """A training run's pairs, divided into training, validation and test by their inputs."""
+
+    files: tuple[str, ...]
+    sha256: str
+    num_bytes: int
+    source_column: str
+    target_column: str
+    source: Symbols
+    target: Symbols
+    """Both of the training part alone."""
+    columns: tuple[Column, ...]
+    train: Pairs
+    valid: Pairs
+    test: Pairs
+    notes: tuple[str, ...]
+
+    def part(self, name: str) -> Pairs:
+        """The split `train`, `valid` or `test`."""
+        found: Pairs = getattr(self, name)
+        return found
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """A table and the names of its columns."""
+
+    table: Table
+    source: str
+    target: str
+
+    def pairs(
+        self, source: Symbols, target: Symbols, columns: Sequence[Column] = (), *, same_length: bool = False
+    ) -> Pairs:
+        """Raises CorpusError for an unknown value of a column, for what is too long, and where an output does not
+        have the length of its input though it should."""
+        table = self.table
+        sources, targets = self.texts(self.source), self.texts(self.target)
+        contexts = None
+        if columns:
+            contexts = encode_columns(columns, [table.column(column.name) for column in columns], table.where)
+        inputs = encode_rows(sources, source, table, unknown=source.size)
+        outputs = encode_rows(targets, target, table, target.size + 1)
+        if same_length and (unlike := np.flatnonzero(inputs.lengths != outputs.lengths)).size:
+            row = int(unlike[0])
+            raise CorpusError(
+                f"{table.where(row)}: the input has {inputs.lengths[row]:,} symbols and the output "
+                f"{outputs.lengths[row]:,}, in Unicode form C; --task tag needs a symbol for each, "
+                "--task transduce does not"
+            )
+        return Pairs(sources, targets, inputs, outputs, contexts)
+
+    def texts(self, column: str) -> list[str]:
+        """A column in Unicode form C."""
+        return [normalised(text) for text in self.table.column(column)]
+
+
+def read_pair_table(
+    paths: Sequence[str | Path], source: str | None, target: str | None, context: Sequence[str], *, encoding: str
+) -> PairTable:
+    """The inputs are the column `source`, the outputs `target`; by default the first and the second of no header.
+
+    Columns named by number are those of a table without a header. Raises CorpusError.
+    """
+    source, target = source or SOURCE, target or TARGET
+    named = [source, target, *context]
+    with workspace(None) as spool:
+        table = read_table(paths, spool=spool, header=not all(map(is_number, named)), encoding=encoding)
+    for name in named:
+        table.column(name)
+    if len(set(named)) < len(named):
+        raise CorpusError(f"{table.files[0]}: input, output and context must be columns of their own")
+    return PairTable(table, source, target)
+
+
+def load_pairs(config: TrainConfig) -> PairDataset:
+    """The pairs of a run as its configuration says. Raises CorpusError, UsageError."""
+    specs = [parse_spec(spec) for spec in config.context]
+    names = [name for name, _ in specs]
+    found = read_pair_table(
+        config.corpus, config.source_column, config.target_column, names, encoding=config.encoding
+    )
+    sources, targets, table = found.texts(found.source), found.texts(found.target), found.table
+    given = [table.column(name) for name in names]
+    whole_rows = ["\0".join(fields) for fields in zip(sources, targets, *given, strict=True)]
+    divided = sides_of(sources, config, copies_of=whole_rows)
+    sides = divided.of_row
+    trained = np.flatnonzero(sides == 0)
+    source = Symbols.of((sources[row] for row in trained), config.source_sep)
+    target = Symbols.of((targets[row] for row in trained), config.target_sep)
+    if not source.size or not target.size:
+        raise CorpusError(f"{table.files[0]}: the inputs or outputs to train on are all empty; name other columns")
+    columns = tuple(fit_column(name, kind, table.column(name), sides == 0, table.where) for name, kind in specs)
+    tagged = config.task == "tag"
+    whole = found.pairs(source, target, columns, same_length=tagged)
+    train, valid, test = (whole.take(np.flatnonzero(sides == side)) for side in range(3))
+    notes = [
+        *table.notes,
+        *divided.notes,
+        f"the inputs are the column {found.source}, the outputs {found.target}, in Unicode form C",
+    ]
+    if config.valid is not None:
+        other = read_pair_table([config.valid], found.source, found.target, names, encoding=config.encoding)
+        valid = other.pairs(source, target, columns, same_length=tagged)
+        if shared := len(set(valid.sources) & set(train.sources)):
+            notes.append(f"{shared:,} validation inputs also stand in the training part")
+    return PairDataset(
+        table.files,
+        table.sha256,
+        table.num_bytes,
+        found.source,
+        found.target,
+        source,
+        target,
+        columns,
+        train,
+        valid,
+        test,
+        tuple(notes),
+    )

@@ -1,0 +1,160 @@
+"""The report on a model that tells a label or a number for each tree."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TrainConfig
+from charrnn.errors import CorpusError
+from charrnn.metrics.classification import Classification
+from charrnn.metrics.regression import Regression, rounded_right
+from charrnn.tasks.rows.held_out import columns_asked, own_rows
+from charrnn.tasks.rows.labels import told_figures
+from charrnn.tasks.stored import PartName, encoding_of
+from charrnn.tasks.tree.data import TreeDataset, TreeExamples, load_trees, read_expressions, tree_examples
+from charrnn.tasks.tree.predict import SavedTreeModel, load, logits_of, reader_of
+from charrnn.tasks.tree.trees import NONE
+
+DEPTH_EDGES = (1, 2, 3, 5, 8, 13, 20, 40, 80)
+LEAF_EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """The trees whose size lies between two bounds, both included."""
+
+    least: int
+    most: int
+    num_trees: int
+    accuracy: float | None
+    """Of labels at the root, or of whole numbers, rounded; None of others."""
+    mse: float | None
+    """Of numbers at the root."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeReport:
+    """The fields of `charrnn eval --json` of such a model; one of `labels` and `numbers` is None."""
+
+    schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
+    task: Literal["tree"] = "tree"
+    run: str
+    step: int | None
+    model: str
+    data: str
+    column: str
+    labels: Classification | None
+    """At the roots that have one."""
+    numbers: Regression | None
+    node_accuracy: float | None
+    """Of the labels of all nodes, where those are labelled."""
+    num_labelled_nodes: int
+    num_unlabelled_roots: int
+    """Trees that stand in no figure but those of nodes."""
+    by_depth: tuple[Band, ...]
+    by_leaves: tuple[Band, ...]
+    temperature: float | None
+    num_oov: int
+    """Leaves with a symbol that the model does not know."""
+    trees_per_second: float
+    model_sha256: str
+
+
+def tree_rows(
+    checkpoint: Checkpoint, saved: SavedTreeModel, *, file: str | None, part: PartName | None
+) -> tuple[str, TreeExamples]:
+    """The name and the trees of a file as given, or of a part of the run's own. Raises as `own_rows` does."""
+    reader, config = reader_of(saved), saved.config
+    if file is None:
+
+        def load(config: TrainConfig) -> TreeDataset:
+            return load_trees(config, reader)
+
+        return own_rows(checkpoint, part, load)
+    label, text = columns_asked(checkpoint, config)
+    table, _, text_column = read_expressions([file], label, text, reader, encoding=encoding_of(checkpoint))
+    return file, tree_examples(table, text_column, config.label, reader, saved.source)
+
+
+def evaluate(checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object) -> TreeReport:
+    """The report on a model and a file, or a part of its run's own table."""
+    saved = load(checkpoint)
+    data, examples = tree_rows(checkpoint, saved, file=file, part=part)
+    return evaluate_trees(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)
+
+
+def evaluate_trees(
+    saved: SavedTreeModel, examples: TreeExamples, *, data: str, run: str, step: int | None
+) -> TreeReport:
+    begin = time.perf_counter()
+    forest, readout = examples.forest, saved.model.readout
+    logits = logits_of(saved, forest, examples.words)
+    seconds = time.perf_counter() - begin
+    config, label = saved.config, saved.config.label
+    root = forest.ends - forest.sizes
+    said = ~np.isnan(examples.outputs)
+    if not said.any():
+        raise CorpusError(f"{data}: nothing in it has a label that a prediction could be compared with")
+    compared = said[root]
+    root = root[compared]
+    truth = examples.outputs[root]
+    labels, numbers = told_figures(readout, saved.params, logits[root], truth)
+    right = logits.argmax(-1) == examples.outputs
+    told, squares = right[root], None
+    if labels is None:
+        predicted, true = readout.numbers(logits[root]), truth * label.scale + label.mean
+        told, squares = rounded_right(predicted, true), (predicted - true) ** 2
+    return TreeReport(
+        run=run,
+        step=step,
+        model=f"{config.composition} of {config.hidden_size}",
+        data=data,
+        column=label.name,
+        labels=labels,
+        numbers=numbers,
+        node_accuracy=float(right[said].mean()) if labels is not None and config.node_labels else None,
+        num_labelled_nodes=int(np.count_nonzero(said)),
+        num_unlabelled_roots=int(np.count_nonzero(~compared)),
+        by_depth=_bands(forest.depths[compared], DEPTH_EDGES, told, squares),
+        by_leaves=_bands(forest.num_leaves[compared], LEAF_EDGES, told, squares),
+        temperature=None if labels is None else readout.temperature(saved.params),
+        num_oov=_unknown_leaves(examples, saved.source.size),
+        trees_per_second=len(examples) / max(seconds, 1e-9),
+        model_sha256=saved.sha256,
+    )
+
+
+def _bands(
+    sizes: npt.NDArray[np.int64],
+    edges: Sequence[int],
+    right: npt.NDArray[np.bool_] | None,
+    squares: npt.NDArray[np.float64] | None,
+) -> tuple[Band, ...]:
+    """(R,) each: the size of a tree, whether what is told of its root is right, the square of the error."""
+    bands, least = [], 0
+    for most in (*edges, int(sizes.max(initial=0))):
+        inside = (sizes >= least) & (sizes <= most)
+        if inside.any():
+            bands.append(
+                Band(
+                    least=max(least, int(sizes[inside].min())),
+                    most=min(most, int(sizes[inside].max())),
+                    num_trees=int(inside.sum()),
+                    accuracy=None if right is None else float(right[inside].mean()),
+                    mse=None if squares is None else float(squares[inside].mean()),
+                )
+            )
+        least = most + 1
+    return tuple(bands)
+
+
+def _unknown_leaves(examples: TreeExamples, unknown: int) -> int:
+    words, leaves = examples.words, examples.forest.leaf
+    owner = np.repeat(np.arange(len(words)), words.lengths)
+    has_unknown = np.bincount(owner, words.values == unknown, minlength=len(words)) > 0
+    return int(np.count_nonzero(has_unknown[leaves[leaves != NONE]]))

@@ -1,0 +1,86 @@
+"""Numbers, times and models in the words that every command uses; what is shown, before anything is drawn."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from charrnn.config import TrainConfig
+
+Facts: TypeAlias = list[tuple[str, str]]
+"""Pairs of label and text; an empty label goes on with the fact before."""
+
+
+class Rows(NamedTuple):
+    """A table: the first column to the left, the others to the right."""
+
+    heads: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+
+Block: TypeAlias = Facts | Rows | None
+"""A piece of a report; None is an empty line."""
+
+
+def bits(nats: float) -> float:
+    return nats / math.log(2)
+
+
+def nats_and_bits(loss: float, unit: str = "char") -> str:
+    return f"{loss:.3f} nats/{unit} = {bits(loss):.3f} bits/{unit}"
+
+
+def quality(loss: float, unit: str = "char") -> str:
+    """A loss in nats per unit, with the perplexity that it is."""
+    return f"{nats_and_bits(loss, unit)}, perplexity {math.exp(min(loss, 700)):.3f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 step`, `1,000 steps`."""
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4f}"
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def clock(seconds: float) -> str:
+    """`0:05`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(num_bytes: int) -> str:
+    """`512 B`, `1.5 MB`."""
+    value, unit = float(num_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def shape(cell: str, num_layers: int | None, hidden_size: int | None) -> str:
+    """`lstm 1 x 128`: the cell, its layers and their units."""
+    return f"{cell} {num_layers} x {hidden_size}"
+
+
+def budget_words(config: TrainConfig) -> str:
+    if config.minutes is not None:
+        return f"{config.minutes:g} minute{'s' if config.minutes != 1 else ''}"
+    if config.epochs is not None:
+        return f"{config.epochs:g} epoch{'s' if config.epochs != 1 else ''}"
+    return count(config.steps or 0, "step")
+
+
+MOST_FILES = 3
+
+
+def file_names(names: Sequence[str]) -> str:
+    """`a.txt, b.txt`, or how many there are and the first of them."""
+    shown = ", ".join(names[:MOST_FILES])
+    return shown if len(names) <= MOST_FILES else f"{len(names):,} files ({shown}, …)"
