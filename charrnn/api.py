@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import msgspec
 
 from charrnn.checkpoint import Checkpoint, Which, resolve_checkpoint
-from charrnn.config import MAX_SEED, STOP_NAMES, TrainConfig
+from charrnn.config import TrainConfig
 from charrnn.errors import UsageError
 from charrnn.models.store import load_model, task_of
 from charrnn.tasks.generate.predict import Model, Sample
@@ -92,16 +92,7 @@ def train_config(**values: Any) -> TrainConfig:
         config = msgspec.convert(values, type=TrainConfig, strict=True)
     except msgspec.ValidationError as error:
         raise UsageError(_misfit(error, values)) from error
-    if config.seed is not None and not 0 <= config.seed <= MAX_SEED:
-        raise UsageError(f"seed = {config.seed}: expected 0 to {MAX_SEED}")
-    if not config.stop:
-        raise UsageError(f"stop is empty: expected one or more of {', '.join(STOP_NAMES)}")
-    if "none" in config.stop and len(config.stop) > 1:
-        raise UsageError("--stop none cannot be combined: a model without an end has no other way to end")
-    if len(set(config.stop)) < len(config.stop):
-        raise UsageError("--stop names a mechanism twice")
-    if sum(value is not None for value in (config.minutes, config.epochs, config.steps)) > 1:
-        raise UsageError("give one budget: --minutes, --epochs or --steps")
+    config.check()
     return config
 
 

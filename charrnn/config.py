@@ -6,9 +6,12 @@ checkpoint must say of itself to be rebuilt: the `config.json` beside its weight
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from msgspec import Meta
+
+from charrnn.errors import UsageError
 
 CellName = Literal[
     "tanh",
@@ -241,101 +244,399 @@ class TransducerConfig(PairConfig):
     decoder: GeneratorConfig
 
 
+# What a person asks for --------------------------------------------------------------------------------------
+
+MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
+PAIRS = "A sequence for a sequence (--task tag, transduce)"
+LABELLED = "A label or a number for each text (--task classify, tree)"
+READ = "Inputs that are read as wholes (--task classify, tag, transduce)"
+TREES = "A label or a number for each tree (--task tree)"
+GIVEN = "Text in a table (.tsv, .csv), given its other columns"
+BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
+HEADINGS = (BUDGET, MODEL, ONE_CELL, STOPPING, TEXT, LABELLED, TREES, READ, PAIRS, GIVEN, OPTIMISATION, RUN)
+"""Of settings, in the order in which the help shows them."""
+
+BUDGETS = ("minutes", "epochs", "steps")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What there is to know of a field of `TrainConfig` beside its type, bounds and default."""
+
+    heading: str
+    """In the help, where settings under one heading stand together."""
+    help: str
+    unset: str | None = "fits the corpus"
+    """What None comes to; None where that goes without saying."""
+    metavar: str | None = None
+    tasks: tuple[TaskName, ...] = get_args(TaskName)
+    """Those that have it."""
+    common: bool = False
+    """Whether the short help shows it."""
+
+
+def flag(name: str) -> str:
+    """`--hidden-size` of a field's name."""
+    return "--" + name.replace("_", "-")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run as it was asked for. `None` leaves the choice to charrnn, which stores what it chose."""
 
     corpus: tuple[str, ...]
-    valid: str | None = None
-    """Validation text as given, instead of a part of the corpus."""
-    encoding: str = "utf-8"
-    split: SplitName | Literal["auto"] = "auto"
-    order: OrderName | Literal["auto"] = "auto"
-    valid_fraction: Fraction | None = None
-    test_fraction: Fraction | None = None
-    hold_out: HoldOut = "auto"
+    valid: Annotated[
+        str | None, Setting(TEXT, "Validation text, instead of a part of the corpus.", unset=None, metavar="FILE")
+    ] = None
+    encoding: Annotated[str, Setting(TEXT, "Text encoding of the files.", metavar="NAME")] = "utf-8"
+    split: Annotated[
+        SplitName | Literal["auto"],
+        Setting(TEXT, "What a sequence is; auto looks at the text and says what it chose.", common=True),
+    ] = "auto"
+    order: Annotated[
+        OrderName | Literal["auto"],
+        Setting(TEXT, "Are sequences independent, as names are, or ordered, as in a book?"),
+    ] = "auto"
+    valid_fraction: Annotated[
+        Fraction | None,
+        Setting(TEXT, "Share of the corpus for validation.", unset="5 %, at most 500,000 characters"),
+    ] = None
+    test_fraction: Annotated[
+        Fraction | None,
+        Setting(TEXT, "Share of the corpus for `charrnn eval`.", unset="5 %, at most 500,000 characters"),
+    ] = None
+    hold_out: Annotated[
+        HoldOut,
+        Setting(TEXT, "Hold out all copies of a text (values), or single rows; auto: rows where many repeat."),
+    ] = "auto"
 
-    task: TaskName = "generate"
-    label_column: str | None = None
-    """Column of what is to be predicted, perhaps with `:number` or `:category`."""
-    source_column: str | None = None
-    target_column: str | None = None
-    source_sep: str = ""
-    """What stands between the symbols of an input; nothing where each character is one."""
-    target_sep: str = ""
-    attention: Literal["additive", "dot", "none"] = "additive"
-    direction: Direction = "both"
-    pooling: Pooling = "last"
-    composition: CompositionName = "tree_lstm"
-    leaves: Leaves = "symbols"
-    node_labels: bool = False
-    """Whether every bracket of an expression begins with its label."""
-    text_column: str | None = None
-    """Column of a table that holds the text: its name, or its number where the table has no header."""
-    context: tuple[str, ...] = ()
-    """Columns of a table that the model is conditioned on, each perhaps with `:number` or `:category`."""
-    context_mode: ContextMode = "both"
+    task: Annotated[
+        TaskName,
+        Setting(
+            MODEL,
+            "Generate text, classify it, tag each symbol, transduce it into other text, or read trees.",
+            common=True,
+        ),
+    ] = "generate"
+    label_column: Annotated[
+        str | None,
+        Setting(
+            LABELLED,
+            "Column of what is predicted (NAME:category, NAME:number decide).",
+            unset="the first of two",
+            metavar="NAME",
+            tasks=("classify", "tree"),
+        ),
+    ] = None
+    source_column: Annotated[
+        str | None,
+        Setting(PAIRS, "Column of the inputs.", unset="the first", metavar="NAME", tasks=("tag", "transduce")),
+    ] = None
+    target_column: Annotated[
+        str | None,
+        Setting(PAIRS, "Column of the outputs.", unset="the second", metavar="NAME", tasks=("tag", "transduce")),
+    ] = None
+    source_sep: Annotated[
+        str,
+        Setting(
+            READ,
+            "What stands between the symbols of an input.",
+            metavar="TEXT",
+            tasks=("classify", "tag", "transduce"),
+        ),
+    ] = ""
+    target_sep: Annotated[
+        str,
+        Setting(
+            PAIRS,
+            "What stands between the symbols of an output, such as a space.",
+            metavar="TEXT",
+            tasks=("tag", "transduce"),
+        ),
+    ] = ""
+    attention: Annotated[
+        Literal["additive", "dot", "none"],
+        Setting(PAIRS, "Of transduce: how the decoder looks back at the input.", tasks=("transduce",)),
+    ] = "additive"
+    direction: Annotated[
+        Direction, Setting(READ, "How an input is read.", tasks=("classify", "tag", "transduce", "tree"))
+    ] = "both"
+    pooling: Annotated[
+        Pooling,
+        Setting(
+            LABELLED, "The last output of each direction, or the mean or maximum of all.", tasks=("classify",)
+        ),
+    ] = "last"
+    composition: Annotated[
+        CompositionName,
+        Setting(
+            TREES,
+            "What makes a node of its children: of two (tanh, tree_lstm), of any number (child_sum).",
+            tasks=("tree",),
+        ),
+    ] = "tree_lstm"
+    leaves: Annotated[
+        Leaves,
+        Setting(TREES, "A leaf is one symbol, or is read character by character by --cell.", tasks=("tree",)),
+    ] = "symbols"
+    node_labels: Annotated[
+        bool,
+        Setting(
+            TREES, "Each bracket begins with the label of its node; there is no column of labels.", tasks=("tree",)
+        ),
+    ] = False
+    text_column: Annotated[
+        str | None,
+        Setting(
+            GIVEN,
+            "Column of the text, by name, or by number without a header.",
+            unset="the only other",
+            metavar="NAME",
+            tasks=("generate", "classify", "tree"),
+        ),
+    ] = None
+    context: Annotated[
+        tuple[str, ...],
+        Setting(
+            GIVEN,
+            "A column that the text is conditioned on, a category or a number (NAME:category, NAME:number "
+            "decide); repeat it for several.",
+            metavar="NAME",
+            tasks=("generate", "transduce"),
+            common=True,
+        ),
+    ] = ()
+    context_mode: Annotated[
+        ContextMode,
+        Setting(GIVEN, "It acts at every step, as the initial state, or both.", tasks=("generate", "transduce")),
+    ] = "both"
 
-    cell: CellName = "lstm"
-    hidden_size: Annotated[int, Meta(ge=1, le=65_536)] | None = None
-    num_layers: Annotated[int, Meta(ge=1, le=64)] | None = None
-    embedding_size: EmbeddingSize | None = None
-    """Of the trained vector that is read for each symbol; 0 reads one-hot vectors."""
-    input_depth: Depth = 1
-    transition_depth: Depth = 1
-    output_depth: Depth | None = None
-    initial_state: InitialState = "zero"
+    cell: Annotated[
+        CellName, Setting(MODEL, "Recurrent cell; `charrnn cells` lists them.", metavar="NAME", common=True)
+    ] = "lstm"
+    hidden_size: Annotated[
+        Annotated[int, Meta(ge=1, le=65_536)] | None, Setting(MODEL, "Units of a layer.", common=True)
+    ] = None
+    num_layers: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None, Setting(MODEL, "Layers, one above the other.", common=True)
+    ] = None
+    embedding_size: Annotated[
+        EmbeddingSize | None,
+        Setting(MODEL, "Of the trained vector that each symbol is read as; 0: one-hot vectors."),
+    ] = None
+    input_depth: Annotated[
+        Depth, Setting(MODEL, "Layers between the characters and the units, the units' own included.")
+    ] = 1
+    transition_depth: Annotated[Depth, Setting(MODEL, "Layers between a step's units and the next step's.")] = 1
+    output_depth: Annotated[
+        Depth | None,
+        Setting(
+            MODEL,
+            "Layers between the units and the outputs, the outputs' own included.",
+            unset="1; min_gru, min_lstm 2",
+        ),
+    ] = None
+    initial_state: Annotated[InitialState, Setting(MODEL, "State before the first character.")] = "zero"
     # What only some cells have. Fields of the same names are those cells' options; None is the cell's default.
-    forget_bias: float | None = None
-    memory_span: Annotated[int, Meta(ge=0)] | None = None
-    """Characters that the longest memories last at first; 0 for one forget bias in all units."""
-    reset_gate: Literal["after", "before"] | None = None
-    leak_alpha: str | None = None
-    spectral_radius: Annotated[float, Meta(ge=0)] | None = None
-    input_scaling: Annotated[float, Meta(ge=0)] | None = None
-    skip_delay: str | None = None
-    remove_short: bool | None = None
-    feedback: Literal["target", "output"] | None = None
-    delay_levels: int | None = None
-    dropout: Fraction | None = None
-    weight_dropout: Fraction | None = None
-    """Share of the hidden-to-hidden weights that is dropped in each training window."""
-    symbol_dropout: Fraction | None = None
-    """Share of the symbols of inputs that are read as unknown in training."""
-    lm_weight: Annotated[float, Meta(ge=0)] | None = None
-    """What predicting an input's own symbols counts for at the beginning of training; it wanes to nothing."""
-    washout: Annotated[int, Meta(ge=0)] = 0
-    """Characters after an initial state that are read in training and not fitted."""
-    scheduled_sampling: Fraction = 0.0
-    """Share of the characters read in training, at its end, that the model draws itself."""
-    stop: tuple[StopName, ...] = ("eos",)
+    forget_bias: Annotated[
+        float | None, Setting(ONE_CELL, "Of LSTMs: the forget gate's first bias.", unset="1")
+    ] = None
+    memory_span: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Setting(ONE_CELL, "Of lstm: steps that first memories last, up to this; 0: one bias."),
+    ] = None
+    reset_gate: Annotated[
+        Literal["after", "before"] | None,
+        Setting(ONE_CELL, "Of gru: it acts after or before the matrix product.", unset="after"),
+    ] = None
+    leak_alpha: Annotated[
+        str | None,
+        Setting(
+            ONE_CELL,
+            "Of leaky, echo_state: the memory's share, such as 0.9, 0:0.9 or learned.",
+            unset="0:0.5; echo_state 0",
+            metavar="X",
+        ),
+    ] = None
+    spectral_radius: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Setting(ONE_CELL, "Of echo_state: the largest eigenvalue of its fixed recurrent weights.", unset="0.9"),
+    ] = None
+    input_scaling: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Setting(ONE_CELL, "Of echo_state: bound of its fixed input weights and biases.", unset="1"),
+    ] = None
+    skip_delay: Annotated[
+        str | None,
+        Setting(
+            ONE_CELL, "Of skip: delays of the long connections, such as 5 or 5,20.", unset="5", metavar="N,..."
+        ),
+    ] = None
+    remove_short: Annotated[bool | None, Setting(ONE_CELL, "Of skip: no connection of one step.", unset="no")] = (
+        None
+    )
+    feedback: Annotated[
+        Literal["target", "output"] | None,
+        Setting(
+            ONE_CELL,
+            "Of output_recurrent: the true output, or the model's own, is fed back. Of --task tag: each output "
+            "depends on those before it.",
+            unset="target",
+        ),
+    ] = None
+    delay_levels: Annotated[
+        int | None, Setting(ONE_CELL, "Of time_delay: it sees 2 to the power of this many characters.", unset="5")
+    ] = None
+    dropout: Annotated[
+        Fraction | None, Setting(MODEL, "Share of each layer's outputs that is dropped in training.")
+    ] = None
+    weight_dropout: Annotated[
+        Fraction | None,
+        Setting(
+            MODEL,
+            "Share of the recurrent weights that is dropped in training.",
+            tasks=("generate", "classify", "tag", "transduce"),
+        ),
+    ] = None
+    symbol_dropout: Annotated[
+        Fraction | None,
+        Setting(
+            READ,
+            "Share of an input's symbols that are read as unknown in training.",
+            unset="fits the task",
+            tasks=("classify", "tag", "transduce", "tree"),
+        ),
+    ] = None
+    lm_weight: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Setting(
+            READ,
+            "What predicting an input's own symbols counts for at first; it wanes in training.",
+            unset="fits the task",
+            tasks=("classify", "tag", "transduce"),
+        ),
+    ] = None
+    washout: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Setting(
+            OPTIMISATION, "Characters after an initial state that are read and not fitted.", tasks=("generate",)
+        ),
+    ] = 0
+    scheduled_sampling: Annotated[
+        Fraction,
+        Setting(
+            OPTIMISATION,
+            "Share of the characters read that the model draws itself, at the end.",
+            tasks=("generate",),
+        ),
+    ] = 0.0
+    stop: Annotated[
+        tuple[StopName, ...],
+        Setting(
+            STOPPING,
+            "A symbol that ends the text (eos), an output that may halt it, or its length drawn first; repeat it, "
+            "or say all, for a model with several; none for an endless stream.",
+            tasks=("generate", "transduce"),
+            common=True,
+        ),
+    ] = ("eos",)
 
-    minutes: Positive | None = None
-    epochs: Positive | None = None
-    steps: Annotated[int, Meta(ge=1)] | None = None
-    batch_size: Annotated[int, Meta(ge=1)] | None = None
-    bptt_steps: Annotated[int, Meta(ge=1)] | None = None
-    learning_rate: Positive | None = None
-    optimizer: OptimizerName | None = None
-    precision: Precision | None = None
-    """Of the matrix products in training; parameters, and whatever is scored, are of float32."""
-    weight_decay: Annotated[float, Meta(ge=0)] | None = None
-    grad_clip: Positive = 1.0
-    eval_every: Annotated[int, Meta(ge=1)] | None = None
-    save_every: Annotated[int, Meta(ge=1)] | None = None
-    keep: Annotated[int, Meta(ge=1)] = 2
-    patience: Annotated[int, Meta(ge=1)] | None = None
-    """Stop after this many validations in a row without a better one."""
+    minutes: Annotated[
+        Positive | None, Setting(BUDGET, "Wall time from the first to the last step.", unset=None, common=True)
+    ] = None
+    epochs: Annotated[
+        Positive | None,
+        Setting(BUDGET, "Passes over the training text; may be a fraction.", unset=None, common=True),
+    ] = None
+    steps: Annotated[Annotated[int, Meta(ge=1)] | None, Setting(BUDGET, "Optimisation steps.", unset=None)] = None
+    batch_size: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Setting(OPTIMISATION, "Sequences, or lanes of a text, side by side.")
+    ] = None
+    bptt_steps: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Setting(OPTIMISATION, "Characters between truncations of the gradient.", tasks=("generate",)),
+    ] = None
+    learning_rate: Annotated[Positive | None, Setting(OPTIMISATION, "Peak rate; it falls over the budget.")] = None
+    optimizer: Annotated[
+        OptimizerName | None,
+        Setting(OPTIMISATION, "Adam, or Muon for the matrices of cells and Adam for the rest."),
+    ] = None
+    precision: Annotated[
+        Precision | None,
+        Setting(OPTIMISATION, "Of the matrix products in training; bfloat16 where the processor has it."),
+    ] = None
+    weight_decay: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Setting(OPTIMISATION, "Decoupled weight decay.")
+    ] = None
+    grad_clip: Annotated[Positive, Setting(OPTIMISATION, "Largest norm of a gradient.")] = 1.0
+    eval_every: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Setting(OPTIMISATION, "Steps between validations.", unset="ten times a run"),
+    ] = None
+    save_every: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Setting(RUN, "Steps between saves beside those at validations.", unset="once a minute"),
+    ] = None
+    keep: Annotated[Annotated[int, Meta(ge=1)], Setting(RUN, "Checkpoints to keep, beside the best.")] = 2
+    patience: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Setting(OPTIMISATION, "Stop after this many validations without a gain.", unset="never"),
+    ] = None
 
-    seed: int | None = None
-    threads: Annotated[int, Meta(ge=1)] | None = None
-    device: str = "auto"
-    init_from: str | None = None
+    seed: Annotated[int | None, Setting(RUN, "Of every random choice.", unset="random", common=True)] = None
+    threads: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Setting(RUN, "CPU threads.", unset="one a core, at most 4", common=True)
+    ] = None
+    device: Annotated[str, Setting(RUN, "cpu, cuda or auto.", metavar="NAME")] = "auto"
+    init_from: Annotated[
+        str | None,
+        Setting(
+            RUN,
+            "Begin with the weights of another run where they fit.",
+            unset=None,
+            metavar="RUN",
+            tasks=("generate",),
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raises UsageError for what cannot be asked for together, and for what the task does not have."""
+        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
+            raise UsageError(f"seed = {self.seed}: expected 0 to {MAX_SEED}")
+        if not self.stop:
+            raise UsageError(f"stop is empty: expected one or more of {', '.join(STOP_NAMES)}")
+        if "none" in self.stop and len(self.stop) > 1:
+            raise UsageError("--stop none cannot be combined: a model without an end has no other way to end")
+        if len(set(self.stop)) < len(self.stop):
+            raise UsageError("--stop names a mechanism twice")
+        if sum(getattr(self, budget) is not None for budget in BUDGETS) > 1:
+            raise UsageError("give one budget: --minutes, --epochs or --steps")
+        for name, setting in settings().items():
+            value, default = getattr(self, name), TrainConfig.__dataclass_fields__[name].default
+            if value and value != default and self.task not in setting.tasks:
+                owners = ", ".join(setting.tasks)
+                raise UsageError(f"--task {self.task} has no {flag(name)}; it is an option of {owners}")
 
     @property
     def has_output_edges(self) -> bool:
         """Whether a tagger's outputs depend on those before them; output_recurrent's own `feedback` is another."""
         return self.task == "tag" and self.feedback is not None and self.cell != "output_recurrent"
+
+
+@cache
+def settings() -> dict[str, Setting]:
+    """What is known of each field of `TrainConfig` that can be set."""
+    return {
+        name: next(item for item in hint.__metadata__ if isinstance(item, Setting))
+        for name, hint in setting_types().items()
+    }
+
+
+@cache
+def setting_types() -> dict[str, Any]:
+    """The annotation of each of them."""
+    hints = get_type_hints(TrainConfig, include_extras=True)
+    return {name: hint for name, hint in hints.items() if name != "corpus"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,8 @@ def test_a_commands_help_begins_with_the_line_of_the_list_and_has_an_example(nam
 
 @pytest.mark.parametrize("name", FOUND)
 def test_every_option_has_help_and_a_place(name):
-    shown = succeed(*name.split(), "-h").stdout
+    short = {flag for parameter in FOUND[name].params for flag in parameter.opts}
+    shown = succeed(*name.split(), "--help-all" if "--help-all" in short else "-h").stdout
     for parameter in FOUND[name].params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
@@ -137,3 +138,13 @@ def test_completion_of_runs(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text('{"schema": "charrnn.run/1"}')
     assert complete(["charrnn", "sample", "--checkpoints", str(tmp_path), "na"], monkeypatch) == {"names"}
+
+
+def test_the_short_help_of_train_fits_two_screens_and_the_long_one_has_the_rest():
+    short, long = (succeed("train", flag).stdout for flag in ("-h", "--help-all"))
+    assert len(short.splitlines()) < 80
+    for flag in ("--minutes", "--hidden-size", "--stop", "--name", "--resume"):
+        assert flag in short
+    assert "--weight-decay" not in short
+    assert "--weight-decay" in long
+    assert max(map(len, long.splitlines())) <= 80

@@ -13,7 +13,7 @@ import msgspec
 from charrnn.cli.options import option, run_argument, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
 from charrnn.cli.toml import to_toml
-from charrnn.config import ModelConfig, RunRecord, StopName
+from charrnn.config import ModelConfig, ResolvedConfig, RunRecord, StopName, settings
 from charrnn.errors import CheckpointError
 from charrnn.words import Facts, bits, budget_words, clock, count, quality, shape, size
 
@@ -87,11 +87,17 @@ def command(*, run: str | None, toml: bool, as_json: bool, quiet: bool, verbose:
     if toml:
         if not isinstance(found, RunDirectory):
             raise CheckpointError(f"{found.path}: a checkpoint alone holds no training settings; name its run")
-        sys.stdout.write(to_toml(asdict(found.read_run(RunRecord).config)))
+        sys.stdout.write(to_toml(_settings(found.read_run(RunRecord).config)))
     elif isinstance(found, RunDirectory):
         _show_run(found, as_json, verbose)
     else:
         _show_checkpoint(found, as_json)
+
+
+def _settings(config: ResolvedConfig) -> dict[str, Any]:
+    """Those that the run's task has."""
+    known = settings()
+    return {k: v for k, v in asdict(config).items() if k == "corpus" or config.task in known[k].tasks}
 
 
 def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
@@ -137,7 +143,7 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
         facts.append(("Command", " ".join(record.argv)))
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())))
         facts.append(("SHA-256", f"{record.corpus_sha256} (corpus)"))
-        facts += _together("Settings", to_toml(asdict(config)).splitlines())
+        facts += _together("Settings", to_toml(_settings(config)).splitlines())
     print_facts(console(sys.stdout), facts)
 
 

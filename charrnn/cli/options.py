@@ -22,6 +22,7 @@ Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 
 COMMON = "Everywhere"
+HELP_ALL = "charrnn.help_all"
 NAME_WIDTH = 30
 """Columns of an option and its value in the help; what is longer has a line of its own."""
 
@@ -29,12 +30,15 @@ NAME_WIDTH = 30
 class Option(click.Option):
     """An option that is listed in the help under the heading `group`.
 
-    A `show_default` in words is shown as it stands; `show_range` says whether the bounds of a number are worth it.
+    A `show_default` in words is shown as it stands; `show_range` says whether the bounds of a number are worth it;
+    an option that is not `common` is left to `--help-all`.
     """
 
-    def __init__(self, *args: Any, group: str = "Options", show_range: bool = True, **settings: Any) -> None:
+    def __init__(
+        self, *args: Any, group: str = "Options", show_range: bool = True, common: bool = True, **settings: Any
+    ) -> None:
         super().__init__(*args, **settings)
-        self.group, self.show_range = group, show_range
+        self.group, self.show_range, self.common = group, show_range, common
 
     def get_help_extra(self, ctx: click.Context) -> "OptionHelpExtra":
         extra = super().get_help_extra(ctx)
@@ -52,7 +56,8 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None and not isinstance(parameter, click.Argument):
+            shown = ctx.meta.get(HELP_ALL) or getattr(parameter, "common", True)
+            if record is not None and shown and not isinstance(parameter, click.Argument):
                 groups.setdefault(getattr(parameter, "group", COMMON), []).append(record)
         groups[COMMON] = groups.pop(COMMON)
         names = [name for records in groups.values() for name, _ in records]
@@ -70,6 +75,26 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+def help_all(function: Function) -> Function:
+    """`--help-all`, for a command with options that its short help leaves out."""
+
+    def show(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            ctx.meta[HELP_ALL] = True
+            click.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit()
+
+    return option(
+        "--help-all",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        group=COMMON,
+        help="Show all options, these and the rarer ones.",
+    )(function)
 
 
 def subcommand(name: str) -> Callable[[Function], click.Command]:

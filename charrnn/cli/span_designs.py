@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charrnn.cli.options import Decorator, Function, Number, option
-from charrnn.config import CELL_NAMES
+from charrnn.cli.train_options import one_cell_options
+from charrnn.config import CELL_NAMES, flag
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 CELLS = ("tanh", "lstm", "gru")
 
 TRAINING, REMEDIES = "How each design is trained", "What may help it"
-CELL = "What only some cells have"
 
 _DESIGN: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--hidden-size",), {"type": click.IntRange(1, 65_536), "group": TRAINING, "metavar": "N",
@@ -32,23 +32,6 @@ _DESIGN: list[tuple[tuple[str, ...], dict[str, Any]]] = [
       "show_default": "default", "help": "Where W starts; identity, for tanh and leaky, with b = 0 and small U."}),
     (("--flow-penalty",), {"type": Number(0), "group": REMEDIES, "metavar": "X", "show_default": "0",
       "help": "Weight of the penalty on steps that change a gradient's length."}),
-    (("--forget-bias",), {"type": Number(), "group": CELL, "metavar": "X",
-      "help": "Of LSTMs: the forget gate's first bias."}),
-    (("--memory-span",), {"type": click.IntRange(0), "group": CELL, "metavar": "N",
-      "help": "Of lstm: steps that first memories last, up to this."}),
-    (("--reset-gate",), {"type": click.Choice(["after", "before"]), "group": CELL,
-      "help": "Of gru: it acts after or before the matrix product."}),
-    (("--leak-alpha",), {"group": CELL, "metavar": "X",
-      "help": "Of leaky, echo_state: the memory's share, such as 0.9, 0:0.99 or learned."}),
-    (("--skip-delay",), {"group": CELL, "metavar": "N,...", "help": "Of skip: delays of the long connections."}),
-    (("--remove-short",), {"is_flag": True, "default": None, "group": CELL,
-      "help": "Of skip: no connection of one step."}),
-    (("--spectral-radius",), {"type": Number(0), "group": CELL, "metavar": "X",
-      "help": "Of echo_state: the largest eigenvalue of W."}),
-    (("--feedback",), {"type": click.Choice(["target", "output"]), "group": CELL,
-      "help": "Of output_recurrent: the true output, or its own, is fed back."}),
-    (("--delay-levels",), {"type": click.IntRange(1, 8), "group": CELL, "metavar": "N",
-      "help": "Of time_delay: it sees 2 to the power of this many steps."}),
 ]  # fmt: skip
 _SIZES = ("hidden_size", "batch_size", "learning_rate")
 _REMEDIES = ("clip", "grad_clip", "init", "flow_penalty")
@@ -56,6 +39,7 @@ _REMEDIES = ("clip", "grad_clip", "init", "flow_penalty")
 
 def design_options(function: Function) -> Function:
     """What a design is made of beside its cell; None for what was not given."""
+    function = one_cell_options()(function)
     for names, settings in reversed(_DESIGN):
         function = option(*names, **{"show_range": False} | settings)(function)
     return function
@@ -109,10 +93,9 @@ def build_design(label: str, settings: dict[str, Any]) -> "Design":
     options = {name: value for name, value in settings.items() if name not in ("cell", *_SIZES, *_REMEDIES)}
     for name in options:
         if name not in option_names(cell):
-            flag = "--" + name.replace("_", "-")
             owners = ", ".join(owner for owner in CELLS if name in option_names(owner))
             raise UsageError(
-                f"{label}: {cell} has no {flag}, which is of {owners}; give it in a --variant of those"
+                f"{label}: {cell} has no {flag(name)}, which is of {owners}; give it in a --variant of those"
             )
     return Design(
         cell=cell,

@@ -8,6 +8,7 @@ import click
 
 from charrnn.cli.options import option, size_options, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
+from charrnn.cli.train_options import one_cell_options
 from charrnn.config import CELL_NAMES
 from charrnn.errors import UsageError
 from charrnn.words import count
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from charrnn.study.drawing import Drawing
     from charrnn.study.unfold import Shared, Unfolded
 
-CELL = "Options of the cell"
 PASSING = {
     "gate": "the value itself is passed on, as far as a gate lets it",
     "share": "a fixed share of the value itself is passed on",
@@ -29,21 +29,7 @@ PASSING = {
 )
 @option("--steps", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Time steps.")
 @size_options
-@option("--skip-delay", group=CELL, metavar="N,...", help="Of skip: delays of the long connections.")
-@option("--remove-short", is_flag=True, default=None, group=CELL, help="Of skip: no connection of one step.")
-@option(
-    "--feedback",
-    type=click.Choice(["target", "output"]),
-    group=CELL,
-    help="Of output_recurrent: the true output, or the model's own, is fed back.",
-)
-@option(
-    "--delay-levels",
-    type=click.IntRange(1, 8),
-    group=CELL,
-    metavar="N",
-    help="Of time_delay: it sees 2 to the power of this many characters.",
-)
+@one_cell_options("skip_delay", "remove_short", "feedback", "delay_levels")
 def command(
     *,
     cell: str,

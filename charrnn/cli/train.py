@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charrnn.cli.options import option, subcommand
+from charrnn.cli.options import help_all, option, subcommand
 from charrnn.cli.signals import StopSignals
 from charrnn.cli.terminal import console, print_facts, use_utf8, write_json
-from charrnn.cli.train_options import BUDGETS, RUN, given_settings, settings_options
+from charrnn.cli.train_options import given_settings, settings_options
+from charrnn.config import BUDGETS, RUN
 from charrnn.errors import DivergedError, InterruptedTrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 @subcommand("train")
 @click.argument("corpus", nargs=-1, type=click.Path(allow_dash=True), metavar="CORPUS...")
 @settings_options
+@help_all
 @option("--name", group=RUN, metavar="NAME", help="Name of the run.  [default: that of the corpus, made unique]")
 @option("--resume", is_flag=True, group=RUN, help="Go on with the run --name, or the newest one.")
-@option("--overwrite", is_flag=True, group=RUN, help="Replace the run --name.")
+@option("--overwrite", is_flag=True, group=RUN, common=False, help="Replace the run --name.")
 @option(
     "--config",
     "config_file",

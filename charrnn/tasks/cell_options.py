@@ -1,6 +1,5 @@
 """Which layers a configuration asks for: the cell's own options among them, and whether they can be built."""
 
-from dataclasses import fields
 from typing import Any
 
 from charrnn.cells import CELLS, option_names
@@ -11,8 +10,8 @@ from charrnn.config import (
     Option,
     ResolvedConfig,
     StopName,
-    TaskName,
     TrainConfig,
+    flag,
 )
 from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
@@ -30,8 +29,9 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
         del chosen["feedback"]
     for name in chosen:
         if config.cell not in owners[name]:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"--cell {config.cell} has no {flag}; it is an option of {', '.join(owners[name])}")
+            raise UsageError(
+                f"--cell {config.cell} has no {flag(name)}; it is an option of {', '.join(owners[name])}"
+            )
     try:
         _try_out(config, chosen)
     except ValueError as error:
@@ -48,31 +48,18 @@ def _owners() -> dict[str, list[str]]:
     return owners
 
 
-_OF_TASKS: dict[str, tuple[TaskName, ...]] = {
-    "attention": ("transduce",),
-    "direction": ("classify", "tag", "transduce", "tree"),
-    "pooling": ("classify",),
-    "composition": ("tree",),
-    "leaves": ("tree",),
-    "node_labels": ("tree",),
-}
-"""Settings that only some tasks have, and that have a value of their own where they are not asked for."""
-
-
 def refuse_foreign(config: TrainConfig) -> None:
     """Raises UsageError for what was asked for and would not be looked at."""
-    default = {field.name: field.default for field in fields(TrainConfig)}
-    for name, tasks in _OF_TASKS.items():
-        if getattr(config, name) != default[name] and config.task not in tasks:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"--task {config.task} has no {flag}; it is an option of {', '.join(tasks)}")
+    config.check()
     if reads_symbols(config):
         return
     for name in ("cell", "direction", *DEPTHS, *_owners()):
         asked = getattr(config, name)
-        if asked not in (default[name], None) and (name not in DEPTHS or asked > 1):
+        if asked not in (TrainConfig.__dataclass_fields__[name].default, None) and (
+            name not in DEPTHS or asked > 1
+        ):
             raise UsageError(
-                f"--{name.replace('_', '-')} {asked}: leaves that are symbols are read by no cell; "
+                f"{flag(name)} {asked}: leaves that are symbols are read by no cell; "
                 "a cell reads those of --leaves characters"
             )
 

@@ -12,7 +12,6 @@ from charrnn.config import ClassifierConfig, ResolvedConfig, RunRecord, TrainCon
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.paths import seen_from
-from charrnn.errors import UsageError
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.classify.classifier import Classifier, Labelled
 from charrnn.tasks.classify.data import Examples, LabelledDataset, load_labelled
@@ -93,8 +92,6 @@ class ClassifyJob(LabelJob[LabelledDataset]):
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "ClassifyJob":
-        if config.init_from is not None or config.context:
-            raise UsageError("--task classify has no --init-from and no --context")
         dataset = load_labelled(config)
         return cls(chosen_for(config, len(dataset.train)), dataset)
 

@@ -98,10 +98,6 @@ def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None)
     window = config.bptt_steps or WINDOW
     if config.washout > window:
         raise UsageError(f"--washout {config.washout}: more than the {window} characters of --bptt-steps")
-    if config.symbol_dropout or config.lm_weight:
-        raise UsageError(
-            "--symbol-dropout and --lm-weight are for models of whole inputs (--task classify, tag, transduce)"
-        )
     missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return ResolvedConfig(**{**vars(config), **missing, "split": dataset.split, "order": dataset.order})
 

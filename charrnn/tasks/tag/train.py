@@ -93,8 +93,6 @@ class TagJob(PairJob):
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "TagJob":
-        if config.init_from is not None or config.context:
-            raise UsageError("--task tag has no --init-from and no --context")
         if config.has_output_edges and config.feedback != "target":
             raise UsageError("--task tag: --feedback feeds back the true output in training; say no other")
         dataset = load_pairs(config)

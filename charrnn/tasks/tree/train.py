@@ -95,9 +95,6 @@ def _labels(examples: TreeExamples) -> npt.NDArray[np.int64]:
 
 def chosen_for(config: TrainConfig, num_trees: int) -> ResolvedConfig:
     """The same for a model that reads trees; its seed must be set. Raises UsageError for what it does not have."""
-    for name in ("lm_weight", "weight_dropout"):
-        if getattr(config, name):
-            raise UsageError(f"--task tree has no --{name.replace('_', '-')}")
     if config.num_layers not in (None, 1):
         raise UsageError(f"--num-layers {config.num_layers}: --task tree has one layer, the composition")
     small = num_trees < 20_000
@@ -121,8 +118,6 @@ class TreeJob(LabelJob[TreeDataset]):
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "TreeJob":
-        if config.init_from is not None or config.context:
-            raise UsageError("--task tree has no --init-from and no --context")
         dataset = load_trees(config, reader_of(config))
         return cls(chosen_for(config, len(dataset.train)), dataset)
 
