@@ -1,11 +1,11 @@
 """The names and settings that every layer shares. Imports nothing heavy.
 
 `TrainConfig` is what a person asks for: its fields are the flags of `charrnn train`, the keys of a
-`--config` file, the keywords of `charrnn.train` and the `config` of `run.json`. `ModelConfig` is what a
-checkpoint must say of itself to be rebuilt: the `config.json` beside its weights.
+`--config` file, the keywords of `charrnn.train` and the `config` of `run.json`. What a checkpoint must say of
+itself to be rebuilt, the `config.json` beside its weights, stands beside each model.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -59,8 +59,6 @@ INITIAL_STATES: tuple[str, ...] = get_args(InitialState)
 ENDING_STOPS: tuple[StopName, ...] = tuple(name for name in get_args(StopName) if name != "none")
 """What `--stop all` means, in the order in which `sample` and `score` prefer them."""
 
-FORMAT_VERSION = 1
-
 MAX_SEED = 2**63 - 1
 """TOML and JSON readers agree on integers up to here."""
 
@@ -78,170 +76,6 @@ VocabSize = Annotated[int, Meta(ge=1, le=0x110000)]
 Width = Annotated[int, Meta(ge=1, le=65_536)]
 EmbeddingSize = Annotated[int, Meta(ge=0, le=65_536)]
 VectorSize = Annotated[int, Meta(ge=0, le=0x110000)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column of a table as a part of the vector that a model is conditioned on: a category or a number."""
-
-    name: Annotated[str, Meta(max_length=1000)]
-    values: Annotated[tuple[Annotated[str, Meta(max_length=100_000)], ...], Meta(max_length=0x110000)] = ()
-    """The categories, sorted; none for a number."""
-    counts: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=0x110000)] = ()
-    """How often each category stands in the training rows."""
-    mean: float = 0.0
-    scale: Positive = 1.0
-    """Standard deviation of a number over the training rows, 1 where it does not vary."""
-
-    def __post_init__(self) -> None:
-        if len(self.counts) != len(self.values):
-            raise ValueError(f"column {self.name!r} has {len(self.values)} values and {len(self.counts)} counts")
-
-    @property
-    def size(self) -> int:
-        """Entries of the vector."""
-        return len(self.values) or 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayersConfig:
-    """Layers of one cell, whatever they read and whatever is read off them.
-
-    The bounds, here and below, hold for anything read from disk; they stop a hostile file before memory is
-    asked for.
-    """
-
-    cell: CellName
-    cell_options: dict[str, Option] = field(default_factory=dict)
-    """Keyword arguments of the cell beyond its sizes, such as `{"reset_gate": "before"}` for a GRU."""
-    vocab_size: VocabSize
-    """Symbols that are read."""
-    hidden_size: Width
-    num_layers: Annotated[int, Meta(ge=1, le=64)]
-    embedding_size: EmbeddingSize = 0
-    """Of the trained vector that is read for each symbol; 0 reads one-hot vectors."""
-    input_depth: Depth = 1
-    transition_depth: Depth = 1
-    output_depth: Depth = 1
-    initial_state: InitialState = "zero"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorConfig(LayersConfig):
-    """What generates a sequence of symbols, perhaps given a vector and perhaps attending to a memory."""
-
-    context_size: VectorSize = 0
-    """Of the vector; 0 for none."""
-    context_mode: ContextMode = "both"
-    context_readout: bool = False
-    """Whether the readout sees the vector beside the last layer's output."""
-    attention: AttentionName | None = None
-    memory_size: VectorSize = 0
-    """Of each vector of the memory."""
-    stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=len(STOP_NAMES))]
-    length_scale: Positive = 1.0
-    """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
-    training_chars: Annotated[int, Meta(ge=1)]
-    """Characters in the training split; an unseen character costs ln(training_chars + 1) nats."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """What a checkpoint of any task says first of itself."""
-
-    model_type: Literal["charrnn"] = "charrnn"
-    format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
-    task: TaskName
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig(CheckpointConfig, GeneratorConfig):
-    """A language model's shape, and what is needed to read text as it was trained to."""
-
-    task: Literal["generate"] = "generate"
-    columns: tuple[Column, ...] = ()
-    """What the text is conditioned on; `context_size` is their size."""
-    text_column: Annotated[str, Meta(max_length=1000)] | None = None
-    """Where the text stands in a table; None where the corpus is plain text."""
-    split: SplitName
-    order: OrderName
-    separator: Annotated[str, Meta(max_length=8)] = "\n"
-    """What stood between the sequences of the corpus, and stands between samples."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig(LayersConfig):
-    """What reads a whole sequence."""
-
-    direction: Direction = "both"
-    language_model: bool = False
-    """Whether its first layer has a readout of its own, which predicts the input's symbols in training."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(CheckpointConfig):
-    """One output for an input: a label or a number. Inputs are read in Unicode form C."""
-
-    task: Literal["classify"] = "classify"
-    text_column: Annotated[str, Meta(max_length=1000)]
-    source_sep: Annotated[str, Meta(max_length=8)] = ""
-    """What stands between the symbols of an input; nothing where each character is one."""
-    label: Column
-    """What is predicted: its categories, or a number's mean and standard deviation in training."""
-    encoder: EncoderConfig
-    pooling: Pooling = "last"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TreeConfig(CheckpointConfig):
-    """A label or a number for a tree, or for each of its nodes. Expressions are read in Unicode form C."""
-
-    task: Literal["tree"] = "tree"
-    text_column: Annotated[str, Meta(max_length=1000)]
-    node_labels: bool = False
-    """Whether the labels stand in the expressions, at every node, and not in a column."""
-    label: Column
-    """What is predicted: its categories, or a number's mean and standard deviation in training."""
-    vocab_size: VocabSize
-    """Symbols that leaves are made of."""
-    composition: CompositionName
-    hidden_size: Width
-    encoder: EncoderConfig | None = None
-    """What reads a leaf character by character; None where a leaf is one symbol."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairConfig(CheckpointConfig):
-    """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
-
-    source_column: Annotated[str, Meta(max_length=1000)]
-    target_column: Annotated[str, Meta(max_length=1000)]
-    source_sep: Annotated[str, Meta(max_length=8)] = ""
-    target_sep: Annotated[str, Meta(max_length=8)] = ""
-    encoder: EncoderConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaggerConfig(PairConfig):
-    """A symbol for each symbol of an input."""
-
-    task: Literal["tag"] = "tag"
-    num_tags: VocabSize
-    """Symbols that are written."""
-    training_chars: Annotated[int, Meta(ge=1)]
-    """Symbols in the training split; an unseen one that was to be written costs ln(training_chars + 1) nats."""
-    decoder: GeneratorConfig | None = None
-    """What writes them where each depends on those before it; None where they are independent given the input."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransducerConfig(PairConfig):
-    """A sequence of any length for a sequence."""
-
-    task: Literal["transduce"] = "transduce"
-    columns: tuple[Column, ...] = ()
-    """Columns that the output is conditioned on beside the input."""
-    decoder: GeneratorConfig
 
 
 # What a person asks for --------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ import torch
 from charrnn.cells import CELLS, build_cell
 from charrnn.cells.cell import Cell
 from charrnn.config import DEPTHS as DEPTH_SETTINGS
-from charrnn.config import ModelConfig, StopName
+from charrnn.config import StopName
 from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader, Steps, map_arrays
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.models.language_model import LanguageModel
+from charrnn.models.store import ModelConfig
 
 CELL_CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in CELLS),

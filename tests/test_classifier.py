@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.api import load_predictor
-from charrnn.config import ClassifierConfig, Column, EncoderConfig
 from charrnn.corpus.bucketed import BucketedBatches
+from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols
-from charrnn.tasks.classify.classifier import Classifier, Labelled
+from charrnn.models.encoder import EncoderConfig
+from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig, Labelled
 from charrnn.training.temperature import fit_temperature
 
 V = 3

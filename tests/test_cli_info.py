@@ -9,7 +9,8 @@ import pytest
 from helpers_cli import fail, imported_by, json_lines, run_code, succeed, train, write_names
 
 from charrnn.checkpoint import Checkpoint, RunDirectory
-from charrnn.config import ModelConfig, RunRecord
+from charrnn.config import RunRecord
+from charrnn.models.store import ModelConfig
 
 
 @pytest.fixture

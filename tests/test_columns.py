@@ -10,9 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from charrnn.config import Column
 from charrnn.corpus import columns as module
-from charrnn.corpus.columns import encode_columns, fit_column, known, log_prior, parse_given, parse_spec
+from charrnn.corpus.columns import Column, encode_columns, fit_column, known, log_prior, parse_given, parse_spec
 from charrnn.errors import CorpusError, UsageError
 
 CATEGORIES = st.text("abé ,", max_size=2)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from helpers_models import alphabet_of, as_torch, corpus, each_model, random_params, whole_steps
 
-from charrnn.config import GeneratorConfig
 from charrnn.corpus.steps import Steps, map_arrays
 from charrnn.models.attention import FARTHEST, Attention
-from charrnn.models.language_model import LanguageModel
+from charrnn.models.language_model import GeneratorConfig, LanguageModel
 from charrnn.sampling.stepper import Stepper
 
 TEXTS = ["abba", "", "b"]

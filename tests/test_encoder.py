@@ -9,8 +9,7 @@ from helpers_models import CELL_CASES, as_torch, random_params
 
 from charrnn.cells.arrays import OneHot
 from charrnn.cells.cell import Cell, map_state
-from charrnn.config import EncoderConfig
-from charrnn.models.encoder import Encoder
+from charrnn.models.encoder import Encoder, EncoderConfig
 from charrnn.models.layers import start
 
 V, H = 4, 3

@@ -12,8 +12,7 @@ from helpers_models import alphabet_of, each_model, random_params, whole_steps
 from test_context import MODES, TEXTS, conditioned, nll, stateless
 
 from charrnn.api import load
-from charrnn.config import ModelConfig
-from charrnn.models.store import SavedModel
+from charrnn.models.store import ModelConfig, SavedModel
 from charrnn.sampling.ancestral import Request
 from charrnn.sampling.given import given
 from charrnn.tasks.generate.mixture import MOST_CONTEXTS, Mixture, steppers

@@ -13,13 +13,14 @@ from helpers_cli import fail, invoke, json_lines, succeed, train
 from helpers_models import as_torch, random_params
 
 from charrnn.api import load_predictor
-from charrnn.config import Column, EncoderConfig, TreeConfig
+from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Symbols
+from charrnn.models.encoder import EncoderConfig
 from charrnn.models.store import Saved
 from charrnn.tasks.tree.composition import COMPOSITIONS
 from charrnn.tasks.tree.data import TreeReader
 from charrnn.tasks.tree.predict import SavedTreeModel, label_trees, logits_of, reader_of
-from charrnn.tasks.tree.recursive import RecursiveNetwork, Trees, trees_of
+from charrnn.tasks.tree.recursive import RecursiveNetwork, TreeConfig, Trees, trees_of
 
 TEXTS = ["( a ( b ab ) )", "ab", "( ( ( a b ) ( ab a ) ) ( b ( a q ) ) )", "( b a )"]
 """The third one has a leaf that no model here knows."""

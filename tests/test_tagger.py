@@ -14,13 +14,14 @@ from helpers_cli import fail, json_lines, succeed, train
 from helpers_models import CELL_CASES, as_torch, assert_follows, each_of, random_params
 
 from charrnn.api import load_predictor, train_config
-from charrnn.config import EncoderConfig, GeneratorConfig, TaggerConfig
 from charrnn.corpus.symbols import Ragged, Symbols
+from charrnn.models.encoder import EncoderConfig
+from charrnn.models.language_model import GeneratorConfig
 from charrnn.models.store import SavedPair
 from charrnn.sampling.beam import Search
 from charrnn.tasks.rows.pairs import PairDataset, Pairs
 from charrnn.tasks.tag.predict import SavedTagger, likeliest, search_tags
-from charrnn.tasks.tag.tagger import Tagged, Tagger, batch_of
+from charrnn.tasks.tag.tagger import Tagged, Tagger, TaggerConfig, batch_of
 from charrnn.tasks.tag.train import TagLearner
 from charrnn.tasks.tag.train import chosen_for as resolve_tagger
 

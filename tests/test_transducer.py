@@ -14,14 +14,16 @@ from helpers_cli import fail, invoke, json_lines, succeed, train
 from helpers_models import as_torch, assert_follows, random_params
 
 from charrnn.api import load_predictor
-from charrnn.config import EncoderConfig, GeneratorConfig, StopName, TransducerConfig
+from charrnn.config import StopName
 from charrnn.corpus.steps import STOP_INDEX, map_arrays
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.errors import UsageError
+from charrnn.models.encoder import EncoderConfig
+from charrnn.models.language_model import GeneratorConfig
 from charrnn.models.store import SavedPair
 from charrnn.sampling.beam import Search
 from charrnn.tasks.rows.pairs import Pairs
-from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder, Transduced, batch_of
+from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder, Transduced, TransducerConfig, batch_of
 from charrnn.tasks.transduce.predict import SavedTransducer, alignment, search
 
 SOURCE, TARGET = Symbols(tuple("abc")), Symbols(tuple("xy"))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -17,7 +17,20 @@ from msgspec import Meta, Struct
 from charrnn.checkpoint.manifest import MANIFEST, FileEntry, Manifest, open_listed, read_manifest
 from charrnn.checkpoint.reading import check_json_size, decode_json, encode_json
 from charrnn.checkpoint.tensors import read_tensors
+from charrnn.config import TaskName
 from charrnn.errors import CheckpointError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """What a checkpoint of any task says first of itself."""
+
+    model_type: Literal["charrnn"] = "charrnn"
+    format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
+    task: TaskName
+
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import msgspec
 from charrnn.cli.options import option, run_argument, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
 from charrnn.cli.toml import to_toml
-from charrnn.config import ModelConfig, ResolvedConfig, RunRecord, StopName, settings
+from charrnn.config import ResolvedConfig, RunRecord, StopName, settings
 from charrnn.errors import CheckpointError
 from charrnn.words import Facts, bits, budget_words, clock, count, quality, shape, size
 
@@ -178,6 +178,8 @@ def _show_checkpoint(checkpoint: "Checkpoint", as_json: bool) -> None:
 
 
 def _summary(run: "RunDirectory") -> Summary:
+    from charrnn.models.store import ModelConfig
+
     summary = Summary(name=run.name, path=str(run.path), saved=_saved_at(run))
     try:
         summary.last_step = max(run.steps(), default=None)

@@ -4,12 +4,14 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from charrnn.config import Column
+from charrnn.config import Positive
 from charrnn.errors import CorpusError, UsageError
 
 Kind = Literal["category", "number"]
@@ -23,6 +25,29 @@ MOST_CATEGORIES, MOST_CATEGORY_CHARS = 10_000, 1000
 MOST_NAMED = 20
 
 MOST_SHOWN_CHARS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table as a part of the vector that a model is conditioned on: a category or a number."""
+
+    name: Annotated[str, Meta(max_length=1000)]
+    values: Annotated[tuple[Annotated[str, Meta(max_length=100_000)], ...], Meta(max_length=0x110000)] = ()
+    """The categories, sorted; none for a number."""
+    counts: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=0x110000)] = ()
+    """How often each category stands in the training rows."""
+    mean: float = 0.0
+    scale: Positive = 1.0
+    """Standard deviation of a number over the training rows, 1 where it does not vary."""
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.values):
+            raise ValueError(f"column {self.name!r} has {len(self.values)} values and {len(self.counts)} counts")
+
+    @property
+    def size(self) -> int:
+        """Entries of the vector."""
+        return len(self.values) or 1
 
 
 def parse_spec(spec: str) -> tuple[str, Kind | None]:

@@ -23,16 +23,27 @@ from charrnn.cells.arrays import (
 from charrnn.cells.cell import Cell, uniform_init
 from charrnn.cells.perceptron import Perceptron
 from charrnn.cells.unroll import unroll
-from charrnn.config import EncoderConfig
+from charrnn.config import Direction
 from charrnn.models.layers import (
     EMBEDDING,
     Dropout,
+    LayersConfig,
     build_layer,
     embedding_init,
     initial_shapes,
     layer_init,
     start,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(LayersConfig):
+    """What reads a whole sequence."""
+
+    direction: Direction = "both"
+    language_model: bool = False
+    """Whether its first layer has a readout of its own, which predicts the input's symbols in training."""
+
 
 _HEAD = re.compile(r"language_model\.\w+\.weight")
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Array, Params, exp, log_softmax, take_last
 from charrnn.cells.cell import uniform_init
-from charrnn.config import Column
+from charrnn.corpus.columns import Column
 
 LOG_TEMPERATURE = "log_temperature"
 

@@ -8,10 +8,11 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from charrnn.cells.arrays import (
     Array,
@@ -29,12 +30,13 @@ from charrnn.cells.arrays import (
 )
 from charrnn.cells.cell import Cell, State, refilled, state_arrays, uniform_init
 from charrnn.cells.perceptron import Perceptron
-from charrnn.config import GeneratorConfig, Option, StopName
+from charrnn.config import STOP_NAMES, AttentionName, ContextMode, Option, Positive, StopName, VectorSize
 from charrnn.corpus.steps import Kind, Steps
 from charrnn.models.attention import MASKED, Attention, Look, Memory
 from charrnn.models.layers import (
     EMBEDDING,
     Dropout,
+    LayersConfig,
     build_layer,
     embedding_init,
     initial_shapes,
@@ -43,6 +45,26 @@ from charrnn.models.layers import (
 )
 from charrnn.models.stack import Stack, States
 from charrnn.models.stopping import STOPS, Stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(LayersConfig):
+    """What generates a sequence of symbols, perhaps given a vector and perhaps attending to a memory."""
+
+    context_size: VectorSize = 0
+    """Of the vector; 0 for none."""
+    context_mode: ContextMode = "both"
+    context_readout: bool = False
+    """Whether the readout sees the vector beside the last layer's output."""
+    attention: AttentionName | None = None
+    memory_size: VectorSize = 0
+    """Of each vector of the memory."""
+    stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=len(STOP_NAMES))]
+    length_scale: Positive = 1.0
+    """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
+    training_chars: Annotated[int, Meta(ge=1)]
+    """Characters in the training split; an unseen character costs ln(training_chars + 1) nats."""
+
 
 CONTEXT = "context.weight"
 _STARTS = re.compile(r"context\.\d+\.\d+\.weight")

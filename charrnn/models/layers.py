@@ -1,16 +1,42 @@
 """What every model builds its layers from: a cell, deep from step to step where that is asked for."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from charrnn.cells import build_cell
 from charrnn.cells.arrays import Array, Params
 from charrnn.cells.cell import HIDDEN_TO_HIDDEN, Cell, State, refilled, state_arrays
 from charrnn.cells.deep_transition import DeepTransition
-from charrnn.config import LayersConfig
+from charrnn.config import CellName, Depth, EmbeddingSize, InitialState, Option, VocabSize, Width
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersConfig:
+    """Layers of one cell, whatever they read and whatever is read off them.
+
+    The bounds, here and below, hold for anything read from disk; they stop a hostile file before memory is
+    asked for.
+    """
+
+    cell: CellName
+    cell_options: dict[str, Option] = field(default_factory=dict)
+    """Keyword arguments of the cell beyond its sizes, such as `{"reset_gate": "before"}` for a GRU."""
+    vocab_size: VocabSize
+    """Symbols that are read."""
+    hidden_size: Width
+    num_layers: Annotated[int, Meta(ge=1, le=64)]
+    embedding_size: EmbeddingSize = 0
+    """Of the trained vector that is read for each symbol; 0 reads one-hot vectors."""
+    input_depth: Depth = 1
+    transition_depth: Depth = 1
+    output_depth: Depth = 1
+    initial_state: InitialState = "zero"
+
 
 EMBEDDING = "embedding.weight"
 """The vectors that symbols are read as, a row each."""

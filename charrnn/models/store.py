@@ -2,19 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+from msgspec import Meta
 
 from charrnn.cells.arrays import Params
-from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, encode_vocab
+from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, CheckpointConfig, encode_vocab
 from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.tensors import encode_tensors
-from charrnn.config import CheckpointConfig, ModelConfig, TaskName
+from charrnn.config import OrderName, SplitName, TaskName
+from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
-from charrnn.models.language_model import LanguageModel
+from charrnn.models.language_model import GeneratorConfig, LanguageModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(CheckpointConfig, GeneratorConfig):
+    """A language model's shape, and what is needed to read text as it was trained to."""
+
+    task: Literal["generate"] = "generate"
+    columns: tuple[Column, ...] = ()
+    """What the text is conditioned on; `context_size` is their size."""
+    text_column: Annotated[str, Meta(max_length=1000)] | None = None
+    """Where the text stands in a table; None where the corpus is plain text."""
+    split: SplitName
+    order: OrderName
+    separator: Annotated[str, Meta(max_length=8)] = "\n"
+    """What stood between the sequences of the corpus, and stands between samples."""
 
 
 class _Parametric(Protocol):

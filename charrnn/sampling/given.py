@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import Params, tanh
-from charrnn.config import GeneratorConfig
-from charrnn.models.language_model import CONTEXT, LanguageModel
+from charrnn.models.language_model import CONTEXT, GeneratorConfig, LanguageModel
 from charrnn.models.layers import EMBEDDING
 
 

@@ -3,19 +3,10 @@
 from typing import Any
 
 from charrnn.cells import CELLS, option_names
-from charrnn.config import (
-    DEPTHS,
-    EncoderConfig,
-    GeneratorConfig,
-    Option,
-    ResolvedConfig,
-    StopName,
-    TrainConfig,
-    flag,
-)
+from charrnn.config import DEPTHS, Option, ResolvedConfig, StopName, TrainConfig, flag
 from charrnn.errors import UsageError
-from charrnn.models.encoder import Encoder
-from charrnn.models.language_model import LanguageModel
+from charrnn.models.encoder import Encoder, EncoderConfig
+from charrnn.models.language_model import GeneratorConfig, LanguageModel
 
 
 def cell_options(config: TrainConfig) -> dict[str, Option]:

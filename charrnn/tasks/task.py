@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ModelConfig, ResolvedConfig, StopName, TaskName, TrainConfig
+from charrnn.config import ResolvedConfig, StopName, TaskName, TrainConfig
+from charrnn.models.store import ModelConfig
 from charrnn.tasks.stored import PartName
 from charrnn.words import Block, Facts
 

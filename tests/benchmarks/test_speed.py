@@ -19,12 +19,12 @@ from charrnn.cells import build_cell
 from charrnn.cells.arrays import log_softmax
 from charrnn.cells.cell import Cell
 from charrnn.cells.unroll import unroll
-from charrnn.config import ModelConfig
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import StepReader
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.models.language_model import LanguageModel
+from charrnn.models.store import ModelConfig
 from charrnn.sampling.ancestral import Drawn, Request, Sampler
 from charrnn.sampling.filters import Filters, draw
 from charrnn.sampling.randomness import RowStreams

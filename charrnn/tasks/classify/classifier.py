@@ -3,17 +3,34 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from charrnn.cells.arrays import Array, Params, asarray, floats, largest, where
-from charrnn.config import ClassifierConfig
+from charrnn.checkpoint.checkpoint import CheckpointConfig
+from charrnn.config import Pooling
+from charrnn.corpus.columns import Column
 from charrnn.models.attention import MASKED
-from charrnn.models.encoder import Encoded, Encoder
+from charrnn.models.encoder import Encoded, Encoder, EncoderConfig
 from charrnn.models.label_readout import LabelReadout
 from charrnn.models.layers import Dropout
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(CheckpointConfig):
+    """One output for an input: a label or a number. Inputs are read in Unicode form C."""
+
+    task: Literal["classify"] = "classify"
+    text_column: Annotated[str, Meta(max_length=1000)]
+    source_sep: Annotated[str, Meta(max_length=8)] = ""
+    """What stands between the symbols of an input; nothing where each character is one."""
+    label: Column
+    """What is predicted: its categories, or a number's mean and standard deviation in training."""
+    encoder: EncoderConfig
+    pooling: Pooling = "last"
 
 
 class Labelled(NamedTuple):

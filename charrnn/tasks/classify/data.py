@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config import Column, TrainConfig
-from charrnn.corpus.columns import category_indices, encode_columns, fit_column, kind_of, parse_spec
+from charrnn.config import TrainConfig
+from charrnn.corpus.columns import Column, category_indices, encode_columns, fit_column, kind_of, parse_spec
 from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table

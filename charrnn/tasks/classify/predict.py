@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ClassifierConfig
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.store import Saved, load_saved
 from charrnn.sampling.prediction import Prediction, read_inputs, told
-from charrnn.tasks.classify.classifier import Classifier
+from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig
 
 BATCH = 128
 

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.config import ClassifierConfig, ResolvedConfig, RunRecord, TrainConfig
+from charrnn.config import ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.paths import seen_from
 from charrnn.tasks.cell_options import encoder_config, layer_settings
-from charrnn.tasks.classify.classifier import Classifier, Labelled
+from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig, Labelled
 from charrnn.tasks.classify.data import Examples, LabelledDataset, load_labelled
 from charrnn.tasks.classify.predict import load
 from charrnn.tasks.defaults import FITS, USUAL_MINUTES

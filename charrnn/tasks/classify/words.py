@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from charrnn.config import ModelConfig, ResolvedConfig, TrainConfig
+from charrnn.config import ResolvedConfig, TrainConfig
+from charrnn.models.store import ModelConfig
 from charrnn.tasks.classify.data import LabelledDataset
 from charrnn.tasks.classify.evaluate import LabelledReport
 from charrnn.tasks.rows.labels import frequencies

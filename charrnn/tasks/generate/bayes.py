@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import log_softmax
-from charrnn.config import Column, StopName
-from charrnn.corpus.columns import encode_columns, log_prior, parse_given
+from charrnn.config import StopName
+from charrnn.corpus.columns import Column, encode_columns, log_prior, parse_given
 from charrnn.errors import UsageError
 from charrnn.models.store import SavedModel
 from charrnn.sampling.prediction import Prediction, most_probable

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Column
-from charrnn.corpus.columns import encode_columns
+from charrnn.corpus.columns import Column, encode_columns
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.table import Table, is_number, read_table

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from charrnn.config import Column, OrderName, SplitName, TrainConfig
-from charrnn.corpus.columns import fit_column, parse_spec
+from charrnn.config import OrderName, SplitName, TrainConfig
+from charrnn.corpus.columns import Column, fit_column, parse_spec
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
 from charrnn.corpus.hashing import hash_sequences
 from charrnn.corpus.partition import Partition, fractions, partition, seen_in

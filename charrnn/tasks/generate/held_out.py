@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ModelConfig, RunRecord, SplitName
+from charrnn.config import RunRecord, SplitName
 from charrnn.corpus.encoded import encode
 from charrnn.corpus.partition import seen_in
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
+from charrnn.models.store import ModelConfig
 from charrnn.tasks.generate.conditioned import read_texts
 from charrnn.tasks.generate.data import Dataset
 from charrnn.tasks.generate.evaluate import HeldOut

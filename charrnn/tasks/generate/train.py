@@ -11,14 +11,14 @@ import torch
 
 from charrnn.cells import CELLS
 from charrnn.checkpoint import Checkpoint, resolve_checkpoint
-from charrnn.config import ModelConfig, Precision, ResolvedConfig, RunRecord, TrainConfig
+from charrnn.config import Precision, ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.batching import batch_source
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.sequences import sample_lengths
 from charrnn.corpus.steps import StepReader
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.language_model import LanguageModel
-from charrnn.models.store import load_model, model_files
+from charrnn.models.store import ModelConfig, load_model, model_files
 from charrnn.sampling.ancestral import Drawn, Request, Sampler
 from charrnn.sampling.given import given
 from charrnn.sampling.stepper import Stepper

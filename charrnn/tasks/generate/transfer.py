@@ -4,12 +4,12 @@ import numpy as np
 
 from charrnn.cells import CELLS, START_OPTIONS, option_names
 from charrnn.cells.arrays import Params
-from charrnn.config import DEPTHS, ModelConfig
+from charrnn.config import DEPTHS
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.layers import EMBEDDING
-from charrnn.models.store import SavedModel
+from charrnn.models.store import ModelConfig, SavedModel
 
 BY_SYMBOL = ("readout.weight", "readout.bias")
 

@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from charrnn.config import Column, ModelConfig, ResolvedConfig, StopName, TrainConfig
+from charrnn.config import ResolvedConfig, StopName, TrainConfig
+from charrnn.corpus.columns import Column
 from charrnn.metrics.baselines import QUICK_BYTES, quick_ngram
 from charrnn.metrics.lengths import LengthReport
 from charrnn.models.stopping import STOPS
+from charrnn.models.store import ModelConfig
 from charrnn.tasks.generate.data import Dataset
 from charrnn.tasks.generate.evaluate import EvalReport
 from charrnn.tasks.generate.free_running import FreeRunning

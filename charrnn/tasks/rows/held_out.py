@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ClassifierConfig, Column, PairConfig, TrainConfig, TreeConfig
+from charrnn.config import TrainConfig
+from charrnn.corpus.columns import Column
 from charrnn.corpus.paths import seen_from
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import SavedPair
-from charrnn.tasks.rows.pairs import Pairs, load_pairs, read_pair_table
+from charrnn.tasks.rows.pairs import PairConfig, Pairs, load_pairs, read_pair_table
 from charrnn.tasks.stored import PartName, encoding_of, run_record
 
 
@@ -47,9 +48,15 @@ def own_rows(
     return name, dataset.part(name)
 
 
-def columns_asked(
-    checkpoint: Checkpoint, config: ClassifierConfig | TreeConfig
-) -> tuple[str, str] | tuple[None, None]:
+class _LabelConfig(Protocol):
+    @property
+    def label(self) -> Column: ...
+
+    @property
+    def text_column(self) -> str: ...
+
+
+def columns_asked(checkpoint: Checkpoint, config: _LabelConfig) -> tuple[str, str] | tuple[None, None]:
     """The columns of labels and texts in other files; None where the run named none: there is no header then."""
     record = run_record(checkpoint)
     if record is not None and record.config.label_column is None and record.config.text_column is None:

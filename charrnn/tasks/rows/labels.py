@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import Params
-from charrnn.config import Column
+from charrnn.corpus.columns import Column
 from charrnn.metrics.classification import Classification, classification
 from charrnn.metrics.regression import Regression, regression
 from charrnn.models.label_readout import LabelReadout

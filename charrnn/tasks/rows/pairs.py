@@ -3,17 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
-from charrnn.config import Column, TrainConfig
-from charrnn.corpus.columns import encode_columns, fit_column, parse_spec
+from charrnn.checkpoint.checkpoint import CheckpointConfig
+from charrnn.config import TrainConfig
+from charrnn.corpus.columns import Column, encode_columns, fit_column, parse_spec
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError
+from charrnn.models.encoder import EncoderConfig
 from charrnn.tasks.rows.data import encode_rows, sides_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairConfig(CheckpointConfig):
+    """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
+
+    source_column: Annotated[str, Meta(max_length=1000)]
+    target_column: Annotated[str, Meta(max_length=1000)]
+    source_sep: Annotated[str, Meta(max_length=8)] = ""
+    target_sep: Annotated[str, Meta(max_length=8)] = ""
+    encoder: EncoderConfig
+
 
 SOURCE, TARGET = "1", "2"
 """Columns of a table without a header."""

@@ -3,7 +3,8 @@
 from collections.abc import Sized
 from typing import Any, Protocol
 
-from charrnn.config import Column, ResolvedConfig
+from charrnn.config import ResolvedConfig
+from charrnn.corpus.columns import Column
 from charrnn.metrics.classification import ClassFigures, Classification
 from charrnn.metrics.regression import Regression
 from charrnn.tasks.rows.pairs import PairDataset

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TaggerConfig
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.store import SavedPair, load_pair
 from charrnn.sampling.beam import (
@@ -27,7 +26,7 @@ from charrnn.sampling.beam import (
 from charrnn.sampling.prediction import Prediction, read_inputs
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, Given, IntArray, Stepper
-from charrnn.tasks.tag.tagger import Tagger
+from charrnn.tasks.tag.tagger import Tagger, TaggerConfig
 
 BATCH = 64
 

@@ -3,19 +3,34 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from charrnn.cells.arrays import Array, Params, asarray, log_softmax, take_last, where
 from charrnn.cells.cell import uniform_init
-from charrnn.config import TaggerConfig
+from charrnn.config import VocabSize
 from charrnn.corpus.steps import ABSENT, NONE, Kind, Steps
 from charrnn.models.encoder import Encoded, Encoder
-from charrnn.models.language_model import LanguageModel
+from charrnn.models.language_model import GeneratorConfig, LanguageModel
 from charrnn.models.layers import Dropout, part_of, under
-from charrnn.tasks.rows.pairs import Pairs
+from charrnn.tasks.rows.pairs import PairConfig, Pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerConfig(PairConfig):
+    """A symbol for each symbol of an input."""
+
+    task: Literal["tag"] = "tag"
+    num_tags: VocabSize
+    """Symbols that are written."""
+    training_chars: Annotated[int, Meta(ge=1)]
+    """Symbols in the training split; an unseen one that was to be written costs ln(training_chars + 1) nats."""
+    decoder: GeneratorConfig | None = None
+    """What writes them where each depends on those before it; None where they are independent given the input."""
+
 
 ENCODER, DECODER = "encoder.", "decoder."
 

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.config import GeneratorConfig, ResolvedConfig, TaggerConfig, TrainConfig
+from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
+from charrnn.models.language_model import GeneratorConfig
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import FITS, USUAL_MINUTES
 from charrnn.tasks.rows.defaults import resolved
@@ -20,7 +21,7 @@ from charrnn.tasks.rows.job import PairJob
 from charrnn.tasks.rows.learner import ExamplesLearner
 from charrnn.tasks.rows.pairs import PairDataset, Pairs, load_pairs
 from charrnn.tasks.tag.predict import SavedTagger, load, search_tags
-from charrnn.tasks.tag.tagger import Tagged, Tagger, batch_of
+from charrnn.tasks.tag.tagger import Tagged, Tagger, TaggerConfig, batch_of
 from charrnn.training.job import Arrays
 
 

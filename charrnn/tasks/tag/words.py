@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import TrainConfig
+from charrnn.models.store import ModelConfig
 from charrnn.tasks.rows.words import DIRECTIONS, commands, last_facts, no_rival, pair_words
 from charrnn.tasks.tag.evaluate import TagReport
 from charrnn.words import Block, count, figure, percent, shape

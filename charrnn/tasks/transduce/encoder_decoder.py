@@ -3,21 +3,32 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import Array, Params, asarray, concat
-from charrnn.config import EncoderConfig, TransducerConfig
+from charrnn.corpus.columns import Column
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import LENGTH, PADDING, StepReader, Steps
 from charrnn.corpus.symbols import Symbols
 from charrnn.models.attention import Memory
-from charrnn.models.encoder import Encoded, Encoder
-from charrnn.models.language_model import LanguageModel
+from charrnn.models.encoder import Encoded, Encoder, EncoderConfig
+from charrnn.models.language_model import GeneratorConfig, LanguageModel
 from charrnn.models.layers import Dropout, part_of, under
-from charrnn.tasks.rows.pairs import Pairs
+from charrnn.tasks.rows.pairs import PairConfig, Pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransducerConfig(PairConfig):
+    """A sequence of any length for a sequence."""
+
+    task: Literal["transduce"] = "transduce"
+    columns: tuple[Column, ...] = ()
+    """Columns that the output is conditioned on beside the input."""
+    decoder: GeneratorConfig
+
 
 ENCODER, DECODER = "encoder.", "decoder."
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import StopName, TransducerConfig
+from charrnn.config import StopName
 from charrnn.corpus.columns import encode_columns, parse_given
 from charrnn.corpus.symbols import Ragged, normalised
 from charrnn.errors import CorpusError, UsageError
@@ -20,7 +20,7 @@ from charrnn.sampling.prediction import Prediction, read_inputs
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.scoring import choose_stop
 from charrnn.sampling.stepper import FloatArray, Given, IntArray, Stepper
-from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder
+from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder, TransducerConfig
 
 BATCH = 64
 

@@ -8,23 +8,25 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.config import (
-    GeneratorConfig,
-    ResolvedConfig,
-    TrainConfig,
-    TransducerConfig,
-)
+from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.steps import STOP_INDEX, map_arrays
 from charrnn.errors import UsageError
+from charrnn.models.language_model import GeneratorConfig
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import FITS, USUAL_MINUTES
 from charrnn.tasks.rows.defaults import resolved
 from charrnn.tasks.rows.job import PairJob
 from charrnn.tasks.rows.learner import ExamplesLearner
 from charrnn.tasks.rows.pairs import PairDataset, Pairs, load_pairs
-from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder, Transduced, batch_of, encoder_of
+from charrnn.tasks.transduce.encoder_decoder import (
+    EncoderDecoder,
+    Transduced,
+    TransducerConfig,
+    batch_of,
+    encoder_of,
+)
 from charrnn.tasks.transduce.predict import SavedTransducer, load, search
 from charrnn.training.job import Arrays
 

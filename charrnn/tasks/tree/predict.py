@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import CONFIG, Checkpoint
-from charrnn.config import TreeConfig
 from charrnn.corpus.symbols import Ragged, normalised
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import Saved, load_saved
 from charrnn.sampling.prediction import Prediction, told
 from charrnn.tasks.tree.composition import COMPOSITIONS
 from charrnn.tasks.tree.data import TreeReader, leaf_separator, node_outputs
-from charrnn.tasks.tree.recursive import RecursiveNetwork, trees_of
+from charrnn.tasks.tree.recursive import RecursiveNetwork, TreeConfig, trees_of
 from charrnn.tasks.tree.trees import Forest
 
 BATCH = 128

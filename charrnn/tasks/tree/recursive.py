@@ -3,20 +3,42 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from charrnn.cells.arrays import Array, OneHot, Params, concat, rows, split_rows
 from charrnn.cells.cell import State, map_state, refilled, state_arrays
-from charrnn.config import TreeConfig
+from charrnn.checkpoint.checkpoint import CheckpointConfig
+from charrnn.config import CompositionName, VocabSize, Width
+from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Ragged
-from charrnn.models.encoder import Encoder
+from charrnn.models.encoder import Encoder, EncoderConfig
 from charrnn.models.label_readout import LabelReadout
 from charrnn.models.layers import Dropout, part_of, under
 from charrnn.tasks.tree.composition import COMPOSITIONS, Composition
 from charrnn.tasks.tree.trees import Forest, Level, levels_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeConfig(CheckpointConfig):
+    """A label or a number for a tree, or for each of its nodes. Expressions are read in Unicode form C."""
+
+    task: Literal["tree"] = "tree"
+    text_column: Annotated[str, Meta(max_length=1000)]
+    node_labels: bool = False
+    """Whether the labels stand in the expressions, at every node, and not in a column."""
+    label: Column
+    """What is predicted: its categories, or a number's mean and standard deviation in training."""
+    vocab_size: VocabSize
+    """Symbols that leaves are made of."""
+    composition: CompositionName
+    hidden_size: Width
+    encoder: EncoderConfig | None = None
+    """What reads a leaf character by character; None where a leaf is one symbol."""
+
 
 ENCODER = "encoder."
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charrnn.config import ResolvedConfig, RunRecord, TrainConfig, TreeConfig
+from charrnn.config import ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
 from charrnn.corpus.paths import seen_from
@@ -21,7 +21,7 @@ from charrnn.tasks.rows.learner import RowLearner, validated
 from charrnn.tasks.tree.composition import COMPOSITIONS
 from charrnn.tasks.tree.data import TreeDataset, TreeExamples, TreeReader, load_trees
 from charrnn.tasks.tree.predict import load
-from charrnn.tasks.tree.recursive import RecursiveNetwork, Trees, trees_of
+from charrnn.tasks.tree.recursive import RecursiveNetwork, TreeConfig, Trees, trees_of
 from charrnn.training.dropout import dropout
 from charrnn.training.job import Arrays
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from charrnn.config import ModelConfig, ResolvedConfig, TrainConfig
+from charrnn.config import ResolvedConfig, TrainConfig
+from charrnn.models.store import ModelConfig
 from charrnn.tasks.rows.labels import frequencies
 from charrnn.tasks.rows.words import (
     commands,
