@@ -1,20 +1,24 @@
-"""charrnn as a library: train a run, load it, sample and score. What the commands do, as functions."""
+"""charrnn as a library: what the commands do, as functions. Nothing but `train` needs torch."""
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from charrnn.checkpoint import Checkpoint, Which, resolve_checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config import CellName, SplitName, StopName, TaskName, TrainConfig
+from charrnn.corpus.kept import keep_texts
 from charrnn.errors import UsageError
 from charrnn.models.store import load_model, task_of
+from charrnn.sampling.beam import BEAM, Search
 from charrnn.tasks.generate.predict import Model, Sample
+from charrnn.tasks.stored import PartName
 from charrnn.tasks.task import Predictor, task
 
-__all__ = ["Model", "Predictor", "Sample", "load", "load_predictor", "train", "train_config"]
+__all__ = ["Model", "Predictor", "Sample", "evaluate", "load", "load_text", "train", "train_config"]
 
 if TYPE_CHECKING:
     from charrnn.training.observer import RunObserver
@@ -22,41 +26,82 @@ if TYPE_CHECKING:
 CHECKPOINTS = Path("checkpoints")
 
 
-def load_predictor(
+def load(
     run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
-) -> Predictor:
-    """As `load`, of any task. Raises CheckpointError."""
+) -> Any:
+    """What a run learned: by default the newest one's; or that of a checkpoint, or of a path to either.
+
+    A `Model` of text draws, scores and, given columns, predicts; a model of another task predicts.
+    checkpoint: "best", "last" or a step. Raises CheckpointError.
+    """
     found = _found(run, checkpoint, checkpoints)
     return task(task_of(found)).open_model(found)
+
+
+def load_text(
+    run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
+) -> Model:
+    """As `load`, of a run that generates text. Raises CheckpointError for one of another task."""
+    found = _found(run, checkpoint, checkpoints)
+    return Model(load_model(found), found.path)
+
+
+def evaluate(
+    run: str | Path | None = None,
+    file: str | Path | None = None,
+    *,
+    part: PartName | None = None,
+    split: SplitName | None = None,
+    stop: StopName | None = None,
+    how: Search = BEAM,
+    checkpoint: Which = "best",
+    checkpoints: str | Path = CHECKPOINTS,
+) -> list[Any]:
+    """How good a run is on a file, or on a part of its own data: reports with the fields of `charrnn eval --json`.
+
+    One report, or of a model with several ways to end texts one for each. Raises CheckpointError, CorpusError.
+    """
+    found = _found(run, checkpoint, checkpoints)
+    return task(task_of(found)).reports(
+        found,
+        file=None if file is None else str(file),
+        part=part,
+        split=split,
+        stop=stop,
+        how=how,
+        notify=lambda _what, _share: None,
+    )
 
 
 def _found(run: str | Path | None, which: Which, root: str | Path) -> Checkpoint:
     return resolve_checkpoint(None if run is None else str(run), Path(root), which)
 
 
-def load(
-    run: str | Path | None = None, *, checkpoint: Which = "best", checkpoints: str | Path = CHECKPOINTS
-) -> Model:
-    """A model from a run (the newest by default), a run's checkpoint, or a path to either.
-
-    checkpoint: "best", "last" or a step. Raises CheckpointError.
-    """
-    found = _found(run, checkpoint, checkpoints)
-    return Model(load_model(found), found.path)
-
-
 def train(
-    *corpus: str | Path,
-    checkpoints: str | Path = CHECKPOINTS,
+    *corpus: str | Path | Sequence[str],
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    cell: CellName | None = None,
+    hidden_size: int | None = None,
+    num_layers: int | None = None,
+    stop: StopName | Sequence[StopName] | None = None,
+    split: SplitName | None = None,
+    task: TaskName | None = None,
+    context: str | Sequence[str] | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
     name: str | None = None,
     overwrite: bool = False,
+    checkpoints: str | Path = CHECKPOINTS,
     observer: "RunObserver | None" = None,
-    **config: Any,
+    settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Trains a model and returns its run directory. `config` are the fields of `TrainConfig`.
+    """Trains a model and returns its run directory.
 
-    `stop` may be one name or several. Nothing is shown unless an observer is given. Raises UsageError for a
-    value out of bounds, and whatever else `charrnn train` reports.
+    corpus: paths, or a list of texts. settings: any other field of `TrainConfig`, by name; what is None here is
+    chosen. Nothing is shown unless an observer is given. Raises UsageError for a value out of bounds, and whatever
+    else `charrnn train` reports.
     """
     from charrnn.training.threads import wait_briefly
 
@@ -64,8 +109,32 @@ def train(
     from charrnn.tasks.run import start_run
     from charrnn.training.observer import SilentObserver
 
+    asked = {
+        "minutes": minutes,
+        "epochs": epochs,
+        "steps": steps,
+        "cell": cell,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "stop": stop,
+        "split": split,
+        "task": task,
+        "context": context,
+        "seed": seed,
+        "threads": threads,
+    }
+    given = {**(settings or {}), **{key: value for key, value in asked.items() if value is not None}}
+    paths: list[str] = []
+    for item in corpus:
+        if isinstance(item, str | Path):
+            paths.append(str(item))
+        else:
+            path, found = keep_texts(item, Path(checkpoints))
+            paths.append(path)
+            given.setdefault("split", found)
+            given.setdefault("order", "independent")
     outcome = start_run(
-        train_config(corpus=corpus, **config),
+        train_config(corpus=paths, **given),
         root=Path(checkpoints),
         observer=observer or SilentObserver(),
         name=name,

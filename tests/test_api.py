@@ -16,6 +16,7 @@ from charrnn.api import Model, Sample, train_config
 from charrnn.checkpoint import RunDirectory
 from charrnn.config import MAX_SEED, RunRecord
 from charrnn.errors import CheckpointError, CorpusError, UsageError
+from charrnn.tasks.generate import run_text
 from charrnn.training.loop import Metrics
 from charrnn.training.observer import SilentObserver
 
@@ -38,8 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train_on(folder: Path, **config: Any) -> Path:
-    return charrnn.train(folder / "names.txt", checkpoints=folder / "checkpoints", **(SETTINGS | config))
+def train_on(folder: Path, name: str | None = None, **config: Any) -> Path:
+    root, settings = folder / "checkpoints", SETTINGS | config
+    return charrnn.train(folder / "names.txt", checkpoints=root, name=name, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +118,10 @@ def test_a_run_is_what_was_asked_for(run):
 def test_names_are_unique_or_given(folder, tmp_path):
     root = tmp_path / "checkpoints"
 
-    def train(**options: Any) -> Path:
-        return charrnn.train(folder / "names.txt", checkpoints=root, **(SETTINGS | {"steps": 1} | options))
+    def train(name: str | None = None, overwrite: bool = False, **options: Any) -> Path:
+        settings = SETTINGS | {"steps": 1} | options
+        names = folder / "names.txt"
+        return charrnn.train(names, checkpoints=root, name=name, overwrite=overwrite, settings=settings)
 
     assert [train().name for _ in range(2)] == ["names", "names-2"]
     assert train(name="mine").name == "mine"
@@ -140,7 +144,7 @@ def test_an_observer_is_told(folder, tmp_path):
             self.texts.append(text)
 
     watcher = Watcher()
-    charrnn.train(folder / "names.txt", checkpoints=tmp_path, observer=watcher, **SETTINGS)
+    charrnn.train(folder / "names.txt", checkpoints=tmp_path, observer=watcher, settings=SETTINGS)
     assert watcher.steps == list(range(1, 13))
     assert len(watcher.texts) == 3
     assert set("".join(watcher.texts)) <= set("".join(NAMES))
@@ -148,7 +152,7 @@ def test_an_observer_is_told(folder, tmp_path):
 
 def test_without_a_seed_one_is_drawn_and_stored(folder, tmp_path):
     runs = [
-        charrnn.train(folder / "names.txt", checkpoints=tmp_path, **(SETTINGS | {"seed": None, "steps": 1}))
+        charrnn.train(folder / "names.txt", checkpoints=tmp_path, settings=SETTINGS | {"seed": None, "steps": 1})
         for _ in range(2)
     ]
     first, second = (RunDirectory(run).read_run(RunRecord).config.seed for run in runs)
@@ -200,7 +204,7 @@ def test_the_seed_decides_and_a_number_is_a_number(model):
     assert model.sample(20, seed=7) == samples
     assert model.sample(20, seed=8) != samples
     assert model.sample(5, seed=7) == [same(sample) for sample in samples[:5]]
-    drawn = dict(model.draw(range(10, 20), seed=7))
+    drawn = dict(model.draws(seed=7).draw(range(10, 20)))
     assert drawn == {number: same(samples[number]) for number in range(10, 20)}
 
 
@@ -213,7 +217,7 @@ def test_a_drawn_seed_is_reported_and_draws_the_same(model):
 @pytest.mark.parametrize("options", [{}, {"stop": "halt"}, {"stop": "length"}, {"num_chars": 9}, {"prompt": "ka"}])
 def test_a_stream_is_the_sample_character_by_character(model, options):
     for number, sample in enumerate(model.sample(5, seed=2, **options)):
-        *characters, last = model.stream(number, seed=2, **options)
+        *characters, last = model.draws(seed=2, **options).stream(number)
         assert last == same(sample)
         assert sample.prompt + "".join(characters) == sample.text
 
@@ -296,7 +300,7 @@ def test_scores_come_in_the_order_of_the_texts(model):
 def test_a_value_out_of_bounds(tmp_path, field, value, expected):
     """The message names the field, what came and what was expected."""
     with pytest.raises(UsageError) as caught:
-        charrnn.train("unread.txt", checkpoints=tmp_path, **{field: value})
+        charrnn.train("unread.txt", checkpoints=tmp_path, settings={field: value})
     name, _, rest = str(caught.value).partition(" = ")
     assert name == field
     assert (str(value) if not isinstance(value, tuple) else value[1]) in rest
@@ -314,13 +318,52 @@ def test_a_value_out_of_bounds(tmp_path, field, value, expected):
         ({"stop": ()}, "stop is empty"),
         ({"steps": 3, "minutes": 1}, "one budget"),
         ({"epochs": 3, "minutes": 1}, "one budget"),
-        ({"name": "../outside"}, "name"),
         ({"device": "abacus"}, "--device abacus"),
     ],
 )
 def test_settings_that_do_not_go_together(folder, tmp_path, config, words):
     with pytest.raises(UsageError, match=words):
-        charrnn.train(folder / "names.txt", checkpoints=tmp_path / "checkpoints", **config)
+        charrnn.train(folder / "names.txt", checkpoints=tmp_path / "checkpoints", settings=config)
+
+
+def test_a_name_that_cannot_be_one(folder, tmp_path):
+    with pytest.raises(UsageError, match="name"):
+        charrnn.train(folder / "names.txt", checkpoints=tmp_path / "checkpoints", name="../outside")
+
+
+@pytest.mark.parametrize("texts", [["emma", "ava", "", "zoë"] * 20, ["two\nlines", "one", "a\r\nb"] * 20])
+def test_a_list_of_texts_is_a_corpus(tmp_path, texts):
+    run = charrnn.train(texts, steps=1, checkpoints=tmp_path, settings=SETTINGS | {"valid_fraction": 0.0})
+    record = RunDirectory(run).read_run(RunRecord)
+    read = run_text.training_text(record, tmp_path).corpus.sequences
+    assert sorted(read.get(i) for i in range(len(read))) == sorted(texts)
+    assert record.config.order == "independent"
+
+
+def test_evaluate_gives_a_report_for_each_way_to_end(run, folder):
+    reports = charrnn.evaluate(run)
+    assert [report.stop for report in reports] == ["eos", "halt", "length"]
+    (one,) = charrnn.evaluate(run, folder / "names.txt", stop="halt")
+    assert one.num_sequences == len(NAMES)
+
+
+def test_load_serves_every_task(tmp_path):
+    table = tmp_path / "kinds.tsv"
+    table.write_text("".join(f"{'long' if len(n) > 4 else 'short'}\t{n}\n" for n in NAMES), encoding="utf-8")
+    run = charrnn.train(table, task="classify", checkpoints=tmp_path / "runs", settings=SETTINGS)
+    (found,) = charrnn.load(run).predict(["klan"], n=2)
+    assert {candidate.value for candidate in found.candidates} == {"long", "short"}
+    (report,) = charrnn.evaluate(run)
+    assert report.task == "classify"
+
+
+def test_a_string_is_one_text(model):
+    assert [score.text for score in model.score("klan")] == ["klan"]
+
+
+def test_the_package_lists_what_it_offers():
+    assert {"train", "load", "evaluate", "Model", "Sample", "CharRNNError"} <= set(dir(charrnn))
+    assert all(getattr(charrnn, name) is not None for name in dir(charrnn))
 
 
 def test_none_is_no_choice():

@@ -14,7 +14,7 @@ from helpers_models import CELL_CASES, as_torch, random_params
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.api import load_predictor
+from charrnn.api import load
 from charrnn.corpus.bucketed import BucketedBatches
 from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols
@@ -220,7 +220,7 @@ def test_a_number_is_predicted(folder):
 
 
 def test_predictions_do_not_depend_on_their_neighbours(folder):
-    model = load_predictor("two", checkpoints=folder / "runs")
+    model = load("two", checkpoints=folder / "runs")
     texts = ["ab", "", "zzzzzzz", "q?", "abéabé", "x"]
     together = list(model.predict(texts))
     for text, found in zip(texts, together, strict=True):
@@ -237,7 +237,7 @@ def test_a_folder_of_classes_and_one_direction(folder):
     found = train(
         folder / "more", folder / "classes", "--task", "classify", "--direction", "backward", "--cell", "gru"
     )
-    model = load_predictor(found["run"], checkpoints=folder / "more")
+    model = load(found["run"], checkpoints=folder / "more")
     assert model.saved.config.label.values == ("north", "south")
     assert model.saved.config.encoder.direction == "backward"
 

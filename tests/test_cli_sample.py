@@ -12,7 +12,7 @@ import pytest
 from helpers_cli import NAMES, fail, imported_by, invoke, json_lines, run_code, succeed, train, write_names
 
 import charrnn
-from charrnn.api import Model, Sample
+from charrnn.api import Sample
 from charrnn.checkpoint import RunDirectory
 from charrnn.cli.prompt import read_prompt
 from charrnn.cli.sample import MAX_CHARS
@@ -20,6 +20,7 @@ from charrnn.cli.selection import draw, draw_accepted, not_seen_before
 from charrnn.config import RunRecord
 from charrnn.tasks.generate import predict
 from charrnn.tasks.generate.data import load_dataset
+from charrnn.tasks.generate.predict import Draws
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +57,13 @@ def test_a_sample_is_written_as_soon_as_those_before_it_are():
     ends = [2, 0, 1, 4, 3]
     started = []
 
-    class Model:
-        def draw(self, samples: range, **options: object) -> Iterator[tuple[int, str]]:
+    class Ordered:
+        def draw(self, samples: range) -> Iterator[tuple[int, str]]:
             for number in ends:
                 started.append(number)
                 yield number, str(number)
 
-    found = draw(Model(), 5, {})
+    found = draw(Ordered(), 5)
     assert (next(found), started) == ("0", [2, 0])
     assert (next(found), started) == ("1", [2, 0, 1])
     assert (next(found), started) == ("2", [2, 0, 1])
@@ -196,10 +197,10 @@ def test_a_prompt_that_cannot_be(root, tmp_path):
 
 
 def counted(texts: list[str]) -> tuple[SimpleNamespace, list[range]]:
-    """A model that draws these texts over and over, and the ranges that it was asked for."""
+    """Draws of these texts over and over, and the ranges that it was asked for."""
     asked: list[range] = []
 
-    def draw(samples: range, **options: object) -> Iterator[tuple[int, SimpleNamespace]]:
+    def draw(samples: range) -> Iterator[tuple[int, SimpleNamespace]]:
         asked.append(samples)
         for number in samples:
             yield number, SimpleNamespace(text=texts[number % len(texts)])
@@ -208,16 +209,16 @@ def counted(texts: list[str]) -> tuple[SimpleNamespace, list[range]]:
 
 
 def test_samples_are_drawn_until_enough_are_accepted():
-    model, asked = counted([str(n) for n in range(1000)])
-    found = [s.text for s in draw_accepted(model, 150, {}, lambda text: int(text) % 3 == 0)]
+    draws, asked = counted([str(n) for n in range(1000)])
+    found = [s.text for s in draw_accepted(draws, 150, lambda text: int(text) % 3 == 0)]
     assert found == [str(n) for n in range(0, 450, 3)]
     assert [r.start for r in asked] == [0, *[r.stop for r in asked[:-1]]]
 
 
 @pytest.mark.parametrize("patience", [1, 10, 1000])
 def test_the_search_is_given_up(patience):
-    model, asked = counted(["a", "b", "c"])
-    assert [s.text for s in draw_accepted(model, 5, {}, not_seen_before(), patience)] == ["a", "b", "c"]
+    draws, asked = counted(["a", "b", "c"])
+    assert [s.text for s in draw_accepted(draws, 5, not_seen_before(), patience)] == ["a", "b", "c"]
     assert asked[-1].stop <= 3 + patience + 64
 
 
@@ -336,7 +337,7 @@ def test_what_was_drawn_is_kept_when_interrupted(root, monkeypatch):
         yield "b"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Model, "stream", stream)
+    monkeypatch.setattr(Draws, "stream", stream)
     result = invoke("sample", "names", "--checkpoints", root)
     assert (result.exit_code, result.stdout) == (130, "ab")
     assert result.stderr.strip() == ""

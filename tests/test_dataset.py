@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from charrnn.config import TrainConfig
+from charrnn.corpus.kept import keep_standard_input
 from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.standard_input import keep_standard_input
 from charrnn.errors import CorpusError
 from charrnn.tasks.classify.data import load_labelled
 from charrnn.tasks.generate.data import Dataset, load_dataset

@@ -29,17 +29,9 @@ from charrnn.sampling.ancestral import Request, Sampler
 from charrnn.sampling.scoring import score
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.generate import free_running as free_running_module
-from charrnn.tasks.generate.evaluate import (
-    COLD_BLOCK,
-    LONGEST,
-    STREAM_BLOCK,
-    EvalReport,
-    HeldOut,
-    evaluate,
-    simpler_models,
-)
+from charrnn.tasks.generate.evaluate import COLD_BLOCK, LONGEST, STREAM_BLOCK, EvalReport, evaluate, simpler_models
 from charrnn.tasks.generate.free_running import ROWS, STREAM, free_running
-from charrnn.tasks.generate.held_out import held_out
+from charrnn.tasks.generate.held_out import HeldOut, held_out
 from charrnn.tasks.stored import run_record
 from charrnn.training.loop import Metrics
 
@@ -490,7 +482,7 @@ class Trained:
 
 
 def train_on(root: Path, corpus: Path, **config: Any) -> Trained:
-    return Trained(charrnn.train(corpus, checkpoints=root, **(SMALL | config)), root, corpus)
+    return Trained(charrnn.train(corpus, checkpoints=root, settings=SMALL | config), root, corpus)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from helpers_cli import fail, invoke, json_lines, succeed, train
 from helpers_models import as_torch, random_params
 
-from charrnn.api import load_predictor
+from charrnn.api import load
 from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Symbols
 from charrnn.models.encoder import EncoderConfig
@@ -277,7 +277,7 @@ def test_numbers_and_leaves_of_characters(folder):
     shown = succeed("eval", "number", "--checkpoints", folder / "runs").stdout
     assert "MEAN SQUARED ERROR" in shown
     assert report(folder, "read")["num_oov"] == 0
-    model = load_predictor("read", checkpoints=folder / "runs")
+    model = load("read", checkpoints=folder / "runs")
     assert model.saved.config.encoder.cell == "gru"
 
 

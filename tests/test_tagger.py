@@ -13,7 +13,7 @@ import torch
 from helpers_cli import fail, json_lines, succeed, train
 from helpers_models import CELL_CASES, as_torch, assert_follows, each_of, random_params
 
-from charrnn.api import load_predictor, train_config
+from charrnn.api import load, train_config
 from charrnn.corpus.symbols import Ragged, Symbols
 from charrnn.models.encoder import EncoderConfig
 from charrnn.models.language_model import GeneratorConfig
@@ -253,7 +253,7 @@ def test_decomposed_letters_are_one(folder):
 
 @pytest.mark.parametrize("run", ["both", "edges"])
 def test_a_prediction_s_probability_is_its_likelihood(run, folder):
-    model = load_predictor(run, checkpoints=folder / "runs")
+    model = load(run, checkpoints=folder / "runs")
     data = model.saved
     assert isinstance(data, SavedPair)
     (found,) = model.predict(["cab"], n=3)

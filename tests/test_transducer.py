@@ -13,7 +13,7 @@ import torch
 from helpers_cli import fail, invoke, json_lines, succeed, train
 from helpers_models import as_torch, assert_follows, random_params
 
-from charrnn.api import load_predictor
+from charrnn.api import load
 from charrnn.config import StopName
 from charrnn.corpus.steps import STOP_INDEX, map_arrays
 from charrnn.corpus.symbols import Ragged, Symbols
@@ -277,7 +277,7 @@ def test_columns_stand_behind_the_input_or_are_given(folder, stop):
 
 
 def test_a_prediction_s_probability_is_its_likelihood(folder):
-    model = load_predictor("bare", checkpoints=folder / "runs")
+    model = load("bare", checkpoints=folder / "runs")
     data = model.saved
     assert isinstance(data, SavedPair)
     (found,) = model.predict(["cab"], n=3)

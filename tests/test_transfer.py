@@ -149,7 +149,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train_on(corpus: Path, checkpoints: Path, **config: Any) -> Path:
     settings = {"dropout": 0.0, "batch_size": 4, "threads": 1, "device": "cpu", "seed": 1, "valid_fraction": 0.2}
-    return charrnn.train(corpus, checkpoints=checkpoints, **(settings | config))
+    return charrnn.train(corpus, checkpoints=checkpoints, settings=settings | config)
 
 
 def best(run: Path) -> SavedModel:

@@ -100,37 +100,28 @@ def command(
     one_blas_thread()
     from charrnn.checkpoint import resolve_checkpoint
     from charrnn.models.store import task_of
-    from charrnn.tasks.generate.words import compared, shown
+    from charrnn.tasks.generate.words import compared
     from charrnn.tasks.task import task
 
-    found = None if compare else resolve_checkpoint(run, checkpoints, checkpoint)
-    of = task("generate" if found is None else task_of(found))
-    if of.name != "generate" and (split is not None or max_bits_per_char is not None):
-        raise click.UsageError(
-            f"--split and --max-bits-per-char are for models that generate text, not --task {of.name}"
-        )
-    if beam is not None and "--beam" not in of.flags:
-        raise click.UsageError("--beam is for models of --task tag and --task transduce")
-    if length_penalty is not None and "--length-penalty" not in of.flags:
-        raise click.UsageError("--length-penalty is for models of --task transduce")
-    if stop is not None and "--stop" not in of.flags:
-        raise click.UsageError(f"--stop is for models that end texts, not --task {of.name}")
-    if found is not None and of.name != "generate":
-        with Progress(quiet=quiet) as progress:
-            how = search_of(beam, length_penalty)
-            report = of.evaluate(found, file=file, part=part, stop=stop, how=how, notify=progress)
-        use_utf8()
-        if as_json:
-            write_json(report)
-        else:
-            print_blocks(console(sys.stdout), of.shown(report, verbose=verbose))
-        return
-
+    found = [resolve_checkpoint(run, checkpoints, checkpoint) for run in runs]
+    tasks = [task("generate" if compare else task_of(checkpoint)) for checkpoint in found]
+    for of in tasks:
+        if of.name != "generate" and (split is not None or max_bits_per_char is not None):
+            raise click.UsageError(
+                f"--split and --max-bits-per-char are for models that generate text, not --task {of.name}"
+            )
+        if beam is not None and "--beam" not in of.flags:
+            raise click.UsageError("--beam is for models of --task tag and --task transduce")
+        if length_penalty is not None and "--length-penalty" not in of.flags:
+            raise click.UsageError("--length-penalty is for models of --task transduce")
+        if stop is not None and "--stop" not in of.flags:
+            raise click.UsageError(f"--stop is for models that end texts, not --task {of.name}")
+    how = search_of(beam, length_penalty)
     with Progress(quiet=quiet) as progress:
         reports = [
             report
-            for run in runs
-            for report in _reports(run, file, checkpoints, checkpoint, part, split, stop, progress)
+            for of, one in zip(tasks, found, strict=True)
+            for report in of.reports(one, file=file, part=part, split=split, stop=stop, how=how, notify=progress)
         ]
     use_utf8()
     if as_json:
@@ -139,49 +130,9 @@ def command(
         print_blocks(console(sys.stdout), compared(reports))
     else:
         for report in reports:
-            print_blocks(console(sys.stdout), shown(report, verbose=verbose))
+            print_blocks(console(sys.stdout), tasks[0].shown(report, verbose=verbose))
     if max_bits_per_char is not None:
         _check(reports, max_bits_per_char)
-
-
-def _reports(
-    run: str | None,
-    file: str | None,
-    root: Path,
-    which: Any,
-    part: Any,
-    split: Any,
-    stop: Any,
-    progress: Progress,
-) -> "list[EvalReport]":
-    """A report on each way in which a run's model ends texts, or on the one asked for."""
-    from charrnn.checkpoint import RunDirectory, resolve_checkpoint
-    from charrnn.models.store import load_model
-    from charrnn.sampling.scoring import choose_stop
-    from charrnn.tasks.generate.evaluate import evaluate, simpler_models
-    from charrnn.tasks.generate.held_out import held_out
-    from charrnn.tasks.verdict import course_of
-
-    found = resolve_checkpoint(run, root, which)
-    saved = load_model(found)
-    stops = saved.model.stops if stop is None else (choose_stop(saved.model, stop),)
-    home = found.path.resolve().parent
-    text = held_out(found, home.parent, file=file, part=part, split=split)
-    progress("fitting simpler models", 0.0)
-    simpler, course = simpler_models(saved, text), course_of(RunDirectory(home))
-    return [
-        evaluate(
-            saved,
-            text,
-            stop=stop,
-            run=found.run_name,
-            step=found.step,
-            simpler=simpler,
-            course=course,
-            notify=progress,
-        )
-        for stop in stops
-    ]
 
 
 def _check(reports: "list[EvalReport]", most: float) -> None:

@@ -101,12 +101,12 @@ def command(
     if not sample and (temperature is not None or seed is not None):
         raise click.UsageError("--temperature and --seed are for --sample, which draws outputs")
     one_blas_thread()
-    from charrnn.api import load_predictor
+    from charrnn.api import load
     from charrnn.tasks.task import task
     from charrnn.tasks.transduce.predict import TransduceModel
 
     run, file = run_and_file(targets, checkpoints)
-    model = load_predictor(run, checkpoint=checkpoint, checkpoints=checkpoints)
+    model: Predictor = load(run, checkpoint=checkpoint, checkpoints=checkpoints)
     how = search_of(beam, length_penalty, num_best)
     if sample:
         seed = secrets.randbits(32) if seed is None else seed

@@ -140,28 +140,27 @@ def command(
     if print0 and as_json:
         raise click.UsageError("--print0 and --json are two formats; give one of them", ctx)
     one_blas_thread()
-    from charrnn.api import load
+    from charrnn.api import load_text
     from charrnn.cli.prompt import read_prompt
     from charrnn.cli.selection import PATIENCE, draw, draw_accepted, not_in_training_text, not_seen_before
 
-    model = load(run, checkpoint=checkpoint, checkpoints=checkpoints)
+    model = load_text(run, checkpoint=checkpoint, checkpoints=checkpoints)
     options["prompt"] = read_prompt(prompt, model.saved.vocabulary.symbols)
     options["seed"] = secrets.randbits(32) if seed is None else seed
     if verbose and not quiet:
         click.echo(f"{model.path}, seed {options['seed']}", err=True)
+    draws = model.draws(**options)
     use_utf8()
     writer = Writer("\0" if print0 else model.saved.config.separator, as_json=as_json)
     if num_samples == 1 and not (unique or novel or as_json):
-        writer.stream(options["prompt"], model.stream(**options))
+        writer.stream(draws.prompt, draws.stream())
     elif not (unique or novel):
-        writer.write_all(draw(model, num_samples, options))
+        writer.write_all(draw(draws, num_samples))
     else:
         tests = ([not_in_training_text(model.path)] if novel else []) + ([not_seen_before()] if unique else [])
         # At temperature 0 all samples are the same: one that is refused will be refused again.
         patience = PATIENCE if options["temperature"] else 1
-        accepted = draw_accepted(
-            model, num_samples, options, lambda text: all(test(text) for test in tests), patience
-        )
+        accepted = draw_accepted(draws, num_samples, lambda text: all(test(text) for test in tests), patience)
         writer.write_all(accepted)
         if writer.num_samples < num_samples and not quiet:
             click.echo(

@@ -71,10 +71,10 @@ def command(
       charrnn sample names -n 100 --json | charrnn score names --jsonl
     """
     one_blas_thread()
-    from charrnn.api import load
+    from charrnn.api import load_text
 
     run, file = run_and_file(targets, checkpoints)
-    model = load(run, checkpoint=checkpoint, checkpoints=checkpoints)
+    model = load_text(run, checkpoint=checkpoint, checkpoints=checkpoints)
     if verbose and not quiet:
         click.echo(str(model.path), err=True)
     use_utf8()

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charrnn.errors import CheckpointError, CorpusError
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, Sample
+    from charrnn.tasks.generate.predict import Draws, Sample
 
 ROUND = 64
 """Least number of samples drawn together where some may be refused."""
@@ -18,19 +18,17 @@ PATIENCE = 1000
 Accepts = Callable[[str], bool]
 
 
-def draw(model: "Model", number: int, options: dict[str, Any]) -> Iterator["Sample"]:
+def draw(draws: "Draws", number: int) -> Iterator["Sample"]:
     """`number` samples, each as soon as those before it are done."""
-    return _in_order(model, range(number), options)
+    return _in_order(draws, range(number))
 
 
-def draw_accepted(
-    model: "Model", number: int, options: dict[str, Any], accepts: Accepts, patience: int = PATIENCE
-) -> Iterator["Sample"]:
+def draw_accepted(draws: "Draws", number: int, accepts: Accepts, patience: int = PATIENCE) -> Iterator["Sample"]:
     """The first `number` samples that are accepted, or fewer: after `patience` refused in a row no more come."""
     kept = refused = first = 0
     while True:
         drawn = range(first, first + max(number - kept, min(ROUND, patience)))
-        for sample in _in_order(model, drawn, options):
+        for sample in _in_order(draws, drawn):
             if accepts(sample.text):
                 kept, refused = kept + 1, 0
                 yield sample
@@ -81,10 +79,10 @@ def not_in_training_text(checkpoint: Path) -> Accepts:
     return accepts
 
 
-def _in_order(model: "Model", samples: range, options: dict[str, Any]) -> Iterator["Sample"]:
+def _in_order(draws: "Draws", samples: range) -> Iterator["Sample"]:
     waiting: dict[int, Sample] = {}
     due = samples.start
-    for number, sample in model.draw(samples, **options):
+    for number, sample in draws.draw(samples):
         waiting[number] = sample
         while due in waiting:
             yield waiting.pop(due)

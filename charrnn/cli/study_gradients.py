@@ -158,8 +158,8 @@ def _of_fresh(
     import numpy as np
 
     from charrnn.config import TrainConfig
+    from charrnn.corpus.kept import keep_standard_input
     from charrnn.corpus.sequences import sample_lengths
-    from charrnn.corpus.standard_input import keep_standard_input
     from charrnn.models.language_model import LanguageModel
     from charrnn.study.excerpts import excerpts
     from charrnn.study.through_time import require_state, through_time

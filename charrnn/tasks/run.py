@@ -13,7 +13,7 @@ import torch
 import charrnn
 from charrnn.checkpoint import Checkpoint, RunWriter, refuse_taken
 from charrnn.config import RunRecord, TrainConfig
-from charrnn.corpus.standard_input import keep_standard_input
+from charrnn.corpus.kept import keep_standard_input
 from charrnn.errors import CorpusError, UsageError
 from charrnn.tasks.cell_options import cell_options, refuse_foreign
 from charrnn.tasks.task import task

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ResolvedConfig, StopName, TaskName, TrainConfig
+from charrnn.config import ResolvedConfig, SplitName, StopName, TaskName, TrainConfig
 from charrnn.models.store import ModelConfig
 from charrnn.tasks.stored import PartName
 from charrnn.words import Block, Facts
@@ -70,18 +70,22 @@ class Task:
         found: Predictor = self._file("predict").open_model(checkpoint)
         return found
 
-    def evaluate(
+    def reports(
         self,
         checkpoint: Checkpoint,
         *,
         file: str | None,
         part: PartName | None,
+        split: SplitName | None,
         stop: StopName | None,
         how: "Search",
         notify: Notify,
-    ) -> Any:
-        """The report on a model and a file, or a part of its run's own data."""
-        return self._file("evaluate").evaluate(checkpoint, file=file, part=part, stop=stop, how=how, notify=notify)
+    ) -> list[Any]:
+        """On a model and a file, or a part of its run's own data: one, or one for each way in which texts end."""
+        found: list[Any] = self._file("evaluate").reports(
+            checkpoint, file=file, part=part, split=split, stop=stop, how=how, notify=notify
+        )
+        return found
 
     def shown(self, report: Any, *, verbose: bool) -> Iterator[Block]:
         """A report as a person reads it."""

@@ -49,11 +49,13 @@ def labelled_rows(
     return file, labelled_examples(table, config.text_column, config.label, saved.source)
 
 
-def evaluate(checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object) -> LabelledReport:
-    """The report on a model and a file, or a part of its run's own table."""
+def reports(
+    checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object
+) -> list[LabelledReport]:
+    """One report, on a model and a file, or a part of its run's own table."""
     saved = load(checkpoint)
     data, examples = labelled_rows(checkpoint, saved, file=file, part=part)
-    return evaluate_labelled(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)
+    return [evaluate_labelled(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)]
 
 
 def evaluate_labelled(

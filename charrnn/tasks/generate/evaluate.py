@@ -16,20 +16,23 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import Array
-from charrnn.config import OrderName, StopName
+from charrnn.checkpoint import Checkpoint, RunDirectory
+from charrnn.config import OrderName, SplitName, StopName
 from charrnn.corpus.passes import cold_blocks, independent_pass, ordered_pass
 from charrnn.corpus.sequences import Sequences, sample_lengths
 from charrnn.corpus.steps import PADDING, Kind, StepReader, Window
 from charrnn.metrics.baselines import Baselines, baselines
 from charrnn.metrics.lengths import LengthReport, length_report
 from charrnn.models.language_model import Assessment
-from charrnn.models.store import SavedModel
+from charrnn.models.store import SavedModel, load_model
 from charrnn.sampling.ancestral import Request
 from charrnn.sampling.prompt import length_distribution
-from charrnn.sampling.scoring import assess_windows
+from charrnn.sampling.scoring import assess_windows, choose_stop
 from charrnn.tasks.generate.free_running import FreeRunning, free_running
+from charrnn.tasks.generate.held_out import HeldOut, held_out
 from charrnn.tasks.generate.mixture import Mixture, steppers
-from charrnn.tasks.verdict import Course, Rival, verdict
+from charrnn.tasks.stored import PartName
+from charrnn.tasks.verdict import Course, Rival, course_of, verdict
 
 SAMPLES = 2000
 SAMPLED_CHARS = 400_000
@@ -124,27 +127,33 @@ class EvalReport:
     data_sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """The text to score, and the training text for the baselines where it is still there."""
-
-    name: str
-    sequences: Sequences
-    train: Sequences | None = None
-    valid: Sequences | None = None
-    seen: npt.NDArray[np.bool_] | None = None
-    """(S,) which of the sequences also stand in the training text, where that is known."""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def overlap(self) -> int | None:
-        """How many of them."""
-        return None if self.seen is None else int(np.count_nonzero(self.seen))
+def reports(
+    checkpoint: Checkpoint,
+    *,
+    file: str | None,
+    part: PartName | None,
+    split: SplitName | None,
+    stop: StopName | None,
+    notify: Notify,
+    **_: object,
+) -> list[EvalReport]:
+    """A report on each way in which the model ends texts, or on the one asked for."""
+    saved = load_model(checkpoint)
+    stops = saved.model.stops if stop is None else (choose_stop(saved.model, stop),)
+    home = checkpoint.path.resolve().parent
+    text = held_out(checkpoint, home.parent, file=file, part=part, split=split)
+    notify("fitting simpler models", 0.0)
+    simpler, course = simpler_models(saved, text), course_of(RunDirectory(home))
+    run, step = checkpoint.run_name, checkpoint.step
+    return [
+        evaluate(saved, text, stop=stop, run=run, step=step, simpler=simpler, course=course, notify=notify)
+        for stop in stops
+    ]
 
 
 def evaluate(
     saved: SavedModel,
-    held_out: HeldOut,
+    text: HeldOut,
     *,
     stop: StopName,
     run: str,
@@ -160,7 +169,7 @@ def evaluate(
     simpler: what `simpler_models` returned for this text; course: how the run went, where that is known;
     samples: lengths to draw, 0 for none.
     """
-    config, sequences = saved.config, held_out.sequences
+    config, sequences = saved.config, text.sequences
     reader = StepReader.of(sequences, saved.vocabulary)
     begin = time.perf_counter()
     totals = _Totals(saved, sequences, stop)
@@ -179,7 +188,7 @@ def evaluate(
         cut_at = LONGEST * max(int(observed.max(initial=0)), 100)
         sampled, cut = _sampled_lengths(saved, sequences.contexts, stop, samples, cut_at, seed, notify)
         drawn = len(sampled)
-        training = () if held_out.train is None else sample_lengths(held_out.train)
+        training = () if text.train is None else sample_lengths(text.train)
         lengths = length_report(observed, sampled, *totals.cdf, training=training)
     free = None
     if simpler is not None and simpler.ngram is not None and chars and samples != 0:
@@ -194,7 +203,7 @@ def evaluate(
         run=run,
         step=step,
         model=f"{config.cell} {config.num_layers} x {config.hidden_size}",
-        data=held_out.name,
+        data=text.name,
         stop=stop,
         order=config.order,
         state_carried=config.order == "ordered",
@@ -218,12 +227,12 @@ def evaluate(
         num_sampled=drawn,
         num_cut=cut,
         cut_at=cut_at,
-        overlap=held_out.overlap,
-        unseen=totals.unseen(held_out.seen),
+        overlap=text.overlap,
+        unseen=totals.unseen(text.seen),
         baselines=None if simpler is None else simpler.figures,
         free_running=free,
         verdict=verdict(loss, _best_ngram(simpler), course),
-        notes=held_out.notes,
+        notes=text.notes,
         chars_per_second=chars / max(seconds, 1e-9),
         peak_memory_bytes=peak_memory_bytes(),
         model_sha256=saved.sha256,
@@ -231,13 +240,13 @@ def evaluate(
     )
 
 
-def simpler_models(saved: SavedModel, held_out: HeldOut) -> Baselines:
+def simpler_models(saved: SavedModel, text: HeldOut) -> Baselines:
     """The baselines for this text, the same for every mechanism that charges endings."""
-    config, valid = saved.config, held_out.valid
+    config, valid = saved.config, text.valid
     return baselines(
-        held_out.train,
+        text.train,
         valid if valid is not None and len(valid) else None,
-        held_out.sequences,
+        text.sequences,
         saved.vocabulary,
         training_chars=config.training_chars,
         independent=config.order == "independent",

@@ -1,19 +1,40 @@
 """Finds the text that a run is to be evaluated on, and the run's own text for the baselines."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import RunRecord, SplitName
 from charrnn.corpus.encoded import encode
 from charrnn.corpus.partition import seen_in
+from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
 from charrnn.models.store import ModelConfig
 from charrnn.tasks.generate.conditioned import read_texts
 from charrnn.tasks.generate.data import Dataset
-from charrnn.tasks.generate.evaluate import HeldOut
 from charrnn.tasks.generate.run_text import training_text
 from charrnn.tasks.stored import PartName, run_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The text to score, and the training text for the baselines where it is still there."""
+
+    name: str
+    sequences: Sequences
+    train: Sequences | None = None
+    valid: Sequences | None = None
+    seen: npt.NDArray[np.bool_] | None = None
+    """(S,) which of the sequences also stand in the training text, where that is known."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def overlap(self) -> int | None:
+        """How many of them."""
+        return None if self.seen is None else int(np.count_nonzero(self.seen))
 
 
 def held_out(

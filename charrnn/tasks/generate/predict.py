@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import MAX_SEED, StopName
 from charrnn.corpus.columns import encode_columns, parse_given
+from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CorpusError, UsageError
 from charrnn.models.store import SavedModel, load_model
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
@@ -54,38 +54,125 @@ class Model:
         """How the model can end a text."""
         return self.saved.model.stops
 
-    def sample(self, n: int = 1, **options: Any) -> list[Sample]:
-        """n texts, in the order of their numbers. The options are those of `draw`."""
-        found: list[Sample | None] = [None] * n
-        for number, sample in self.draw(range(n), **options):
-            found[number] = sample
-        return [sample for sample in found if sample is not None]
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        stop: StopName | None = None,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        num_chars: int | None = None,
+        max_chars: int | None = MAX_CHARS,
+        seed: int | None = None,
+        given: str | Sequence[str] = (),
+    ) -> list[Sample]:
+        """n texts, in the order of their numbers. The keywords are those of `draws`."""
+        draws = self.draws(
+            stop=stop,
+            prompt=prompt,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            num_chars=num_chars,
+            max_chars=max_chars,
+            seed=seed,
+            given=given,
+        )
+        return [sample for _, sample in sorted(draws.draw(range(n)), key=lambda drawn: drawn[0])]
 
-    def draw(self, samples: range, **options: Any) -> Iterator[tuple[int, Sample]]:
-        """Texts with their numbers, in the order in which they end. Options:
-
-        stop: "eos", "halt", "length" or "none", the model's first by default; prompt: what every text begins
-        with; given: the values that a model is conditioned on, as `--given` takes them; temperature, top_k,
-        top_p, min_p; num_chars: exactly so many; max_chars: a cut, reported as finish_reason; seed: drawn when
-        None. Raises UsageError, CorpusError.
-        """
-        sampler, request, prompt = self._sampler(**options)
-        for drawn in sampler.draw(samples):
-            yield drawn.number, self._sample(drawn, prompt, request.seed)
-
-    def stream(self, number: int = 0, **options: Any) -> Iterator[str | Sample]:
+    def stream(
+        self,
+        *,
+        stop: StopName | None = None,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        num_chars: int | None = None,
+        max_chars: int | None = MAX_CHARS,
+        seed: int | None = None,
+        given: str | Sequence[str] = (),
+    ) -> Iterator[str | Sample]:
         """The characters of one text as they are drawn, after the prompt, and at last the `Sample`."""
-        sampler, request, prompt = self._sampler(**options)
-        for item in sampler.stream(number):
-            if isinstance(item, Drawn):
-                yield self._sample(item, prompt, request.seed)
-            else:
-                yield self.saved.vocabulary.symbols[item]
+        return self.draws(
+            stop=stop,
+            prompt=prompt,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            num_chars=num_chars,
+            max_chars=max_chars,
+            seed=seed,
+            given=given,
+        ).stream()
+
+    def draws(
+        self,
+        *,
+        stop: StopName | None = None,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        num_chars: int | None = None,
+        max_chars: int | None = MAX_CHARS,
+        seed: int | None = None,
+        given: str | Sequence[str] = (),
+    ) -> "Draws":
+        """Texts to be drawn, by their numbers; the same seed draws the same ones.
+
+        stop: the model's first way to end by default; prompt: what every text begins with; temperature: below 1
+        for likelier text; top_k, top_p, min_p: filters of the characters; num_chars: exactly so many; max_chars: a
+        cut, reported as finish_reason; given: the values that a model is conditioned on, as `--given` takes them.
+        Raises UsageError, CorpusError.
+        """
+        context, chosen = self.context(given), choose_stop(self.saved.model, stop)
+        if chosen == "none" and num_chars is None:
+            raise UsageError(
+                "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
+                "`charrnn train CORPUS --stop eos` trains one that ends by itself"
+            )
+        for name, value, fits, expected in (
+            ("temperature", temperature, temperature >= 0, "0 or more"),
+            ("top_k", top_k, top_k is None or top_k >= 1, "1 or more"),
+            ("top_p", top_p, top_p is None or 0 < top_p <= 1, "more than 0, at most 1"),
+            ("min_p", min_p, min_p is None or 0 <= min_p <= 1, "0 to 1"),
+            ("num_chars", num_chars, num_chars is None or num_chars >= 1, "1 or more"),
+            ("max_chars", max_chars, max_chars is None or max_chars >= 1, "1 or more"),
+            ("seed", seed, seed is None or 0 <= seed <= MAX_SEED, f"0 to {MAX_SEED}"),
+        ):
+            if not fits:
+                raise UsageError(f"{name} = {value}: expected {expected}")
+        max_chars = max_chars if num_chars is None else None
+        self.saved.vocabulary.require(prompt)
+        for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
+            if limit is not None and len(prompt) > limit:
+                raise CorpusError(f"the prompt has {len(prompt)} characters, more than {flag} {limit}")
+        request = Request(
+            stop=chosen,
+            prompt=self.saved.vocabulary.encode(prompt).astype(np.int64),
+            filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
+            num_chars=num_chars,
+            max_chars=max_chars,
+            seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
+        )
+        return Draws(Sampler(self._stepper(context), request), self.saved.vocabulary, prompt, request.seed)
 
     def score(
         self, texts: Iterable[str], stop: StopName | None = None, given: str | Sequence[str] = ()
     ) -> list[Score]:
-        """The exact log-likelihood of each text, its ending included, given the initial state and the context."""
+        """The exact log-likelihood of each text, its ending included, given the initial state and the context.
+
+        A string is one text.
+        """
+        texts = [texts] if isinstance(texts, str) else texts
         return list(score(self.saved, texts, stop, self.context(given)))
 
     def predict(
@@ -119,52 +206,26 @@ class Model:
             self._last = key, Stepper(model, params)
         return self._last[1]
 
-    def _sampler(
-        self,
-        *,
-        stop: StopName | None = None,
-        prompt: str = "",
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        num_chars: int | None = None,
-        max_chars: int | None = MAX_CHARS,
-        seed: int | None = None,
-        given: str | Sequence[str] = (),
-    ) -> tuple[Sampler, Request, str]:
-        context, chosen = self.context(given), choose_stop(self.saved.model, stop)
-        if chosen == "none" and num_chars is None:
-            raise UsageError(
-                "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
-                "`charrnn train CORPUS --stop eos` trains one that ends by itself"
-            )
-        for name, value, fits, expected in (
-            ("temperature", temperature, temperature >= 0, "0 or more"),
-            ("top_k", top_k, top_k is None or top_k >= 1, "1 or more"),
-            ("top_p", top_p, top_p is None or 0 < top_p <= 1, "more than 0, at most 1"),
-            ("min_p", min_p, min_p is None or 0 <= min_p <= 1, "0 to 1"),
-            ("num_chars", num_chars, num_chars is None or num_chars >= 1, "1 or more"),
-            ("max_chars", max_chars, max_chars is None or max_chars >= 1, "1 or more"),
-            ("seed", seed, seed is None or 0 <= seed <= MAX_SEED, f"0 to {MAX_SEED}"),
-        ):
-            if not fits:
-                raise UsageError(f"{name} = {value}: expected {expected}")
-        max_chars = max_chars if num_chars is None else None
-        self.saved.vocabulary.require(prompt)
-        for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
-            if limit is not None and len(prompt) > limit:
-                raise CorpusError(f"the prompt has {len(prompt)} characters, more than {flag} {limit}")
-        request = Request(
-            stop=chosen,
-            prompt=self.saved.vocabulary.encode(prompt).astype(np.int64),
-            filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
-            num_chars=num_chars,
-            max_chars=max_chars,
-            seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
-        )
-        return Sampler(self._stepper(context), request), request, prompt
 
-    def _sample(self, drawn: Drawn, prompt: str, seed: int) -> Sample:
-        text = self.saved.vocabulary.decode(drawn.symbols)
-        return Sample(text, prompt, drawn.finish_reason, len(text), drawn.log_prob, seed)
+@dataclass(frozen=True)
+class Draws:
+    """Texts of one request."""
+
+    sampler: Sampler
+    vocabulary: Vocabulary
+    prompt: str
+    seed: int
+
+    def draw(self, numbers: range) -> Iterator[tuple[int, Sample]]:
+        """Texts with their numbers, in the order in which they end."""
+        for drawn in self.sampler.draw(numbers):
+            yield drawn.number, self._sample(drawn)
+
+    def stream(self, number: int = 0) -> Iterator[str | Sample]:
+        """The characters of one text as they are drawn, after the prompt, and at last the `Sample`."""
+        for item in self.sampler.stream(number):
+            yield self._sample(item) if isinstance(item, Drawn) else self.vocabulary.symbols[item]
+
+    def _sample(self, drawn: Drawn) -> Sample:
+        text = self.vocabulary.decode(drawn.symbols)
+        return Sample(text, self.prompt, drawn.finish_reason, len(text), drawn.log_prob, self.seed)

@@ -42,7 +42,7 @@ class TagReport:
     model_sha256: str
 
 
-def evaluate(
+def reports(
     checkpoint: Checkpoint,
     *,
     file: str | None,
@@ -50,12 +50,12 @@ def evaluate(
     how: Search,
     notify: Callable[[str, float], object],
     **_: object,
-) -> TagReport:
-    """The report on a model and a file, or a part of its run's own table."""
+) -> list[TagReport]:
+    """One report, on a model and a file, or a part of its run's own table."""
     saved = load(checkpoint)
     data, pairs = pair_rows(checkpoint, saved, file=file, part=part, same_length=True)
     run, step = checkpoint.run_name, checkpoint.step
-    return evaluate_tagger(saved, pairs, data=data, run=run, step=step, how=how, notify=notify)
+    return [evaluate_tagger(saved, pairs, data=data, run=run, step=step, how=how, notify=notify)]
 
 
 def evaluate_tagger(

@@ -49,7 +49,7 @@ class TransduceReport:
     model_sha256: str
 
 
-def evaluate(
+def reports(
     checkpoint: Checkpoint,
     *,
     file: str | None,
@@ -57,21 +57,24 @@ def evaluate(
     stop: StopName | None,
     how: Search,
     notify: Callable[[str, float], object],
-) -> TransduceReport:
-    """The report on a model and a file, or a part of its run's own table."""
+    **_: object,
+) -> list[TransduceReport]:
+    """One report, on a model and a file, or a part of its run's own table."""
     saved = load(checkpoint)
     columns = saved.config.columns
     data, pairs = pair_rows(checkpoint, saved, columns, file=file, part=part, same_length=False)
-    return evaluate_transducer(
-        saved,
-        pairs,
-        data=data,
-        run=checkpoint.run_name,
-        step=checkpoint.step,
-        stop=choose_stop(saved.model.decoder, stop),
-        how=how,
-        notify=notify,
-    )
+    return [
+        evaluate_transducer(
+            saved,
+            pairs,
+            data=data,
+            run=checkpoint.run_name,
+            step=checkpoint.step,
+            stop=choose_stop(saved.model.decoder, stop),
+            how=how,
+            notify=notify,
+        )
+    ]
 
 
 def evaluate_transducer(

@@ -81,11 +81,11 @@ def tree_rows(
     return file, tree_examples(table, text_column, config.label, reader, saved.source)
 
 
-def evaluate(checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object) -> TreeReport:
-    """The report on a model and a file, or a part of its run's own table."""
+def reports(checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object) -> list[TreeReport]:
+    """One report, on a model and a file, or a part of its run's own table."""
     saved = load(checkpoint)
     data, examples = tree_rows(checkpoint, saved, file=file, part=part)
-    return evaluate_trees(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)
+    return [evaluate_trees(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)]
 
 
 def evaluate_trees(
