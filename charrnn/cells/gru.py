@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from charrnn.cells.arrays import Array, OneHot, Params, concat, sigmoid, tanh, zeros
+from charrnn.cells.arrays import Array, OneHot, Params, concat, sigmoid, split, tanh, zeros
 from charrnn.cells.cell import HiddenUnits, Kernel
 from charrnn.cells.fused import run_fused
 
@@ -50,16 +50,16 @@ class GRU(HiddenUnits):
 
     def step(self, params: Params, projected: Array, state: GRUState) -> tuple[Array, GRUState]:
         H, W, h = self.hidden_size, params["weight_hh"], state.h
+        r, z, n = split(projected, H, H, H)
         if self.reset_gate == "after":
-            recurrent = h @ W.T
-            gates = sigmoid(projected[..., : 2 * H] + recurrent[..., : 2 * H])
-            r, z = gates[..., :H], gates[..., H:]
-            n = tanh(projected[..., 2 * H :] + r * (recurrent[..., 2 * H :] + params["bias_hn"]))
+            W_r, W_z, W_n = split(h @ W.T, H, H, H)
+            r, z = sigmoid(r + W_r), sigmoid(z + W_z)
+            n = tanh(n + r * (W_n + params["bias_hn"]))
         else:
-            gates = sigmoid(projected[..., : 2 * H] + h @ W[: 2 * H].T)
-            r, z = gates[..., :H], gates[..., H:]
-            n = tanh(projected[..., 2 * H :] + (r * h) @ W[2 * H :].T)
-        h = n + z * (h - n)
+            W_r, W_z = split(h @ W[: 2 * H].T, H, H)
+            r, z = sigmoid(r + W_r), sigmoid(z + W_z)
+            n = tanh(n + (r * h) @ W[2 * H :].T)
+        h = n + z * (h - n)  # The mean of the two, with one product less.
         return h, GRUState(h)
 
     def kernel(self) -> Kernel | None:

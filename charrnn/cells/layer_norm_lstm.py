@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, split, standardise, tanh, zeros
-from charrnn.cells.cell import HiddenUnits
-from charrnn.cells.lstm import LSTMState
+from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, split, standardise, tanh
+from charrnn.cells.gated_memory import GatedMemory, MemoryState
 
 EPSILON = 1e-5
 """Added to the variance, so that equal units are no division by zero."""
 
 
 @dataclass(frozen=True)
-class LayerNormLSTM(HiddenUnits):
+class LayerNormLSTM(GatedMemory):
     """i, f, g, o = the four parts of W h(t−1) + U x(t), each normalised over its H units, then scaled and shifted:
 
         N(a) = (a − mean a) / √(var a + ε)
@@ -30,38 +29,29 @@ class LayerNormLSTM(HiddenUnits):
     sum W h + U x where they normalise its two terms apart: so the input's part stays affine.
     """
 
-    forget_bias: float = 1.0
-
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        H, I = self.hidden_size, self.input_size  # noqa: E741
-        return {"weight_ih": (4 * H, I), "weight_hh": (4 * H, H), "gain": (5 * H,), "bias": (5 * H,)}
+        H, shapes = self.hidden_size, super().shapes
+        return {name: shapes[name] for name in ("weight_ih", "weight_hh")} | {"gain": (5 * H,), "bias": (5 * H,)}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        H = self.hidden_size
         params = super().init(rng)
         params["gain"] += 1.0
-        params["bias"][H : 2 * H] = self.forget_bias
         return params
-
-    def zero_state(self, batch_size: int, like: Array) -> LSTMState:
-        zero = zeros((batch_size, self.hidden_size), like)
-        return LSTMState(zero, zero)
 
     def project(self, params: Params, x: Array | OneHot) -> Array:
         return linear(x, params["weight_ih"])
 
-    def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
+    def step(self, params: Params, projected: Array, state: MemoryState) -> tuple[Array, MemoryState]:
         H = self.hidden_size
         gain, memory_gain = split(params["gain"], 4 * H, H)
         bias, memory_bias = split(params["bias"], 4 * H, H)
         summed = projected + state.h @ params["weight_hh"].T
         normed = standardise(summed.reshape(*summed.shape[:-1], 4, H), EPSILON).reshape(summed.shape)
-        gates, candidate, output = split(normed * gain + bias, 2 * H, H, H)
-        admit, forget = split(sigmoid(gates), H, H)
-        c = forget * state.c + admit * tanh(candidate)
-        h = sigmoid(output) * tanh(standardise(c, EPSILON) * memory_gain + memory_bias)
-        return h, LSTMState(h, c)
+        i, f, g, o = self.parts(normed * gain + bias)
+        c = sigmoid(f) * state.c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(standardise(c, EPSILON) * memory_gain + memory_bias)
+        return h, MemoryState(h, c)
 
 
 CELL = LayerNormLSTM

@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from charrnn.cells.arrays import Array, Params, sigmoid, split, tanh, zeros
-from charrnn.cells.cell import HiddenUnits
-from charrnn.cells.lstm import LSTMState
+from charrnn.cells.arrays import Array, Params, sigmoid, split, tanh
+from charrnn.cells.gated_memory import GatedMemory, MemoryState
 
 
 @dataclass(frozen=True)
-class PeepholeLSTM(HiddenUnits):
+class PeepholeLSTM(GatedMemory):
     """i, f, g, o = the four parts of b + W h(t−1) + U x(t), p_i, p_f, p_o the three of p, then
 
         c(t) = σ(f + p_f c(t−1)) c(t−1) + σ(i + p_i c(t−1)) tanh(g)
@@ -25,30 +21,16 @@ class PeepholeLSTM(HiddenUnits):
     gates is mentioned in Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.1.
     """
 
-    forget_bias: float = 1.0
-
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        H, I = self.hidden_size, self.input_size  # noqa: E741
-        return {"weight_ih": (4 * H, I), "weight_hh": (4 * H, H), "bias": (4 * H,), "peephole": (3 * H,)}
+        return {**super().shapes, "peephole": (3 * self.hidden_size,)}
 
-    def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        H = self.hidden_size
-        params = super().init(rng)
-        params["bias"][H : 2 * H] = self.forget_bias
-        return params
-
-    def zero_state(self, batch_size: int, like: Array) -> LSTMState:
-        zero = zeros((batch_size, self.hidden_size), like)
-        return LSTMState(zero, zero)
-
-    def step(self, params: Params, projected: Array, state: LSTMState) -> tuple[Array, LSTMState]:
-        H, c = self.hidden_size, state.c
-        admit, forget, candidate, output = split(projected + state.h @ params["weight_hh"].T, H, H, H, H)
-        p_admit, p_forget, p_output = split(params["peephole"], H, H, H)
-        c = sigmoid(forget + p_forget * c) * c + sigmoid(admit + p_admit * c) * tanh(candidate)
-        h = sigmoid(output + p_output * c) * tanh(c)
-        return h, LSTMState(h, c)
+    def step(self, params: Params, projected: Array, state: MemoryState) -> tuple[Array, MemoryState]:
+        i, f, g, o = self.each_gate(params, projected, state.h)
+        p_i, p_f, p_o = split(params["peephole"], *(self.hidden_size,) * 3)
+        c = sigmoid(f + p_f * state.c) * state.c + sigmoid(i + p_i * state.c) * tanh(g)
+        h = sigmoid(o + p_o * c) * tanh(c)
+        return h, MemoryState(h, c)
 
 
 CELL = PeepholeLSTM

@@ -62,7 +62,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rat
 
 # The LSTM --------------------------------------------------------------------------------------------------
 
-LSTMState = tuple[Tensor, Tensor]
+MemoryState = tuple[Tensor, Tensor]
 
 
 class LSTM(nn.Module):
@@ -79,7 +79,7 @@ class LSTM(nn.Module):
             self.recurrent.bias_ih_l0.zero_()[hidden : 2 * hidden] = 1.0  # the forget gate begins open
             self.recurrent.bias_hh_l0.zero_()
 
-    def forward(self, symbols: Tensor, state: LSTMState | None, drop: float = 0.0) -> tuple[Tensor, LSTMState]:
+    def forward(self, symbols: Tensor, state: MemoryState | None, drop: float = 0.0) -> tuple[Tensor, MemoryState]:
         """(T, B) -> (T, B, V) logits, and the state after them, through which no gradient flows back."""
         hidden, (h, c) = self.recurrent(dropout(self.embedding(symbols), drop / 2), state)
         return self.readout(dropout(hidden, drop)), (h.detach(), c.detach())
