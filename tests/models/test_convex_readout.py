@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import charrnn
 from charrnn.cells.arrays import OneHot, log_softmax
 from charrnn.cells.echo_state import EchoState
 from charrnn.cells.sparse import SparseArray
@@ -15,7 +16,7 @@ from charrnn.models.convex_readout import SoftmaxReadout, fit_ridge, fit_softmax
 
 T, F, O, K = 60, 5, 2, 3  # noqa: E741
 L2 = 1e-2
-TEXT = Path(__file__).parents[1] / "data" / "tinyshakespeare.txt"
+TEXT = Path(charrnn.__file__).parents[1] / "data" / "tinyshakespeare.txt"
 
 
 def numbers(seed: int, *shape: int) -> np.ndarray:

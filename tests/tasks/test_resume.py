@@ -589,7 +589,7 @@ while kills < wanted or trial % 4:
 
 def kill_at_random(texts: Path, root: Path, kills: int) -> None:
     """Runs killed at so many random moments, in forks of one process that has torch loaded."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), *sys.path])}
     command = [sys.executable, "-c", KILLER, str(texts), str(root), str(kills)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

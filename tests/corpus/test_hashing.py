@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers_corpus import sequences_of, texts
 from hypothesis import given
 from hypothesis import strategies as st
-from test_corpus_sequences import sequences_of, texts
 
 from charrnn.corpus.hashing import contains, hash_sequences, hash_text, mix
 from charrnn.corpus.sequences import Block, Sequences

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charrnn
 from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.metrics import baselines as baselines_module
 from charrnn.metrics.baselines import baselines
 from charrnn.metrics.ngram import NGram
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(charrnn.__file__).parents[1] / "data"
 UNKNOWN_NLL = 7.5
 
 

@@ -15,17 +15,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from helpers_corpus import texts_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_corpus_sequences import texts_of
 
+import charrnn
 from charrnn.config import SPLIT_NAMES
 from charrnn.corpus import store
 from charrnn.corpus.encoded import EncodedCorpus, encode
 from charrnn.corpus.sequences import to_text
 from charrnn.errors import CorpusError, ResourceError
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(charrnn.__file__).parents[1] / "data"
 
 splits = st.sampled_from(SPLIT_NAMES)
 

@@ -5,10 +5,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from helpers_corpus import sequences_of, texts, texts_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_corpus_sequences import sequences_of, texts, texts_of
 
+import charrnn
 from charrnn.config import HoldOut
 from charrnn.corpus import partition as module
 from charrnn.corpus import sides
@@ -17,7 +18,7 @@ from charrnn.corpus.partition import Partition, partition, seen_in
 from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CorpusError, UsageError
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(charrnn.__file__).parents[1] / "data"
 
 fractions = st.sampled_from([None, 0.0, 0.05, 0.1, 0.3, 0.45])
 few_texts = st.lists(st.text("ab", max_size=3), max_size=40).filter(any)

@@ -6,47 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_context import MODES, TEXTS, X, conditioned, nll, stateless
 from helpers_models import alphabet_of, as_torch, corpus, each_model, random_params, whole_steps
 
 from charrnn.corpus.steps import Steps, map_arrays
 from charrnn.models.attention import FARTHEST, Attention
-from charrnn.models.language_model import GeneratorConfig, LanguageModel
+from charrnn.models.language_model import LanguageModel
 from charrnn.sampling.stepper import Stepper
-
-TEXTS = ["abba", "", "b"]
-X = 2
-MODES = ("add", "init", "both")
-
-
-def conditioned(cell: str, options: dict[str, Any], mode: str, **settings: Any) -> LanguageModel:
-    depths = {name: value for name, value in options.items() if name.endswith("_depth")}
-    return LanguageModel(
-        GeneratorConfig(
-            cell=cell,  # type: ignore[arg-type]
-            cell_options={name: value for name, value in options.items() if name not in depths},
-            **depths,
-            **{"vocab_size": 2, "hidden_size": 3, "num_layers": 2, "stop": ("eos", "length"), **settings},
-            training_chars=9,
-            context_size=X,
-            context_mode=mode,  # type: ignore[arg-type]
-        )
-    )
-
-
-def nll(model: LanguageModel, params: Any, steps: Steps, memory: Any = None) -> Any:
-    """(B,)"""
-    state = model.initial_state(params, steps.inputs.shape[1], steps.context)
-    hidden, _ = model.read(params, steps, state, memory=memory)
-    return model.nll(params, hidden, steps).sum(0)
 
 
 def given_steps(seed: int = 3) -> Steps:
     contexts = np.random.default_rng(seed).normal(size=(len(TEXTS), X))
     return whole_steps(TEXTS, ["eos", "length", "eos"], alphabet_of(2))._replace(context=contexts)
-
-
-def stateless(cell: str, options: dict[str, Any], mode: str) -> bool:
-    return mode != "add" and cell == "output_recurrent" and options.get("feedback") != "output"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charrnn
 from charrnn.corpus.sequences import to_code_points
 from charrnn.corpus.splitting import LineFinder, choose_order, choose_split, separator
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(charrnn.__file__).parents[1] / "data"
 
 
 @given(st.lists(st.text(st.sampled_from("a\r\n"), min_size=1)))

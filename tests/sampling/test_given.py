@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_cli import fail, json_lines, succeed, train
+from helpers_context import MODES, TEXTS, conditioned, nll, stateless
 from helpers_models import alphabet_of, each_model, random_params, whole_steps
-from test_context import MODES, TEXTS, conditioned, nll, stateless
 
 from charrnn.api import load
 from charrnn.models.store import ModelConfig, SavedModel

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers_corpus import sequences_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_corpus_sequences import sequences_of
 
 from charrnn.corpus.sequences import to_code_points
 from charrnn.corpus.vocabulary import Vocabulary
