@@ -103,9 +103,9 @@ def train(
     chosen. Nothing is shown unless an observer is given. Raises UsageError for a value out of bounds, and whatever
     else `charrnn train` reports.
     """
-    from charrnn.training.threads import wait_briefly
+    from charrnn.training.threads import limit_omp_spinning
 
-    wait_briefly()
+    limit_omp_spinning()
     from charrnn.tasks.run import start_run
     from charrnn.training.observer import SilentObserver
 

@@ -92,9 +92,9 @@ def command(
     given = {name: value for name, value in settings.items() if value is not None}
     if picture is not None:
         new_figure()  # Before anything is measured.
-    from charrnn.training.threads import wait_briefly
+    from charrnn.training.threads import limit_omp_spinning
 
-    wait_briefly()
+    limit_omp_spinning()
     with Progress(quiet=quiet) as progress:
         tell = with_time_left(progress)
         if cell is None:

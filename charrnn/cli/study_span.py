@@ -118,7 +118,7 @@ def command(
     chosen = chosen_designs(cell, variants, given)
     if picture is not None:
         new_figure()  # Before anything is trained.
-    from charrnn.study.attempts import Done
+    from charrnn.study.attempts import AttemptLog
     from charrnn.study.problems import PROBLEMS
     from charrnn.study.sweep import Sweep, grid, summary
 
@@ -127,7 +127,7 @@ def command(
     trials = grid(problem, designs, spans, range(1, seeds + 1), steps)
     path = results or checkpoints / ".span" / f"{problem}.jsonl"
     found: dict[tuple[str, int, int], tuple[Trial, Outcome]] = {}
-    with Done(path) as done, StopSignals() as signals, Progress(quiet=quiet) as progress:
+    with AttemptLog(path) as done, StopSignals() as signals, Progress(quiet=quiet) as progress:
         known = sum(done.outcome(trial) is not None for _, trial in trials)
         if known:
             progress.say(f"{known} of {count(len(trials), 'attempt')} are in {path}")

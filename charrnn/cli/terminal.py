@@ -56,12 +56,12 @@ def console(stream: TextIO, reader_gone: Callable[[], None] | None = None) -> "C
         def on_broken_pipe(self) -> None:
             raise
 
-    file = stream if reader_gone is None else cast(TextIO, _Borne(stream, reader_gone))
+    file = stream if reader_gone is None else cast(TextIO, _TolerantStream(stream, reader_gone))
     width = None if is_terminal(stream) else UNBOUNDED
     return DataConsole(file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
-class _Borne:
+class _TolerantStream:
     """A stream whose failures do not stop what is reported on it."""
 
     def __init__(self, stream: TextIO, reader_gone: Callable[[], None]) -> None:

@@ -82,9 +82,9 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from charrnn.cli.train_display import open_display
     from charrnn.cli.train_report import Judged, closing, judged, result, resume_command
-    from charrnn.training.threads import wait_briefly
+    from charrnn.training.threads import limit_omp_spinning
 
-    wait_briefly()
+    limit_omp_spinning()
 
     budget_given = resume or any(budget in given for budget in BUDGETS)
     with StopSignals() as signals:

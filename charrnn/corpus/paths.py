@@ -9,7 +9,7 @@ from charrnn.config import TrainConfig
 Config = TypeVar("Config", bound=TrainConfig)
 
 
-def seen_from(config: Config, directory: Path | None) -> Config:
+def relative_to(config: Config, directory: Path | None) -> Config:
     """The configuration with paths relative to `directory` as they are from here."""
     if directory is None or directory == Path.cwd():
         return config

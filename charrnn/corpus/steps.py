@@ -110,10 +110,10 @@ class StepReader:
         beginning = np.where(open_start & (stop != NONE), v.unknown, v.bos)
         inputs = np.where(position > 0, self._characters(start + position - 1, real & (position > 0)), beginning)
         targets = np.where(character, self._characters(start + position, character), announced * tau)
-        told = real & (stop == LENGTH) & (position >= 0) & ~open_end
+        counted = real & (stop == LENGTH) & (position >= 0) & ~open_end
         return Steps(
             inputs=np.where(real, inputs, v.unknown),
-            remaining=np.where(told, tau - position, ABSENT),
+            remaining=np.where(counted, tau - position, ABSENT),
             targets=targets,
             kinds=kinds.astype(np.int64),
             stops=stops,

@@ -76,7 +76,7 @@ class LabelReadout:
         result: npt.NDArray[np.float64] = np.exp(log_softmax(logits.astype(np.float64) / T))
         return result
 
-    def told(self, logits: npt.NDArray[np.floating]) -> str:
+    def describe(self, logits: npt.NDArray[np.floating]) -> str:
         """The likeliest label, or the number, of logits (K,)."""
         if self.is_regression:
             return f"{self.numbers(logits):.4g}"

@@ -36,7 +36,7 @@ def most_probable(text: str, values: Sequence[str], probabilities: npt.NDArray[n
     return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
 
 
-def told(
+def predictions(
     readout: LabelReadout, params: Params, texts: Sequence[str], logits: npt.NDArray[np.floating], n: int
 ) -> Iterator[Prediction]:
     """For each text the n most probable labels, or its number, by its logits (R, K)."""

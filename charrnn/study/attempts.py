@@ -108,7 +108,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 _BEGINNING = msgspec.json.encode({"schema": "charrnn.study.span.attempt/1"})[:-1]
 
 
-class Done:
+class AttemptLog:
     """The outcomes in a file, a line of JSON each, and the one process that may add to it, until `close`.
 
     A line is added when its attempt has ended. One that was cut short, by a kill or a full disk, is taken away
@@ -144,7 +144,7 @@ class Done:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> "Done":
+    def __enter__(self) -> "AttemptLog":
         return self
 
     def __exit__(

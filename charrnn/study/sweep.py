@@ -1,7 +1,7 @@
 """Many attempts: every design at every span with every seed, several at a time, none made twice.
 
 A sweep that was interrupted goes on where it stopped, for the attempts that had ended are in a file
-(`charrnn.study.attempts.Done`). An attempt depends on its trial alone, not on how many are made beside it.
+(`charrnn.study.attempts.AttemptLog`). An attempt depends on its trial alone, not on how many are made beside it.
 """
 
 import os
@@ -20,7 +20,7 @@ import msgspec
 import torch
 
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.study.attempts import Design, Done, Outcome, Trial, attempt
+from charrnn.study.attempts import AttemptLog, Design, Outcome, Trial, attempt
 from charrnn.study.problems import PROBLEMS
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -58,7 +58,7 @@ class Sweep:
     """Makes the trials, `jobs` at a time, but those that are done."""
 
     trials: Sequence[tuple[str, Trial]]
-    done: Done
+    done: AttemptLog
     jobs: int = 1
     notify: Notify = lambda _what, _share: None
     """Called with what is being done and the share of all that is done."""

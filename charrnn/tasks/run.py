@@ -20,7 +20,7 @@ from charrnn.tasks.task import task
 from charrnn.training.gears import Gears
 from charrnn.training.job import Arrays, Job
 from charrnn.training.loop import Loop, Metrics, Progress
-from charrnn.training.memory import keep_big_blocks
+from charrnn.training.memory import tune_malloc
 from charrnn.training.observer import Begun, RunObserver
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.schedule import Schedule
@@ -139,7 +139,7 @@ class _Run:
         config = self._config
         device = _device(config.device)
         torch.set_num_threads(config.threads)
-        keep_big_blocks()
+        tune_malloc()
         job = self._job
         params = job.initial_params(self._root) if checkpoint is None else job.saved_params(checkpoint)
         self._learner = job.learner(params, device)

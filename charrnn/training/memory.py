@@ -8,7 +8,7 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
 
-def keep_big_blocks() -> None:
+def tune_malloc() -> None:
     """Keeps glibc from giving large blocks back to the system after each step.
 
     Every step frees and asks again for the same activations; each time the kernel must map and clear the

@@ -5,7 +5,7 @@ import os
 SPINS = "10000"
 
 
-def wait_briefly() -> None:
+def limit_omp_spinning() -> None:
     """Lets a thread that waits for the others sleep after a moment instead of spinning for long.
 
     With two threads on two idle cores this costs nothing; with another program on one of them training was

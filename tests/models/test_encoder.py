@@ -144,13 +144,13 @@ def test_its_own_language_model_is_a_loop_by_hand(cell, direction):
     """Each direction predicts what it reads next, and its end; the first symbol and unknown ones cost nothing."""
     encoder = make(cell, {}, direction, language_model=True)
     params = random_params(encoder.shapes, seed=1, scale=0.5)
-    blurred = np.where(np.random.default_rng(5).random(IDS.shape) < 0.3, V, IDS)
-    found = encoder.language_nll(params, encoder.read(params, blurred, LENGTHS), LENGTHS, IDS)
+    mask_symbols = np.where(np.random.default_rng(5).random(IDS.shape) < 0.3, V, IDS)
+    found = encoder.language_nll(params, encoder.read(params, mask_symbols, LENGTHS), LENGTHS, IDS)
     for b, length in enumerate(LENGTHS):
         expected = 0.0
         for name in encoder.directions:
             step = 1 if name == "forward" else -1
-            read, truth = blurred[:length, b][::step], [*IDS[:length, b][::step], V]
+            read, truth = mask_symbols[:length, b][::step], [*IDS[:length, b][::step], V]
             prefix = f"layers.0.{name}."
             own = {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
             state = start(encoder.layers[0], params, f"initial_state.0.{name}.", 1)
@@ -163,7 +163,7 @@ def test_its_own_language_model_is_a_loop_by_hand(cell, direction):
                 if t + 1 == length or truth[t + 1] < V:
                     expected -= o[truth[t + 1]] - np.log(np.exp(o).sum())
         assert found[b] == pytest.approx(expected, rel=1e-9)
-    weights, ids, lengths, targets = as_torch(params), *map(torch.from_numpy, (blurred, LENGTHS, IDS))
+    weights, ids, lengths, targets = as_torch(params), *map(torch.from_numpy, (mask_symbols, LENGTHS, IDS))
     tensors = encoder.language_nll(weights, encoder.read(weights, ids, lengths), lengths, targets)
     np.testing.assert_allclose(tensors.detach().numpy(), found, rtol=1e-9)
 

@@ -16,7 +16,7 @@ from charrnn.cells.cell import map_state, state_arrays
 from charrnn.cells.unroll import unroll
 from charrnn.errors import CharRNNError, CheckpointError, RunLockedError, UsageError
 from charrnn.study import sweep as sweeping
-from charrnn.study.attempts import Design, Done, Outcome, Trial, attempt
+from charrnn.study.attempts import AttemptLog, Design, Outcome, Trial, attempt
 from charrnn.study.problems import ADDING, COPYING, Batch
 from charrnn.study.remedies import (
     Remedies,
@@ -350,7 +350,7 @@ def told(outcome: Outcome) -> Outcome:
 
 
 def made(wanted: Any, path: Any, jobs: int = 1) -> dict[Any, Outcome]:
-    with Done(path) as done:
+    with AttemptLog(path) as done:
         return {
             (label, t.span, t.seed): told(outcome)
             for label, t, outcome in Sweep(wanted, done, jobs=jobs).outcomes()
@@ -417,14 +417,14 @@ def test_a_sweep_that_went_on_is_one_that_was_not_interrupted(tmp_path, anew, st
     wanted = trials()
     whole = made(wanted, tmp_path / "whole.jsonl")
     path = tmp_path / "runs" / ".span" / "resumed.jsonl"
-    with Done(path) as done:
+    with AttemptLog(path) as done:
         outcomes = Sweep(wanted, done).outcomes()
         first = [next(outcomes)[2] for _ in range(stop_after)]
         outcomes.close()  # type: ignore[attr-defined]
     with open(path, "ab") as file:
         file.write(torn)
     made_now = anew()
-    with Done(path) as done:
+    with AttemptLog(path) as done:
         again = list(Sweep(wanted, done).outcomes())
     assert [outcome for _, _, outcome in again[:stop_after]] == first, "not made anew, to the second"
     assert made_now == [trial for _, trial in wanted[stop_after:]]
@@ -457,14 +457,14 @@ def test_processes_make_the_same_attempts(tmp_path):
 
 def test_a_process_that_fails_is_told_of(tmp_path):
     wanted = [("x", Trial(problem="no such", span=1, seed=1, steps=1, design=TINY))]
-    with Done(tmp_path / "a.jsonl") as done, pytest.raises(CharRNNError, match="no such"):
+    with AttemptLog(tmp_path / "a.jsonl") as done, pytest.raises(CharRNNError, match="no such"):
         list(Sweep(wanted, done, jobs=2).outcomes())
 
 
 def test_progress_ends_with_all_and_tells_what_is_left(tmp_path):
     heard: list[tuple[str, float]] = []
     wanted = grid("copying", {"plain": TINY}, (1,), (1, 2), 200)
-    with Done(tmp_path / "a.jsonl") as done:
+    with AttemptLog(tmp_path / "a.jsonl") as done:
         list(Sweep(wanted, done, notify=lambda what, share: heard.append((what, share))).outcomes())
     shares = [share for _, share in heard]
     assert shares == sorted(shares)
@@ -479,19 +479,19 @@ def test_a_file_that_is_not_a_sweeps_is_left_alone(tmp_path, text):
     path = tmp_path / "mine.txt"
     path.write_text(text)
     with pytest.raises(CheckpointError, match="line 1"):
-        Done(path)
+        AttemptLog(path)
     assert path.read_text() == text
 
 
 def test_a_directory_is_no_file_of_results(tmp_path):
     with pytest.raises(CheckpointError, match="directory"):
-        Done(tmp_path)
+        AttemptLog(tmp_path)
 
 
 def test_a_file_of_results_has_one_writer(tmp_path):
-    with Done(tmp_path / "a.jsonl"), pytest.raises(RunLockedError, match="another sweep"):
-        Done(tmp_path / "a.jsonl")
-    Done(tmp_path / "a.jsonl").close()
+    with AttemptLog(tmp_path / "a.jsonl"), pytest.raises(RunLockedError, match="another sweep"):
+        AttemptLog(tmp_path / "a.jsonl")
+    AttemptLog(tmp_path / "a.jsonl").close()
 
 
 @pytest.mark.parametrize(

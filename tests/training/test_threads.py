@@ -4,17 +4,17 @@ import os
 
 import torch
 
-from charrnn.training.threads import SPINS, wait_briefly
+from charrnn.training.threads import SPINS, limit_omp_spinning
 
 
 def test_threads_wait_briefly_unless_told_otherwise(monkeypatch):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    wait_briefly()
+    limit_omp_spinning()
     assert os.environ["GOMP_SPINCOUNT"] == SPINS
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    wait_briefly()
+    limit_omp_spinning()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
@@ -22,7 +22,7 @@ def test_a_wait_policy_of_ones_own_is_left_alone(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.setenv("GOMP_SPINCOUNT", "")
     monkeypatch.delenv("GOMP_SPINCOUNT")
-    wait_briefly()
+    limit_omp_spinning()
     assert "GOMP_SPINCOUNT" not in os.environ
 
 

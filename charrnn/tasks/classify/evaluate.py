@@ -13,7 +13,7 @@ from charrnn.tasks.classify.data import Examples, labelled_examples, load_labell
 from charrnn.tasks.classify.predict import SavedClassifier, load, logits_of
 from charrnn.tasks.rows.data import read_pairs
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
-from charrnn.tasks.rows.labels import told_figures
+from charrnn.tasks.rows.labels import figures_of
 from charrnn.tasks.stored import PartName, encoding_of
 
 
@@ -65,7 +65,7 @@ def evaluate_labelled(
     logits, readout = logits_of(saved, examples.inputs), saved.model.readout
     seconds = time.perf_counter() - begin
     encoder, label = saved.config.encoder, saved.config.label
-    labels, numbers = told_figures(readout, saved.params, logits, examples.outputs)
+    labels, numbers = figures_of(readout, saved.params, logits, examples.outputs)
     return LabelledReport(
         run=run,
         step=step,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from charrnn.checkpoint import Checkpoint
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.store import Saved, load_saved
-from charrnn.sampling.prediction import Prediction, read_inputs, told
+from charrnn.sampling.prediction import Prediction, predictions, read_inputs
 from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig
 
 BATCH = 128
@@ -50,7 +50,7 @@ def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Ite
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
         logits = logits_of(saved, read_inputs(saved.source, batch))
-        yield from told(saved.model.readout, saved.params, batch, logits, n)
+        yield from predictions(saved.model.readout, saved.params, batch, logits, n)
 
 
 def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:

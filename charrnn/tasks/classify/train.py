@@ -11,7 +11,7 @@ import torch
 from charrnn.config import ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
-from charrnn.corpus.paths import seen_from
+from charrnn.corpus.paths import relative_to
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig, Labelled
 from charrnn.tasks.classify.data import Examples, LabelledDataset, load_labelled
@@ -97,7 +97,7 @@ class ClassifyJob(LabelJob[LabelledDataset]):
 
     @classmethod
     def stored(cls, record: RunRecord, root: Path, progress: Progress) -> "ClassifyJob":
-        return cls(record.config, load_labelled(seen_from(record.config, Path(record.directory))))
+        return cls(record.config, load_labelled(relative_to(record.config, Path(record.directory))))
 
     @cached_property
     def model(self) -> Classifier:
@@ -121,7 +121,7 @@ class ClassifyJob(LabelJob[LabelledDataset]):
         row = np.array([step % len(examples)])
         ids = examples.inputs.padded(row, fill=self.dataset.symbols.size)
         logits = self.model.logits(params, ids, examples.inputs.lengths[row])
-        return f"{examples.texts[row[0]][:60]}: {self.model.readout.told(logits[0])}"
+        return f"{examples.texts[row[0]][:60]}: {self.model.readout.describe(logits[0])}"
 
 
 JOB = ClassifyJob

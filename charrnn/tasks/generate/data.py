@@ -14,7 +14,7 @@ from charrnn.corpus.columns import Column, fit_column, parse_spec
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
 from charrnn.corpus.hashing import hash_sequences
 from charrnn.corpus.partition import Partition, fractions, partition, seen_in
-from charrnn.corpus.paths import seen_from
+from charrnn.corpus.paths import relative_to
 from charrnn.corpus.scratch import CACHE
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.sides import TRAIN, Kept, divide
@@ -63,7 +63,7 @@ def load_dataset(
     Raises CorpusError.
     """
     cache = root / CACHE
-    config = seen_from(config, directory)
+    config = relative_to(config, directory)
     if config.context or config.text_column is not None:
         return _load_table(config, parent)
     corpus, order, notes = _read(config, config.split, cache, progress)

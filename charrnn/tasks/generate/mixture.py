@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from charrnn.models.store import SavedModel
 from charrnn.sampling.ancestral import Drawn, Request, Sampler
-from charrnn.sampling.given import given
+from charrnn.sampling.fix_context import fix_context
 from charrnn.sampling.stepper import Stepper
 
 MOST_CONTEXTS = 64
@@ -21,7 +21,7 @@ def steppers(saved: SavedModel, contexts: npt.NDArray[np.float32] | None, seed: 
         return [Stepper(saved.model, saved.params)]
     rng = np.random.default_rng(seed)
     chosen = contexts[rng.permutation(len(contexts))[:MOST_CONTEXTS]]
-    return [Stepper(*given(saved.model, saved.params, x)) for x in chosen]
+    return [Stepper(*fix_context(saved.model, saved.params, x)) for x in chosen]
 
 
 class Mixture:

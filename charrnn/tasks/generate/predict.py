@@ -15,7 +15,7 @@ from charrnn.errors import CorpusError, UsageError
 from charrnn.models.store import SavedModel, load_model
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
 from charrnn.sampling.filters import Filters
-from charrnn.sampling.given import given as fix_context
+from charrnn.sampling.fix_context import fix_context
 from charrnn.sampling.prediction import Prediction
 from charrnn.sampling.scoring import Score, choose_stop, score
 from charrnn.sampling.stepper import Stepper

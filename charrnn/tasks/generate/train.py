@@ -20,7 +20,7 @@ from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.store import ModelConfig, load_model, model_files
 from charrnn.sampling.ancestral import Drawn, Request, Sampler
-from charrnn.sampling.given import given
+from charrnn.sampling.fix_context import fix_context
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.cell_options import layer_settings
 from charrnn.tasks.defaults import has_width
@@ -133,7 +133,7 @@ class GenerateJob:
         """A short sample, given the context of some training row where there is one."""
         model, contexts = self._model, self.dataset.parts.train.contexts
         if contexts is not None:
-            model, params = given(model, params, contexts[step % len(contexts)])
+            model, params = fix_context(model, params, contexts[step % len(contexts)])
         stop = model.stops[0]
         request = Request(stop=stop, num_chars=PREVIEW_CHARS if stop == "none" else None, seed=step)
         symbols = Sampler(Stepper(model, params), request).stream(0)

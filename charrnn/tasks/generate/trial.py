@@ -8,7 +8,7 @@ import torch
 
 from charrnn.config import Precision
 from charrnn.training.job import Job
-from charrnn.training.memory import keep_big_blocks
+from charrnn.training.memory import tune_malloc
 from charrnn.training.observer import Trial
 from charrnn.training.optimizer import Optimizer
 
@@ -56,7 +56,7 @@ def try_out(
 
 def _chars_per_second(job: Job, root: Path) -> float:
     torch.set_num_threads(job.config.threads)
-    keep_big_blocks()
+    tune_malloc()
     learner = job.learner(job.initial_params(root), torch.device("cpu"))
     optimizer = Optimizer.of(job.config, learner.trained)
     took: list[float] = []

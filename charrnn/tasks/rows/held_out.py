@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.corpus.columns import Column
-from charrnn.corpus.paths import seen_from
+from charrnn.corpus.paths import relative_to
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import SavedPair
 from charrnn.tasks.rows.pairs import PairConfig, Pairs, load_pairs, read_pair_table
@@ -39,7 +39,7 @@ def own_rows(
     record = run_record(checkpoint)
     if record is None:
         raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
-    dataset = load(seen_from(record.config, Path(record.directory)))
+    dataset = load(relative_to(record.config, Path(record.directory)))
     if dataset.sha256 != record.corpus_sha256:
         raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
     name = part or ("test" if len(dataset.part("test")) else "valid")

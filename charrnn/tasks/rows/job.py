@@ -11,7 +11,7 @@ import numpy.typing as npt
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ResolvedConfig, RunRecord
 from charrnn.corpus.encoded import Progress
-from charrnn.corpus.paths import seen_from
+from charrnn.corpus.paths import relative_to
 from charrnn.corpus.symbols import Symbols
 from charrnn.errors import CheckpointError
 from charrnn.models.store import Saved, SavedPair, model_files
@@ -125,7 +125,7 @@ class PairJob(TableJob[PairDataset]):
 
     @classmethod
     def stored(cls, record: RunRecord, root: Path, progress: Progress) -> Self:
-        return cls(record.config, load_pairs(seen_from(record.config, Path(record.directory))))
+        return cls(record.config, load_pairs(relative_to(record.config, Path(record.directory))))
 
     @property
     def symbols_and_columns(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from charrnn.models.label_readout import LabelReadout
 from charrnn.tasks.verdict import Rival
 
 
-def told_figures(
+def figures_of(
     readout: LabelReadout,
     params: Params,
     logits: npt.NDArray[np.floating],

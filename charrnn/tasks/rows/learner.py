@@ -81,7 +81,7 @@ class RowLearner(Generic[AnyModel]):
     def trained(self) -> dict[str, torch.Tensor]:
         return {name: value for name, value in self.parameters.items() if value.requires_grad}
 
-    def blurred(self, ids: torch.Tensor, unknown: int, rng: np.random.Generator) -> torch.Tensor:
+    def mask_symbols(self, ids: torch.Tensor, unknown: int, rng: np.random.Generator) -> torch.Tensor:
         """Symbols (S, B) of which a share is unknown: so the model learns what to make of those, and of others."""
         if not self._config.symbol_dropout:
             return ids
@@ -116,7 +116,7 @@ class ExamplesLearner(RowLearner[Model], ABC):
         mask = dropout(config.dropout, rng)
         params = {**self.parameters, **weight_dropout(self.trained, config.weight_dropout, rng)}
         batch = self.training_batch(rows, rng)
-        ids = self.blurred(batch.ids, model.encoder.config.vocab_size, rng)
+        ids = self.mask_symbols(batch.ids, model.encoder.config.vocab_size, rng)
         own = model.encoder_params(params)
         encoded = model.encoder.read(own, ids, batch.lengths, mask)
         nats: torch.Tensor = model.nll_given(params, encoded, batch, mask).sum()

@@ -43,7 +43,7 @@ class TagLearner(ExamplesLearner[Tagger]):
     def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Tagged:
         batch = self._batch(self._dataset.train, rows)
         # An edge that always brings the truth would be leant on where the model has to be right by itself.
-        return batch._replace(before=self.blurred(batch.before, self.model.num_tags + 1, rng))
+        return batch._replace(before=self.mask_symbols(batch.before, self.model.num_tags + 1, rng))
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.inputs.lengths[rows].sum())

@@ -52,8 +52,8 @@ class TransduceLearner(ExamplesLearner[EncoderDecoder]):
         stops = self._stops[rng.integers(len(self._stops), size=len(rows))]
         batch, target = self._batch(self._dataset.train, rows, stops), self._dataset.target
         written: Any = batch.steps.inputs
-        blurred: Any = torch.where(written == target.bos, written, self.blurred(written, target.unknown, rng))
-        return batch._replace(steps=batch.steps._replace(inputs=blurred))
+        masked: Any = torch.where(written == target.bos, written, self.mask_symbols(written, target.unknown, rng))
+        return batch._replace(steps=batch.steps._replace(inputs=masked))
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         return int(self._dataset.train.outputs.lengths[rows].sum())

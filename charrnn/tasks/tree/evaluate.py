@@ -14,7 +14,7 @@ from charrnn.errors import CorpusError
 from charrnn.metrics.classification import Classification
 from charrnn.metrics.regression import Regression, rounded_right
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
-from charrnn.tasks.rows.labels import told_figures
+from charrnn.tasks.rows.labels import figures_of
 from charrnn.tasks.stored import PartName, encoding_of
 from charrnn.tasks.tree.data import TreeDataset, TreeExamples, load_trees, read_expressions, tree_examples
 from charrnn.tasks.tree.predict import SavedTreeModel, load, logits_of, reader_of
@@ -103,12 +103,12 @@ def evaluate_trees(
     compared = said[root]
     root = root[compared]
     truth = examples.outputs[root]
-    labels, numbers = told_figures(readout, saved.params, logits[root], truth)
+    labels, numbers = figures_of(readout, saved.params, logits[root], truth)
     right = logits.argmax(-1) == examples.outputs
-    told, squares = right[root], None
+    root_right, squares = right[root], None
     if labels is None:
         predicted, true = readout.numbers(logits[root]), truth * label.scale + label.mean
-        told, squares = rounded_right(predicted, true), (predicted - true) ** 2
+        root_right, squares = rounded_right(predicted, true), (predicted - true) ** 2
     return TreeReport(
         run=run,
         step=step,
@@ -120,8 +120,8 @@ def evaluate_trees(
         node_accuracy=float(right[said].mean()) if labels is not None and config.node_labels else None,
         num_labelled_nodes=int(np.count_nonzero(said)),
         num_unlabelled_roots=int(np.count_nonzero(~compared)),
-        by_depth=_bands(forest.depths[compared], DEPTH_EDGES, told, squares),
-        by_leaves=_bands(forest.num_leaves[compared], LEAF_EDGES, told, squares),
+        by_depth=_bands(forest.depths[compared], DEPTH_EDGES, root_right, squares),
+        by_leaves=_bands(forest.num_leaves[compared], LEAF_EDGES, root_right, squares),
         temperature=None if labels is None else readout.temperature(saved.params),
         num_oov=_unknown_leaves(examples, saved.source.size),
         trees_per_second=len(examples) / max(seconds, 1e-9),

@@ -13,7 +13,7 @@ from charrnn.checkpoint import CONFIG, Checkpoint
 from charrnn.corpus.symbols import Ragged, normalised
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import Saved, load_saved
-from charrnn.sampling.prediction import Prediction, told
+from charrnn.sampling.prediction import Prediction, predictions
 from charrnn.tasks.tree.composition import COMPOSITIONS
 from charrnn.tasks.tree.data import TreeReader, leaf_separator, node_outputs
 from charrnn.tasks.tree.recursive import RecursiveNetwork, TreeConfig, trees_of
@@ -73,7 +73,7 @@ def label_trees(
                 yield from label_trees(saved, [text], n=n, number=first + row)
             continue  # Reached only if no line is bad by itself.
         logits = logits_of(saved, forest, reader.words(forest, saved.source))[forest.ends - forest.sizes]
-        yield from told(saved.model.readout, saved.params, batch, logits, n)
+        yield from predictions(saved.model.readout, saved.params, batch, logits, n)
 
 
 def _read(saved: SavedTreeModel, reader: TreeReader, texts: list[str], number: int) -> Forest:

@@ -11,7 +11,7 @@ import torch
 from charrnn.config import ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
-from charrnn.corpus.paths import seen_from
+from charrnn.corpus.paths import relative_to
 from charrnn.errors import UsageError
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import USUAL_MINUTES
@@ -44,7 +44,7 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
         rows, config = self.source.next_rows(), self._config
         rng = np.random.default_rng([config.seed, step])
         trees = self._batch(self._dataset.train, rows)
-        trees = trees._replace(ids=self.blurred(trees.ids, self.model.config.vocab_size, rng))
+        trees = trees._replace(ids=self.mask_symbols(trees.ids, self.model.config.vocab_size, rng))
         nats = self.model.nll(self.parameters, trees, dropout(config.dropout, rng)).sum()
         return nats, self._terms, len(trees.labelled)
 
@@ -123,7 +123,7 @@ class TreeJob(LabelJob[TreeDataset]):
 
     @classmethod
     def stored(cls, record: RunRecord, root: Path, progress: Progress) -> "TreeJob":
-        config = seen_from(record.config, Path(record.directory))
+        config = relative_to(record.config, Path(record.directory))
         return cls(record.config, load_trees(config, reader_of(record.config)))
 
     @cached_property
@@ -153,7 +153,7 @@ class TreeJob(LabelJob[TreeDataset]):
         row, unknown = step % len(examples), self.dataset.symbols.size
         trees = trees_of(examples.forest, examples.words, np.array([row]), examples.outputs, unknown)
         root = self.model.logits(params, trees)[-1]
-        return f"{examples.texts[row][:60]}: {self.model.readout.told(root)}"
+        return f"{examples.texts[row][:60]}: {self.model.readout.describe(root)}"
 
 
 JOB = TreeJob

@@ -14,7 +14,7 @@ from helpers_models import alphabet_of, each_model, random_params, whole_steps
 from charrnn.api import load
 from charrnn.models.store import ModelConfig, SavedModel
 from charrnn.sampling.ancestral import Request
-from charrnn.sampling.given import given
+from charrnn.sampling.fix_context import fix_context
 from charrnn.tasks.generate.mixture import MOST_CONTEXTS, Mixture, steppers
 
 LETTERS = {"north": "ab", "south": "xy", "west": "bx"}
@@ -62,7 +62,7 @@ def test_a_model_at_one_context_is_a_plain_model(cell, options, mode):
     model = conditioned(cell, options, mode, stop=("eos", "halt", "length"))
     params = random_params(model.shapes, seed=4, scale=0.5)
     x = np.array([0.7, -1.3])
-    plain, fixed = given(model, params, x)
+    plain, fixed = fix_context(model, params, x)
     assert plain.config.context_size == 0
     assert not plain.adds_context
     assert not plain.starts_from_context

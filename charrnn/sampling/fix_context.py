@@ -1,4 +1,4 @@
-"""A model of p(y | x) at one x is a model of p(y): everything that draws plain text serves it."""
+"""Makes of a model of p(y | x) and one x a plain model of p(y), which everything that draws text can use."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from charrnn.models.language_model import CONTEXT, GeneratorConfig, LanguageMode
 from charrnn.models.layers import EMBEDDING
 
 
-def given(model: LanguageModel, params: Params, x: npt.NDArray[np.floating]) -> tuple[LanguageModel, Params]:
+def fix_context(model: LanguageModel, params: Params, x: npt.NDArray[np.floating]) -> tuple[LanguageModel, Params]:
     """The model without a context, and NumPy parameters with which it is the model given x (X,).
 
     Exactly one symbol is read at every step, so R x goes into each symbol's column of U, or into the column of an
