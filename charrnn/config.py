@@ -129,7 +129,7 @@ class TrainConfig:
     ] = "auto"
     order: Annotated[
         OrderName | Literal["auto"],
-        Setting(TEXT, "Are sequences independent, as names are, or ordered, as in a book?"),
+        Setting(TEXT, "Whether sequences are independent, like names, or ordered, like a book."),
     ] = "auto"
     valid_fraction: Annotated[
         Fraction | None,
@@ -211,7 +211,7 @@ class TrainConfig:
     ] = "tree_lstm"
     leaves: Annotated[
         Leaves,
-        Setting(TREES, "A leaf is one symbol, or is read character by character by --cell.", tasks=("tree",)),
+        Setting(TREES, "A leaf is one symbol, or --cell reads it character by character.", tasks=("tree",)),
     ] = "symbols"
     node_labels: Annotated[
         bool,
@@ -242,7 +242,9 @@ class TrainConfig:
     ] = ()
     context_mode: Annotated[
         ContextMode,
-        Setting(GIVEN, "It acts at every step, as the initial state, or both.", tasks=("generate", "transduce")),
+        Setting(
+            GIVEN, "Columns act at every step, on the initial state, or both.", tasks=("generate", "transduce")
+        ),
     ] = "both"
 
     cell: Annotated[
@@ -345,7 +347,7 @@ class TrainConfig:
         Annotated[float, Meta(ge=0)] | None,
         Setting(
             READ,
-            "What predicting an input's own symbols counts for at first; it wanes in training.",
+            "Weight of a language-model loss on the inputs; it fades to 0.",
             unset="fits the task",
             tasks=("classify", "tag", "transduce"),
         ),
@@ -409,7 +411,7 @@ class TrainConfig:
     ] = None
     save_every: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Setting(RUN, "Steps between saves beside those at validations.", unset="once a minute"),
+        Setting(RUN, "Steps between saves, beside the saves at validations.", unset="once a minute"),
     ] = None
     keep: Annotated[Annotated[int, Meta(ge=1)], Setting(RUN, "Checkpoints to keep, beside the best.")] = 2
     patience: Annotated[
@@ -417,7 +419,10 @@ class TrainConfig:
         Setting(OPTIMISATION, "Stop after this many validations without a gain.", unset="never"),
     ] = None
 
-    seed: Annotated[int | None, Setting(RUN, "Of every random choice.", unset="random", common=True)] = None
+    seed: Annotated[
+        int | None,
+        Setting(RUN, "Of all random choices: the same seed, the same run.", unset="random", common=True),
+    ] = None
     threads: Annotated[
         Annotated[int, Meta(ge=1)] | None, Setting(RUN, "CPU threads.", unset="one a core, at most 4", common=True)
     ] = None

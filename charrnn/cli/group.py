@@ -17,7 +17,7 @@ COMMANDS = {
     "train": "Fit a model to text.",
     "sample": "Draw text from a model.",
     "eval": "Measure a model on text that it has not seen.",
-    "predict": "Tell what each line most probably is.",
+    "predict": "Predict a label, tags or an output for each line.",
     "score": "Print the exact log-likelihood of each line.",
     "info": "Show what is in a run, or list all runs.",
     "cells": "List the recurrent cells, their equations and sizes.",

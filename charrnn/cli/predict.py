@@ -1,4 +1,4 @@
-"""`charrnn predict`: what each line most probably is."""
+"""`charrnn predict`: a label, tags or an output for each line."""
 
 import secrets
 import sys
@@ -83,7 +83,7 @@ def command(
     verbose: bool,
     checkpoints: Path,
 ) -> None:
-    """Tell what each line most probably is.
+    """Predict a label, tags or an output for each line.
 
     Reads FILE or standard input, a text a line, and prints for each the likeliest labels (--task classify,
     tree), outputs (--task tag, transduce), each with its probability, or a number, and the line. A model of texts

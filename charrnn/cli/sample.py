@@ -99,8 +99,8 @@ FLUSH_SECONDS = 0.02
 )
 @stop_option(HOW, "How a text ends, of a model with several ways; by default its first of eos, halt, length.")
 @checkpoint_option(HOW)
-@option("--unique", is_flag=True, group=KEPT, help="No sample twice.")
-@option("--novel", is_flag=True, group=KEPT, help="None that is a sequence of the training text.")
+@option("--unique", is_flag=True, group=KEPT, help="Skip texts that were drawn before.")
+@option("--novel", is_flag=True, group=KEPT, help="Skip texts that stand in the training text.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -53,10 +53,10 @@ def command(
 ) -> None:
     """Fit a model to text.
 
-    CORPUS is one or more text files, a directory of them, or - for standard input. What is not asked for is
-    chosen to fit it, and said. The run is saved to a directory under ./checkpoints as it goes: Ctrl-C saves and
-    stops, and --resume goes on from there to the same weights as if it had never stopped. With --context, CORPUS
-    is a table whose first line names its columns, or a directory of one file a class.
+    CORPUS is one or more text files, a directory of them, or - for standard input. Options that you leave out are
+    chosen to suit the text, and printed. The run is saved under ./checkpoints as it goes: Ctrl-C saves and stops,
+    and --resume goes on to the same weights as if it had never stopped. With --context, CORPUS is a table whose
+    first line names its columns, or a directory with one file a class.
 
     \b
     Examples:

@@ -42,7 +42,7 @@ def rival(config: ResolvedConfig, dataset: LabelledDataset) -> Rival | None:
 
 
 def shown(report: LabelledReport, *, verbose: bool) -> Iterator[Block]:
-    facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, tells {report.column}")]
+    facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, predicts {report.column}")]
     if report.labels is not None:
         facts.append(("Texts", f"{report.data}: {count(report.labels.num_examples, 'text')}"))
         yield facts + label_facts(report.labels, report.temperature, "text")

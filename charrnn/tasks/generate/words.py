@@ -141,7 +141,7 @@ def _facts(report: EvalReport, *, verbose: bool) -> list[tuple[str, str]]:
         share = report.nll_length / report.nll if report.nll else 0.0
         facts.append(("Endings", f"{report.nll_length:,.1f} of {report.nll:,.1f} nats ({share:.1%})"))
     if report.accuracy is not None:
-        facts.append(("Accuracy", f"{report.accuracy:.1%} of characters are the likeliest one"))
+        facts.append(("Accuracy", f"the likeliest character is the right one in {report.accuracy:.1%}"))
     if report.num_oov:
         unknown = f"{count(report.num_oov, 'character')}; perplexity without them "
         facts.append(("Unknown", unknown + figure(report.perplexity_excluding_oov)))
@@ -172,7 +172,7 @@ def _beside(report: EvalReport, baselines: dict[str, Any]) -> list[tuple[str, st
 
 def _free_running(found: FreeRunning) -> str:
     sampled, held_out = found.ngram_loss_sampled / math.log(2), found.ngram_loss_held_out / math.log(2)
-    return f"cost the n-gram {sampled:.4f} bits/char; the held-out text costs it {held_out:.4f}"
+    return f"an n-gram needs {sampled:.4f} bits/char for them, {held_out:.4f} for the held-out text"
 
 
 def _quantiles(lengths: LengthReport) -> list[tuple[str, ...]]:

@@ -40,7 +40,7 @@ def rival(config: ResolvedConfig, dataset: TreeDataset) -> Rival | None:
 
 
 def shown(report: TreeReport, *, verbose: bool) -> Iterator[Block]:
-    facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, tells {report.column}")]
+    facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, predicts {report.column}")]
     if report.labels is not None:
         facts.append(("Trees", f"{report.data}: {count(report.labels.num_examples, 'tree')}"))
         if report.node_accuracy is not None:
