@@ -12,19 +12,19 @@ class CharRNNError(Exception):
 
 
 class UsageError(CharRNNError):
-    """An option or argument that cannot be meant."""
+    """An invalid option or argument."""
 
     exit_code = 2
 
 
 class CorpusError(CharRNNError):
-    """A corpus, an evaluation file or a prompt that is missing, unreadable or unfit."""
+    """A corpus, an evaluation file or a prompt that is missing, unreadable or unsuitable."""
 
     exit_code = 3
 
 
 class CheckpointError(CharRNNError):
-    """A run or checkpoint that is missing, damaged, foreign or hostile."""
+    """A run or checkpoint that is missing, damaged, hostile or not charrnn's."""
 
     exit_code = 4
 
@@ -48,7 +48,7 @@ class RunLockedError(CharRNNError):
 
 
 class GateError(CharRNNError):
-    """An evaluation missed the bound it was asked to keep."""
+    """An evaluation did not meet the requested bound."""
 
     exit_code = 8
 

@@ -1,4 +1,4 @@
-"""Numbers, times and models in the words that every command uses; what is shown, before anything is drawn."""
+"""The wording of numbers, times and models that all commands share, and the parts of a report before display."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import NamedTuple, TypeAlias
 from charrnn.config import TrainConfig
 
 Facts: TypeAlias = list[tuple[str, str]]
-"""Pairs of label and text; an empty label goes on with the fact before."""
+"""Pairs of label and text; an empty label continues the previous fact."""
 
 
 class Rows(NamedTuple):
-    """A table: the first column to the left, the others to the right."""
+    """A table: the first column is left-aligned, the others are right-aligned."""
 
     heads: Sequence[str]
     cells: Sequence[Sequence[str]]
@@ -30,7 +30,7 @@ def nats_and_bits(loss: float, unit: str = "char") -> str:
 
 
 def quality(loss: float, unit: str = "char") -> str:
-    """A loss in nats per unit, with the perplexity that it is."""
+    """A loss in nats per unit, with its perplexity."""
     return f"{nats_and_bits(loss, unit)}, perplexity {math.exp(min(loss, 700)):.3f}"
 
 
@@ -81,6 +81,6 @@ MOST_FILES = 3
 
 
 def file_names(names: Sequence[str]) -> str:
-    """`a.txt, b.txt`, or how many there are and the first of them."""
+    """`a.txt, b.txt`, or the number of files and the first few names."""
     shown = ", ".join(names[:MOST_FILES])
     return shown if len(names) <= MOST_FILES else f"{len(names):,} files ({shown}, …)"

@@ -1,4 +1,4 @@
-"""Recurrent cells, one a file, and the registry that names them."""
+"""Recurrent cells, one per file, and the registry that names them."""
 
 from dataclasses import fields
 from importlib import import_module
@@ -10,23 +10,23 @@ from charrnn.cells.cell import Cell
 from charrnn.config import CELL_NAMES, Option
 
 CELLS: dict[str, type[Any]] = {name: import_module(f"{__name__}.{name}").CELL for name in CELL_NAMES}
-"""Name -> class; the name is the file's, and the fields beyond the sizes are the cell's options."""
+"""Name -> class. The name is the file's; the class's fields other than the sizes are the cell's options."""
 
 SIZES = ("input_size", "hidden_size", "num_outputs")
 
 START_OPTIONS = ("forget_bias", "memory_span")
-"""Options that place a fresh cell's parameters and change no equation."""
+"""Options that set a new cell's initial parameters and change no equation."""
 
 
 def option_names(name: str) -> tuple[str, ...]:
-    """The options that a cell has beyond its sizes."""
+    """The names of a cell's options: its fields other than the sizes."""
     return tuple(field.name for field in fields(CELLS[name]) if field.name not in SIZES)
 
 
 def build_cell(
     name: str, input_size: int, hidden_size: int, options: dict[str, Option], *, num_outputs: int = 1
 ) -> Cell:
-    """A cell by its registry name; `num_outputs`, of the whole model, is for cells that feed them back.
+    """The cell with this registry name; `num_outputs` is the model's, for cells that feed outputs back.
 
     Raises ValueError for an option that the cell does not have or cannot take.
     """

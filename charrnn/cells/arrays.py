@@ -1,8 +1,8 @@
 """The array operations whose names differ between NumPy and torch, dispatched by the argument's type.
 
-Every equation of charrnn is written once with these, operators, `@`, slices and Python floats, and nothing
-in place. NumPy runs it to sample and score; torch runs the very same lines under autograd to train. torch
-is never imported here on behalf of NumPy arrays.
+Every equation of charrnn is written once, with these functions, operators, `@`, slices and Python floats, and
+changes nothing in place. NumPy runs it to sample and score; torch runs the same lines under autograd to train.
+For NumPy arrays these functions never import torch.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 Array: TypeAlias = Any
-"""A `numpy.ndarray` or a `torch.Tensor`; the two share no type that says what both can do."""
+"""A `numpy.ndarray` or a `torch.Tensor`; they have no common type that describes what both can do."""
 
 Params: TypeAlias = dict[str, Array]
 
@@ -23,7 +23,7 @@ class OneHot(NamedTuple):
 
     ids: (...,) integers in 0 … size; the id `size` is the zero vector.
     features: (..., F), or None for F = 0.
-    embedding: (size, E) a vector for each symbol, x = [embedding[ids], features], or None for the one-hot ones.
+    embedding: (size, E), a vector per symbol, so x = [embedding[ids], features]; None for one-hot vectors.
     """
 
     ids: Array
@@ -33,7 +33,7 @@ class OneHot(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Entries of x that stand for the symbol."""
+        """The number of entries of x that represent the symbol."""
         return self.size if self.embedding is None else int(self.embedding.shape[-1])
 
 
@@ -42,7 +42,7 @@ def is_numpy(x: Array) -> bool:
 
 
 def linear(x: Array | OneHot, weight: Array) -> Array:
-    """x Wᵀ, shape (..., G), for x (..., I) and W (G, I); for symbols, rows of a table that has one for each."""
+    """x Wᵀ, shape (..., G), for x (..., I) and W (G, I); symbols look up their rows of a table."""
     if not isinstance(x, OneHot):
         return x @ weight.T
     table = weight[:, : x.width].T
@@ -53,7 +53,7 @@ def linear(x: Array | OneHot, weight: Array) -> Array:
 
 
 def dense(x: Array | OneHot, like: Array) -> Array:
-    """x as an array (..., I) of the type of `like`, for kernels that know no one-hot input (torch only)."""
+    """x as an array (..., I) of the type of `like`, for kernels without one-hot inputs (torch only)."""
     if not isinstance(x, OneHot):
         return x
     if x.embedding is not None:
@@ -131,7 +131,7 @@ def log_softmax(x: Array) -> Array:
 
 
 def take_last(x: Array, ids: Array) -> Array:
-    """x[..., ids], one entry a row, shape (...), for x (..., V) and integers (...)."""
+    """x[..., ids], one entry per row, shape (...), for x (..., V) and integers (...)."""
     if isinstance(x, np.ndarray):
         return np.take_along_axis(x, ids[..., None], axis=-1)[..., 0]
     return x.gather(-1, ids[..., None])[..., 0]
@@ -146,7 +146,7 @@ def where(condition: Array, x: Array | float, y: Array | float) -> Array:
 
 
 def spread(mask: Array, values: Array) -> Array:
-    """The values, in order, where the mask is true, and zero elsewhere; the shape of the mask."""
+    """An array of the mask's shape: the values, in order, where the mask is true, and zero elsewhere."""
     if isinstance(values, np.ndarray):
         result = np.zeros(mask.shape, values.dtype)
         result[mask] = values
@@ -163,13 +163,13 @@ def concat(arrays: Sequence[Array], axis: int) -> Array:
 
 
 def unstack(x: Array) -> Sequence[Array]:
-    """The arrays along the first axis. Under torch it is one node of the graph, whatever their number."""
+    """The arrays along the first axis; in torch, one node of the graph for any number of arrays."""
     parts: Sequence[Array] = list(x) if isinstance(x, np.ndarray) else x.unbind(0)
     return parts
 
 
 def split(x: Array, *sizes: int) -> Sequence[Array]:
-    """Consecutive parts of the last axis. Under torch it is one node, where each slice would be one of its own."""
+    """Consecutive parts of the last axis; in torch, one node of the graph instead of one per slice."""
     if not isinstance(x, np.ndarray):
         parts: Sequence[Array] = x.split(sizes, -1)
         return parts
@@ -177,7 +177,7 @@ def split(x: Array, *sizes: int) -> Sequence[Array]:
 
 
 def split_rows(x: Array, sizes: Sequence[int]) -> Sequence[Array]:
-    """Consecutive parts of the first axis, in torch one node of the graph."""
+    """Consecutive parts of the first axis; in torch, one node of the graph."""
     if isinstance(x, np.ndarray):
         return np.split(x, list(itertools.accumulate(sizes))[:-1])
     parts: Sequence[Array] = x.split(list(sizes), 0)
@@ -186,7 +186,7 @@ def split_rows(x: Array, sizes: Sequence[int]) -> Sequence[Array]:
 
 @cache
 def _last_axis_parts(sizes: tuple[int, ...]) -> Sequence[Any]:
-    """Indices of the parts; making them anew took a tenth of an LSTM's step."""
+    """Indices of the parts, cached: recreating them took a tenth of an LSTM's step."""
     ends = itertools.accumulate(sizes)
     return [np.s_[..., end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
@@ -207,7 +207,7 @@ def standardise(x: Array, epsilon: float) -> Array:
 
 
 def sum_groups(x: Array, sizes: Any) -> Array:
-    """(n, H) sums of consecutive rows of x (m, H), `sizes` (n,) of them each: NumPy's integers, at least 1."""
+    """Sums (n, H) of consecutive groups of rows of x (m, H); group `sizes` (n,): NumPy integers, at least 1."""
     if isinstance(x, np.ndarray):
         return np.add.reduceat(x, np.cumsum(sizes) - sizes, axis=0)
     owner = asarray(np.repeat(np.arange(len(sizes)), sizes), x)
@@ -229,7 +229,7 @@ def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
-    """Zeros of the library, number type and device of `like`."""
+    """Zeros with the library, number type and device of `like`."""
     return np.zeros(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_zeros(shape)
 
 

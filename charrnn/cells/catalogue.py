@@ -1,7 +1,7 @@
-"""What each cell says of itself: its purpose, equations, symbols and source, read from its docstrings.
+"""Each cell's purpose, equations, symbols and source, read from its docstrings.
 
-The first line of a cell's file is its purpose. The docstring of its class opens with the equations, goes on with
-the symbols ("U = `weight_ih`"), and ends with a paragraph that begins with "Source:".
+The first line of a cell's file is its purpose. The docstring of its class begins with the equations, continues
+with the symbols ("U = `weight_ih`"), and ends with a paragraph that begins with "Source:".
 """
 
 import inspect
@@ -13,23 +13,23 @@ from charrnn.cells import CELLS
 BOOK = "Deep Learning"
 
 SYMBOLS = {"weight_ih": "U", "weight_hh": "W", "bias": "b", "readout.weight": "V", "readout.bias": "c"}
-"""Of parameters that mean the same everywhere."""
+"""Symbols of the parameters that mean the same in every cell."""
 
 
 @dataclass(frozen=True)
 class Description:
     purpose: str
     equations: tuple[str, ...]
-    """A line each."""
+    """One per line."""
     source: str
     section: str | None
-    """Of *Deep Learning*; None for what is beyond the book."""
+    """The section of *Deep Learning*; None for a cell that is not in the book."""
     paper: str | None
-    """Authors and year of what is beyond the book."""
+    """Authors and year of the paper, for a cell that is not in the book."""
 
 
 def describe(name: str) -> Description:
-    """Of a cell by its registry name."""
+    """The description of the cell with this registry name."""
     purpose = _paragraphs(inspect.getmodule(CELLS[name]))[0][0]
     paragraphs = _paragraphs(CELLS[name])
     source = next(" ".join(lines) for lines in paragraphs if lines[0].startswith("Source: "))
@@ -46,7 +46,7 @@ def describe(name: str) -> Description:
 
 
 def symbol(name: str, parameter: str) -> str:
-    """What the equations of a cell call its parameter; the parameter's own name where they do not say."""
+    """A parameter's symbol in the equations of a cell; the parameter's own name if it has none."""
     number = re.match(r"\d+(?=\.)", parameter)
     pattern = parameter if number is None else f"k{parameter[number.end() :]}"
     given = re.search(rf"(\S+) = `{re.escape(pattern)}`", inspect.getdoc(CELLS[name]) or "")
@@ -60,7 +60,7 @@ def _paragraphs(documented: object) -> list[list[str]]:
 
 
 def _equations(paragraphs: list[list[str]]) -> list[str]:
-    """The lines before the symbols are named; prose is joined, set-off lines stand alone."""
+    """The lines before the list of symbols; lines of prose are joined, indented lines stay separate."""
     found: list[str] = []
     for number, lines in enumerate(paragraphs):
         if number and any("`" in line for line in lines):

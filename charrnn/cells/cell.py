@@ -1,8 +1,8 @@
-"""The contract of a recurrent cell: one step, and nothing about time, layers, heads or text.
+"""The interface of a recurrent cell: one step, independent of time, layers, heads and text.
 
-A cell is a frozen dataclass of sizes and options; its parameters are a flat dict of arrays that it is
-handed, its state a NamedTuple of arrays (or of tuples of arrays). Because it is pure and written with
-`charrnn.cells.arrays`, the same lines serve NumPy and torch.
+A cell is a frozen dataclass of sizes and options. Its methods take its parameters, a flat dict of arrays, and its
+state, a NamedTuple of arrays (or of tuples of arrays). Because they are pure and written with
+`charrnn.cells.arrays`, the same lines run on NumPy and torch.
 """
 
 from abc import ABC, abstractmethod
@@ -16,10 +16,10 @@ import numpy.typing as npt
 from charrnn.cells.arrays import Array, OneHot, Params, linear
 
 INPUT_TO_HIDDEN, HIDDEN_TO_HIDDEN = "weight_ih", "weight_hh"
-"""The names of U and W in every cell that has them: what reads the input, and what carries the state on."""
+"""The names of U (input to hidden) and W (hidden to hidden) in every cell that has them."""
 
 State: TypeAlias = Any
-"""A NamedTuple of arrays (B, …), or of tuples of such arrays, that belongs to one cell."""
+"""The state of one cell: a NamedTuple of arrays (B, …), or of tuples of such arrays."""
 
 Kernel: TypeAlias = Callable[[Params, "Array | OneHot", State], tuple[Array, State]]
 """A fused unroll in torch: parameters, inputs (T, B, I), state -> outputs (T, B, H), final state."""
@@ -38,39 +38,39 @@ class Cell(Protocol):
 
     @property
     def gives_logits(self) -> bool:
-        """Whether the outputs are logits themselves, so that a model's readout is the identity."""
+        """Whether the outputs are already logits, so that a model's readout is the identity."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter."""
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """Fresh parameters."""
+        """New parameters."""
 
     def zero_state(self, batch_size: int, like: Array) -> State:
-        """The state of B rows before anything was read, in the library of `like`."""
+        """The state of B rows before the first input, in the library of `like`."""
 
     def project(self, params: Params, x: Array | OneHot) -> Array:
-        """Input to hidden, (..., I) -> (..., G). It knows no time: all steps go in one product.
+        """Input to hidden, (..., I) -> (..., G). It does not depend on time: one product serves all steps.
 
-        It is affine in x, so that anything else that acts on the units can be added to its result.
+        It is affine in x, so other inputs to the units can be added to its result.
         """
 
     def step(self, params: Params, projected: Array, state: State) -> tuple[Array, State]:
         """Hidden to hidden, one step: projected (B, G), state -> output (B, H), new state."""
 
     def compact(self, params: Params) -> Params:
-        """The parameters in the form by which many steps multiply fastest."""
+        """The parameters in the form that makes many steps fastest."""
 
     def kernel(self) -> Kernel | None:
-        """A fused unroll for training that computes what the step loop computes, if there is one."""
+        """A fused unroll for training that computes the same as the step loop, if any."""
 
 
 @dataclass(frozen=True)
 class HiddenUnits(ABC):
-    """What nearly all cells share: H hidden units that are the output, U = `weight_ih` and b = `bias`.
+    """The base of nearly all cells: H hidden units that are the output, U = `weight_ih` and b = `bias`.
 
-    A cell that derives from it says which parameters it has, what its state is, and what one step does.
+    A subclass defines its parameters, its state and one step.
     """
 
     input_size: int
@@ -79,7 +79,7 @@ class HiddenUnits(ABC):
     frozen: ClassVar[frozenset[str]] = frozenset()
     gives_logits: ClassVar[bool] = False
     trains_in_bfloat16: ClassVar[bool] = False
-    """Whether its kernel may multiply in half the precision: one that keeps the memory between steps in full."""
+    """Whether its kernel may multiply in half precision, because it keeps the memory between steps in full."""
 
     @property
     def output_size(self) -> int:
@@ -111,7 +111,7 @@ class HiddenUnits(ABC):
 
 
 def map_state(function: Callable[..., Array], *states: State) -> State:
-    """The function applied to corresponding arrays of states of one structure."""
+    """Applies the function to corresponding arrays of states with the same structure."""
     first = states[0]
     if hasattr(first, "dtype"):
         return function(*states)
@@ -127,7 +127,7 @@ def state_arrays(state: State) -> list[Array]:
 
 
 def refilled(state: State, arrays: Iterable[Array]) -> State:
-    """A state of the same structure that holds other arrays, in the order of `state_arrays`."""
+    """A state of the same structure with other arrays, in the order of `state_arrays`."""
     given = iter(arrays)
     return map_state(lambda _: next(given), state)
 

@@ -1,4 +1,4 @@
-"""The LSTM whose input gate is what its forget gate leaves: a quarter of the parameters less."""
+"""An LSTM whose input gate is 1 minus the forget gate, which saves a quarter of the parameters."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,7 +28,7 @@ class CoupledLSTM(GatedMemory):
     def step(self, params: Params, projected: Array, state: MemoryState) -> tuple[Array, MemoryState]:
         f, g, o = self.each_gate(params, projected, state.h)
         new = tanh(g)
-        c = new + sigmoid(f) * (state.c - new)  # The mean of the two, with one product less.
+        c = new + sigmoid(f) * (state.c - new)  # The weighted mean of both, with one product fewer.
         h = sigmoid(o) * tanh(c)
         return h, MemoryState(h, c)
 

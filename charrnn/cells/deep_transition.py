@@ -1,4 +1,4 @@
-"""A deep transition: layers between one step's hidden units and the next step's, around any cell."""
+"""A deep transition: layers between one step's hidden units and the next step's, for any cell."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +15,11 @@ from charrnn.cells.perceptron import Perceptron
 class DeepTransition:
     """a(t) = b + W h(t−1) + U x(t) + Y m(h(t−1)) in place of the cell's b + W h(t−1) + U x(t).
 
-    m is `depth` − 1 layers of tanh, `transition.k.weight` (H, H) and `.bias` (H,); Y = `transition.weight`
-    (G, H). Each layer makes the way from step to step longer and gradients harder to carry; the cell's own W is
-    the skip connection around the layers that the book adds against it (figure 10.13c). What the cell does with
-    a is its own affair: a cell whose outputs are bounded whatever it reads stays so. h is the first array of the
-    cell's state.
+    m is `depth` − 1 tanh layers, `transition.k.weight` (H, H) and `.bias` (H,); Y = `transition.weight` (G, H).
+    Each layer lengthens the path from step to step, which makes gradients harder to carry; the cell's own W is
+    the skip connection that the book adds around the layers to counter this (figure 10.13c). The cell processes a
+    as before: a cell whose outputs are bounded for every input stays bounded. h is the first array of the cell's
+    state.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.5; Pascanu et al. 2014.
     """

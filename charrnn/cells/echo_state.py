@@ -1,4 +1,4 @@
-"""An echo state network's reservoir: recurrent weights that are drawn, scaled and never trained."""
+"""An echo state network's reservoir: random recurrent weights that are scaled and never trained."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,25 +11,25 @@ from charrnn.cells.leaky import LEARNED, Leaky
 from charrnn.cells.sparse import SparseArray, sparse
 
 CONNECTIONS = 10
-"""Units that each unit hears; a reservoir does not need more as it grows (Lukoševičius 2012, section 3.2.2)."""
+"""Incoming connections of each unit; a larger reservoir does not need more (Lukoševičius 2012, section 3.2.2)."""
 
 SMALL = 250
-"""Units up to which all eigenvalues are found as soon as the largest."""
+"""Below this many units, computing all eigenvalues is as fast as computing the largest."""
 
 LEFT_OVER = 1e-7
-"""Relative; the eigenvalue itself is nearer by orders of magnitude."""
+"""The largest relative residual; the eigenvalue's own error is smaller by orders of magnitude."""
 
 
 @dataclass(frozen=True)
 class EchoState(Leaky):
     """h(t) = α h(t−1) + (1 − α) tanh(b + W h(t−1) + U x(t)), the equation of `leaky`, with U, W and b fixed.
 
-    W = `weight_hh` (H, H) is sparse, ten connections a unit, and scaled until its spectral radius, the largest
-    |eigenvalue|, is `spectral_radius`: how long what was read echoes. U = `weight_ih` (H, I) and b = `bias` (H,)
-    are uniform within ± `input_scaling`: how far the units are driven into their non-linearity. α is fixed,
-    `leak_alpha`; the reservoir literature's leak rate is 1 − α. Only the readout is trained, and a readout of
-    fixed states is a convex problem: logistic regression for characters. |h| ≤ 1, so with finite weights every
-    logit is bounded and the probability of stopping stays above a positive constant.
+    W = `weight_hh` (H, H) is sparse, with ten connections per unit, and scaled so that its spectral radius, the
+    largest |eigenvalue|, is `spectral_radius`, which sets how long inputs echo in the state. U = `weight_ih`
+    (H, I) and b = `bias` (H,) are uniform within ± `input_scaling`, which sets how far inputs drive the units into
+    their non-linearity. α = `leak_alpha` is fixed; the reservoir literature's leak rate is 1 − α. Only the
+    readout is trained. For fixed states this is a convex problem: logistic regression for characters. |h| ≤ 1, so
+    with finite weights every logit is bounded and the probability of stopping stays above a positive constant.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.8; Jaeger 2001; Lukoševičius 2012.
     """
@@ -58,12 +58,12 @@ class EchoState(Leaky):
         }
 
     def compact(self, params: Params) -> Params:
-        """Only the connections that there are are multiplied."""
+        """Makes W sparse, so that only existing connections are multiplied."""
         return {**params, "weight_hh": sparse(params["weight_hh"])}
 
 
 def sparse_reservoir(rng: np.random.Generator, units: int, spectral_radius: float) -> npt.NDArray[np.float64]:
-    """W (H, H): CONNECTIONS values a row, uniform, at random places, scaled to the spectral radius."""
+    """W (H, H): CONNECTIONS uniform values per row, at random places, scaled to the spectral radius."""
     connections = min(CONNECTIONS, units)
     places = rng.permuted(np.tile(np.arange(units), (units, 1)), axis=1)[:, :connections]
     W = np.zeros((units, units))
@@ -75,9 +75,9 @@ def sparse_reservoir(rng: np.random.Generator, units: int, spectral_radius: floa
 def largest_eigenvalue(W: npt.NDArray[np.float64]) -> float:
     """The largest |eigenvalue| of W (H, H), by Arnoldi's iteration.
 
-    Many eigenvalues of a random matrix are nearly as large as the largest, so the Krylov space grows until what
-    is left over of W v − λ v tells that λ is one; that is four times as fast as all eigenvalues, which a small W
-    or one that does not converge is asked for.
+    Many eigenvalues of a random matrix are nearly as large as the largest, so the Krylov space grows until the
+    residual W v − λ v shows that λ is an eigenvalue. This is four times as fast as computing all eigenvalues, the
+    method for a small W or one that does not converge.
 
     Source: Saad 2011, *Numerical Methods for Large Eigenvalue Problems*, section 6.2.
     """
@@ -85,10 +85,10 @@ def largest_eigenvalue(W: npt.NDArray[np.float64]) -> float:
     basis, projected = np.empty((H + 1, H)), np.zeros((H + 1, H))
     basis[0] = np.random.default_rng(0).normal(size=H)
     basis[0] /= np.linalg.norm(basis[0])
-    check = int(7.0 * H**0.5)  # About as many directions as it takes; looking sooner costs more than it saves.
+    check = int(7.0 * H**0.5)  # About as many directions as needed; checking sooner costs more than it saves.
     for k in range(1, H // 2 if H >= SMALL else 0):
         known, v = basis[:k], (basis[k - 1 : k] @ across)[0]
-        for _ in range(2):  # The second time takes away what rounding left of the known directions.
+        for _ in range(2):  # The second pass removes what rounding left of the known directions.
             along = known @ v
             v = v - along @ known
             projected[:k, k - 1] += along

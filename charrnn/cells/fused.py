@@ -1,6 +1,6 @@
-"""torch's fused recurrent kernels, one call for all steps, behind the cells' own parameters.
+"""torch's fused recurrent kernels, one call for all steps, with the cells' own parameters.
 
-A kernel keeps two biases where a cell has one: the cell's goes in as the first, the second is zero unless given.
+A kernel has two biases and a cell one: the cell's becomes the first, and the second is zero by default.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def run_fused(
 
 @cache
 def _module(name: KernelName, input_size: int, hidden_size: int) -> "nn.RNNBase":
-    """A module without storage: `functional_call` brings the weights."""
+    """A module without storage: `functional_call` supplies the weights."""
     from torch import nn
 
     kinds: dict[KernelName, Callable[..., nn.RNNBase]] = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}

@@ -1,4 +1,4 @@
-"""What the LSTMs share: a memory behind gates, and how its parameters lie and begin."""
+"""The base of the LSTMs: a gated memory, and the layout and initial values of its parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class MemoryState(NamedTuple):
 class GatedMemory(HiddenUnits):
     """U = `weight_ih`, W = `weight_hh` and b = `bias` have H rows for each gate, in the order of `gates`.
 
-    The forget gate's bias starts at `forget_bias`: with 1 a fresh memory keeps 73 % a step instead of 50 %
+    The forget gate's bias starts at `forget_bias`: with 1, an untrained memory keeps 73 % per step instead of 50 %
     (Jozefowicz, Zaremba and Sutskever 2015).
     """
 
@@ -51,9 +51,9 @@ class GatedMemory(HiddenUnits):
         return MemoryState(zero, zero)
 
     def each_gate(self, params: Params, projected: Array, h: Array) -> Sequence[Array]:
-        """The parts of b + U x(t) + W h(t−1), (B, H) each, of which `projected` (B, G) has what is not W's."""
+        """The parts of b + U x(t) + W h(t−1), (B, H) each; `projected` (B, G) is the sum without W h(t−1)."""
         return self.parts(projected + h @ params["weight_hh"].T)
 
     def parts(self, whole: Array) -> Sequence[Array]:
-        """(..., G) gate by gate."""
+        """Splits (..., G) into gates, (..., H) each."""
         return split(whole, *(self.hidden_size,) * len(self.gates))

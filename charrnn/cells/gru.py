@@ -1,4 +1,4 @@
-"""The gated recurrent unit: one gate both forgets and admits, another resets what the candidate sees."""
+"""The gated recurrent unit: one gate both forgets and writes, another resets what the candidate reads."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -22,12 +22,12 @@ class GRU(HiddenUnits):
         n(t) = tanh(b_n + U_n x(t) + r (W_n h(t−1) + d))      reset_gate = "after"
         h(t) = z h(t−1) + (1 − z) n(t)
 
-    U = `weight_ih` (3H, I), W = `weight_hh` (3H, H), b = `bias` (3H,), d = `bias_hn` (H,) which only "after"
-    has; gates in torch's order: reset, update, candidate. z is the book's u, the memory's share. The book has
-    "before"; "after" is the default because torch's fused kernel computes it: it trains about 1.6 times faster
-    than a step loop on small batches, and no difference in quality is known. |h| ≤ 1 (a mean of values within
-    ±1; a learned initial state can only widen that to its own bound), so with finite weights every logit is
-    bounded and the probability of stopping stays above a positive constant.
+    U = `weight_ih` (3H, I), W = `weight_hh` (3H, H), b = `bias` (3H,), d = `bias_hn` (H,), for "after" only;
+    gates in torch's order: reset, update, candidate. z, the book's u, is the share of h(t−1) that is kept. The
+    book uses "before"; "after" is the default because torch's fused kernel computes it: it trains about 1.6 times
+    faster than a step loop on small batches, and no difference in quality is known. |h| ≤ 1 (a mean of values
+    within ±1; a learned initial state can only raise the bound to its own), so with finite weights every logit
+    is bounded and the probability of stopping stays above a positive constant.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.2, equations 10.45 to 10.47;
     the candidate uses tanh, as Cho et al. 2014 and torch do.
@@ -59,7 +59,7 @@ class GRU(HiddenUnits):
             W_r, W_z = split(h @ W[: 2 * H].T, H, H)
             r, z = sigmoid(r + W_r), sigmoid(z + W_z)
             n = tanh(n + (r * h) @ W[2 * H :].T)
-        h = n + z * (h - n)  # The mean of the two, with one product less.
+        h = n + z * (h - n)  # The weighted mean of both, with one product fewer.
         return h, GRUState(h)
 
     def kernel(self) -> Kernel | None:

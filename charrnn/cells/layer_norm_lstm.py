@@ -1,4 +1,4 @@
-"""The LSTM with each gate's input normalised over the units, at a cost in speed."""
+"""An LSTM that normalises each gate's input over the units, at a cost in speed."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from charrnn.cells.arrays import Array, OneHot, Params, linear, sigmoid, split, 
 from charrnn.cells.gated_memory import GatedMemory, MemoryState
 
 EPSILON = 1e-5
-"""Added to the variance, so that equal units are no division by zero."""
+"""Added to the variance, so that equal units cause no division by zero."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class LayerNormLSTM(GatedMemory):
     so with finite weights every logit is bounded and the probability of stopping stays above a positive
     constant.
 
-    Source: Ba, Kiros and Hinton 2016, *Layer Normalization*, equations 20 to 22, with one normalisation of the
-    sum W h + U x where they normalise its two terms apart: so the input's part stays affine.
+    Source: Ba, Kiros and Hinton 2016, *Layer Normalization*, equations 20 to 22, but with one normalisation of
+    the sum W h + U x, so that the input's part stays affine; the paper normalises the two terms separately.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Leaky units: a self-connection of fixed or learned weight, so that units remember at different time scales."""
+"""Leaky units: a self-connection of fixed or learned weight lets units remember at different time scales."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from charrnn.cells.cell import HiddenUnits
 
 LEARNED = "learned"
 LEARNED_FROM = (0.02, 0.99)
-"""Where learned shares begin, spread over the units."""
+"""The range of the initial α, if learned, spread over the units."""
 
 
 class LeakyState(NamedTuple):
@@ -26,12 +26,12 @@ class LeakyState(NamedTuple):
 class Leaky(HiddenUnits):
     """h(t) = α h(t−1) + (1 − α) tanh(b + W h(t−1) + U x(t)).
 
-    U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,), α = the memory's share, in [0, 1): the
-    unit's time constant is 1 / (1 − α) steps, and α = 0 is the plain tanh unit. `leak_alpha` is one value
-    ("0.9"), or a range ("0:0.99") spread over the units so that their time constants stand at equal ratios,
-    or "learned": α = σ(a), a = `leak` (H,). |h| ≤ 1, being a mean of values within ±1 (a learned initial
-    state can only widen that to its own bound), so with finite weights every logit is bounded and the
-    probability of stopping stays above a positive constant.
+    U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,), α = the share of h(t−1) that is kept, in
+    [0, 1): the unit's time constant is 1 / (1 − α) steps, and α = 0 is the plain tanh unit. `leak_alpha` is one
+    value ("0.9"), or a range ("0:0.99") spread over the units so that their time constants have equal ratios, or
+    "learned": α = σ(a), a = `leak` (H,). |h| ≤ 1, as a mean of values within ±1 (a learned initial state can only
+    raise the bound to its own), so with finite weights every logit is bounded and the probability of stopping
+    stays above a positive constant.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.9.2; Mozer 1992.
     """
@@ -88,7 +88,7 @@ def leak_range(text: str) -> tuple[float, float]:
 
 
 def spread_over_units(low: float, high: float, units: int) -> npt.NDArray[np.float64]:
-    """α from low to high, (units,), the time constants 1 / (1 − α) at equal ratios."""
+    """α from low to high, (units,), such that the time constants 1 / (1 − α) have equal ratios."""
     return 1.0 - np.geomspace(1.0 - low, 1.0 - high, units)
 
 

@@ -23,12 +23,12 @@ class LSTM(GatedMemory):
     U = `weight_ih` (4H, I), W = `weight_hh` (4H, H), b = `bias` (4H,), gates in torch's order: input,
     forget, candidate, output. The book writes f for the forget gate, g for the input gate, q for the output
     gate and s for c. |h| ≤ 1, so with finite weights every logit is bounded and the probability of stopping
-    stays above a positive constant, although c is not.
+    stays above a positive constant, although c is not bounded.
 
-    The forget gate's bias starts at `forget_bias`. With `memory_span` T > 1 the units start with memories that
-    last from 1.5 to T steps, spread evenly over the orders of magnitude: b_f is uniform on [0, ln T], and
-    b_i = −b_f, so that what is kept for long is written slowly (chrono initialisation; Tallec and Ollivier
-    2018, who spread them evenly over the steps). Such a model sooner knows how far a text has come.
+    The forget gate's bias starts at `forget_bias`. With `memory_span` T > 1 the units' memories initially last
+    from 1.5 to T steps, spread evenly on a logarithmic scale: b_f is uniform on [0, ln T], and b_i = −b_f, so
+    that long memories are written slowly (chrono initialisation; Tallec and Ollivier 2018, who spread them evenly
+    on a linear scale). Such a model learns sooner how far a text has progressed.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.1, equations 10.40 to 10.44;
     the candidate uses tanh, as in torch.

@@ -1,4 +1,4 @@
-"""The minimal GRU: its gate and candidate see the input alone, so all time steps train at once."""
+"""The minimal GRU: its gate and candidate depend on the input alone, so all time steps train at once."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ class MinGRU(HiddenUnits):
 
         h(t) = σ(z) h(t−1) + (1 − σ(z)) n
 
-    U = `weight_ih` (2H, I), b = `bias` (2H,); z is the memory's share, as in `gru` (the paper's 1 − z). There is
-    no W: what a unit keeps and takes does not depend on the state, so training needs no loop over time
-    (`linear_scan`). One layer only averages over the past; a second can tell orders apart. h is a mean of
-    values of n, which are bounded as the inputs are, so with finite weights every logit is bounded and the
+    U = `weight_ih` (2H, I), b = `bias` (2H,); z is the share of h(t−1) that is kept, as in `gru` (the paper's
+    1 − z). There is no W: gate and candidate do not depend on the state, so training needs no loop over time
+    (`linear_scan`). One layer only averages over the past; a second can distinguish orders. h is a mean of values
+    of n, which are bounded because the inputs are, so with finite weights every logit is bounded and the
     probability of stopping stays above a positive constant.
 
     Source: Feng et al. 2024, *Were RNNs All We Needed?*, section 3.1.

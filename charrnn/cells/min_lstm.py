@@ -1,4 +1,4 @@
-"""The minimal LSTM: gates and candidate see the input alone, so all time steps train at once."""
+"""The minimal LSTM: gates and candidate depend on the input alone, so all time steps train at once."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ class MinLSTM(HiddenUnits):
 
         h(t) = f' h(t−1) + i' n,    f' = σ(f) / (σ(f) + σ(i)),    i' = 1 − f'
 
-    U = `weight_ih` (3H, I), b = `bias` (3H,), in torch's order of the gates. As in `min_gru` nothing but the
-    input decides what is kept, so training needs no loop over time (`linear_scan`); here the shares are those
-    of two gates. The forget gate's bias starts at `forget_bias`. h is a mean of values of n, which are bounded
-    as the inputs are, so with finite weights every logit is bounded and the probability of stopping stays
-    above a positive constant.
+    U = `weight_ih` (3H, I), b = `bias` (3H,), in torch's order of the gates. As in `min_gru` the input alone
+    decides what is kept, so training needs no loop over time (`linear_scan`); here two gates set the shares. The
+    forget gate's bias starts at `forget_bias`. h is a mean of values of n, which are bounded because the inputs
+    are, so with finite weights every logit is bounded and the probability of stopping stays above a positive
+    constant.
 
     Source: Feng et al. 2024, *Were RNNs All We Needed?*, section 3.2.
     """
@@ -55,7 +55,7 @@ class MinLSTM(HiddenUnits):
         return h, GRUState(h[-1])
 
     def _parts(self, projected: Array) -> tuple[Array, Array]:
-        """f' and n; σ(f) / (σ(f) + σ(i)) = σ(ln σ(f) − ln σ(i)), which no small gate makes 0 / 0."""
+        """f' and n; σ(f) / (σ(f) + σ(i)) = σ(ln σ(f) − ln σ(i)), which is never 0 / 0, however small the gates."""
         i, f, n = split(projected, *(self.hidden_size,) * 3)
         return sigmoid(softplus(-i) - softplus(-f)), n
 

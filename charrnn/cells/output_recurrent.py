@@ -8,7 +8,7 @@ from charrnn.cells.cell import HiddenUnits, Kernel
 
 
 class OutputState(NamedTuple):
-    """fed: softmax(o(t−1)), (B, S); nothing under teacher forcing, where the input brings what is fed."""
+    """fed: softmax(o(t−1)), (B, S); empty under teacher forcing, where the input contains what is fed back."""
 
     fed: tuple[Array, ...]
 
@@ -18,16 +18,16 @@ class OutputRecurrent(HiddenUnits):
     """h(t) = tanh(b + W y(t−1) + U x(t)),  o(t) = c + V h(t).
 
     U = `weight_ih` (H, I), W = `weight_hh` (H, S), b = `bias` (H,), V = `weight_ho` (S, H), c = `bias_ho` (S,).
-    The cell's output is o, S logits; it is all that is carried from step to step, and unless it is large and
-    rich it cannot hold what the past is needed for.
+    The cell's output is o, S logits. Only o is carried from step to step, and unless it is large and rich it
+    cannot hold what is needed from the past.
 
-    `feedback` = "target": teacher forcing. y is the true output, which stands first in the next step's input:
-    its first S entries (the input is the previous symbol; BOS, where EOS has its place, is fed as an ending).
-    No step waits for the one before, so all train in parallel (`kernel`). When text is drawn, the drawn symbol
-    is fed. A model of text then sees one character: it is a bigram.
+    `feedback` = "target": teacher forcing. y is the true output, the first S entries of the next step's input
+    (the input is the previous symbol; BOS, which shares its index with EOS, if any, is fed as an ending). No step
+    depends on the one before, so all train in parallel (`kernel`). In sampling, the sampled symbol is fed. A
+    model of text then sees one character: it is a bigram model.
 
-    `feedback` = "output": y = softmax(o), the model's own output, in training as in use; back-propagation
-    through time. It is 0 before the first step.
+    `feedback` = "output": y = softmax(o), the model's own output, in training and in use, trained by
+    back-propagation through time. y is 0 before the first step.
 
     |o| is bounded by |c| + Σ|V|, so with finite weights every logit is bounded and the probability of stopping
     stays above a positive constant.
@@ -74,7 +74,7 @@ class OutputRecurrent(HiddenUnits):
         return h @ params["weight_ho"].T + params["bias_ho"]
 
     def _target(self, x: Array | OneHot) -> Array | OneHot:
-        """y(t−1) out of x(t)."""
+        """y(t−1), taken from x(t)."""
         S = self.num_outputs
         if isinstance(x, OneHot):
             return OneHot(where(x.ids < S, x.ids, S), S)

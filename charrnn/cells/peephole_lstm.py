@@ -1,4 +1,4 @@
-"""The LSTM whose gates look at the memory itself, and so can measure time by it."""
+"""An LSTM whose gates also read the memory itself, so that they can measure time."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from charrnn.cells.gated_memory import GatedMemory, MemoryState
 
 @dataclass(frozen=True)
 class PeepholeLSTM(GatedMemory):
-    """i, f, g, o = the four parts of b + W h(t−1) + U x(t), p_i, p_f, p_o the three of p, then
+    """i, f, g, o = the four parts of b + W h(t−1) + U x(t), p_i, p_f, p_o = the three parts of p, then
 
         c(t) = σ(f + p_f c(t−1)) c(t−1) + σ(i + p_i c(t−1)) tanh(g)
         h(t) = σ(o + p_o c(t)) tanh(c(t))

@@ -1,4 +1,4 @@
-"""Layers without time: what makes the input, the transition or the output of a recurrent network deep."""
+"""Feed-forward layers, which make the input, the transition or the output of a recurrent network deep."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from charrnn.cells.cell import uniform_init
 class Perceptron:
     """x_k = tanh(b_k + A_k x_{k−1}), k = 1 … depth, x_0 the input.
 
-    A_k = `k.weight` (H, H), A_1 (H, I), b_k = `k.bias` (H,), each name behind a prefix. With depth 0 it is the
-    identity, and needs I = H.
+    A_k = `k.weight` (H, H), A_1 (H, I), b_k = `k.bias` (H,), each name after a prefix. Depth 0 is the identity
+    and needs I = H.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.5 and figure 10.13.
     """
@@ -34,7 +34,7 @@ class Perceptron:
         return shapes
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """A variance that tanh keeps from layer to layer; one-hot inputs, of which one is set, as they are."""
+        """A variance that tanh preserves from layer to layer; one-hot inputs (one entry set) get the same."""
         return uniform_init(rng, self.shapes, (3.0 / self.hidden_size) ** 0.5)
 
     def __call__(self, params: Params, x: Array | OneHot) -> Array:

@@ -1,4 +1,4 @@
-"""A linear recurrence, for cells that decide from the input alone what is kept: no product waits for a state."""
+"""A linear recurrence, for cells whose gates depend on the input alone: no matrix product waits for a state."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 def linear_scan(a: Array, b: Array, h: Array) -> Array:
     """All h(t) = a(t) h(t−1) + b(t), t = 1 … T, shape (T, B, H), for a, b (T, B, H) and h(0) = h (B, H).
 
-    One element-wise operation a step, forwards and back. A parallel scan takes log₂ T rounds over all steps
-    instead, which on a CPU costs ten times as much: it is memory that such a recurrence waits for.
+    Each step is one element-wise operation, forwards and backwards. A parallel scan instead takes log₂ T passes
+    over all steps, which costs ten times as much on a CPU, because memory access limits such a recurrence.
     """
     return _scan().apply(a, b, h)  # type: ignore[no-untyped-call]
 
 
 @cache
 def _scan() -> "type[Function]":
-    """Made at first use, so that no torch is imported before."""
+    """Created at first use, so that torch is not imported before."""
     import torch
 
     class Scan(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Skip connections through time: connections of several delays, so that gradients take fewer steps."""
+"""Skip connections through time: connections with several delays, so that gradients pass fewer steps."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,11 +23,11 @@ class SkipState(NamedTuple):
 class Skip(HiddenUnits):
     """h(t) = tanh(b + Σ_d W_d h(t−d) + U x(t)), d over the delays.
 
-    U = `weight_ih` (H, I), b = `bias` (H,); the W_d stand side by side in `weight_hh` (H, D H). The delays
-    are 1 and those of `skip_delay` ("5", or "5,20"); with `remove_short` the one-step connection is taken
-    away, and the units are forced to operate on the coarser time scale. Gradients then vanish with the number
-    of connections on the shortest path, about τ / d over τ steps, instead of with τ. |h| ≤ 1, so with finite
-    weights every logit is bounded and the probability of stopping stays above a positive constant.
+    U = `weight_ih` (H, I), b = `bias` (H,); the W_d are side by side in `weight_hh` (H, D H). The delays are 1
+    and those of `skip_delay` ("5", or "5,20"); `remove_short` removes the one-step connection, which forces the
+    units to operate on the coarser time scale. Gradients then vanish with the number of connections on the
+    shortest path, about τ / d over τ steps, instead of with τ. |h| ≤ 1, so with finite weights every logit is
+    bounded and the probability of stopping stays above a positive constant.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, sections 10.9.1 and 10.9.3; Lin et al. 1996;
     El Hihi and Bengio 1996.
@@ -41,7 +41,7 @@ class Skip(HiddenUnits):
 
     @cached_property
     def delays(self) -> tuple[int, ...]:
-        """In ascending order. Raises ValueError."""
+        """The delays in ascending order. Raises ValueError."""
         parts = self.skip_delay.split(",")
         delays = sorted({int(part) for part in parts if part.strip().isdecimal()})
         if len(delays) != len(parts) or delays[0] < 2 or delays[-1] > LONGEST_DELAY:
@@ -57,9 +57,9 @@ class Skip(HiddenUnits):
         return {"weight_ih": (H, I), "weight_hh": (H, len(self.delays) * H), "bias": (H,)}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """Each W_d as the plain unit's W, within ± H^(−1/2): the others are added to it, not put in its place.
+        """Each W_d within ± H^(−1/2), like the plain unit's W: the others are added to it and do not replace it.
 
-        More than three are drawn smaller, so that together they keep the variance of h and make no chaos.
+        With more than three, the bound is smaller, so that their sum keeps the variance of h and causes no chaos.
         """
         most = max(1.0, len(self.delays) / 3.0)
         return uniform_init(rng, self.shapes, (most * self.hidden_size) ** -0.5)

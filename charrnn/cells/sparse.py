@@ -1,4 +1,4 @@
-"""A sparse recurrent matrix, by which a cell's step multiplies as by any other: `h @ W.T`."""
+"""A sparse recurrent matrix that a cell's step multiplies by like any other: `h @ W.T`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.floating]
 
 
 def sparse(W: Array) -> "SparseArray | SparseTensor":
-    """W (H, H) as one of the two below; W itself if it is one already."""
+    """W (H, H) as a SparseArray or SparseTensor; W itself if it already is one."""
     if isinstance(W, SparseArray | SparseTensor):
         return W
     return SparseArray.of(W) if is_numpy(W) else SparseTensor(W)
@@ -23,12 +23,12 @@ def sparse(W: Array) -> "SparseArray | SparseTensor":
 
 @dataclass(frozen=True, eq=False)
 class SparseArray:
-    """W (H, H) in NumPy, of at most K connections a row: h Wᵀ takes K H products, not H²."""
+    """W (H, H) in NumPy, with at most K connections per row: h Wᵀ takes K H products, not H²."""
 
     sources: npt.NDArray[np.intp]
-    """(K, H): which units unit i hears."""
+    """(K, H): column i has the indices of the units that unit i reads."""
     weights: Floats
-    """(K, H): how loud."""
+    """(K, H): the weights of these connections."""
 
     @classmethod
     def of(cls, W: Floats) -> "SparseArray":

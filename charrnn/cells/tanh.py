@@ -19,7 +19,7 @@ class Tanh(HiddenUnits):
     """a(t) = b + W h(t−1) + U x(t),  h(t) = tanh(a(t)); in the model then o(t) = c + V h(t), ŷ(t) = softmax(o(t)).
 
     U = `weight_ih` (H, I), W = `weight_hh` (H, H), b = `bias` (H,), V = `readout.weight` (S, H),
-    c = `readout.bias` (S,). The loss is the sum of −ln ŷ(t) at what follows, over all steps. |h| ≤ 1, so with
+    c = `readout.bias` (S,). The loss is the sum over all steps of −ln ŷ(t) at the next symbol. |h| ≤ 1, so with
     finite weights every logit is bounded and the probability of stopping stays above a positive constant: a
     model that ends by EOS or halt is proper.
 

@@ -13,24 +13,23 @@ MOST_LEVELS = 12
 
 
 class DelayState(NamedTuple):
-    """levels: of each level k the last 2^(k−1) of what it looks back on, the latest first, each (B, H)."""
+    """levels: for each level k the last 2^(k−1) values that it delays, the latest first, each (B, H)."""
 
     levels: tuple[tuple[Array, ...], ...]
 
 
 @dataclass(frozen=True)
 class TimeDelay(HiddenUnits):
-    """Level 1 reads the input, level k = 2 … K the level below it, now and 2^(k−1) steps ago:
+    """Level 1 reads the input, level k = 2 … K reads the level below it, both now and 2^(k−1) steps ago:
 
         h_1(t) = tanh(b + U x(t) + U' x(t−1))
         h_k(t) = h_{k−1}(t) + tanh(b_k + A_k h_{k−1}(t) + A'_k h_{k−1}(t − 2^(k−1)))
 
-    K = `delay_levels`; the output h_K sees the last 2^K inputs and nothing before them. U and U' stand one
-    above the other in `weight_ih` (2H, I), b = `bias` (H,); A_k = `k.weight` (H, H), A'_k = `k.weight_delayed`
-    (H, H), b_k = `k.bias` (H,). Before the first step what is looked back on is 0. The same weights serve all
-    times, as in a recurrent network, but the past beyond the reach cannot matter. All steps train at once.
-    |h_K| ≤ K, so with finite weights every logit is bounded and the probability of stopping stays above a
-    positive constant.
+    K = `delay_levels`; the output h_K sees the last 2^K inputs and nothing before them. U and U' are stacked in
+    `weight_ih` (2H, I), b = `bias` (H,); A_k = `k.weight` (H, H), A'_k = `k.weight_delayed` (H, H),
+    b_k = `k.bias` (H,). Delayed values from before the first step are 0. All steps share the same weights, as in
+    a recurrent network, but the past beyond the reach has no effect. All steps train in parallel. |h_K| ≤ K, so
+    with finite weights every logit is bounded and the probability of stopping stays above a positive constant.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, chapter 10 (its opening, on convolution over
     time); Lang and Hinton 1988; reach doubled by dilation as in van den Oord et al. 2016.
@@ -93,7 +92,7 @@ class TimeDelay(HiddenUnits):
 
 
 def _delay(values: Array, past: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-    """Values (T, B, H) from as many steps ago as there is a past, latest first, and the past that follows."""
+    """Values (T, B, H) delayed by the length of the past (latest first), and the new past."""
     steps = len(values)
     whole = concat([stack(past[::-1]), values], axis=0)
     return whole[:steps], tuple(whole[len(whole) - 1 - d] for d in range(len(past)))

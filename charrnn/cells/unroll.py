@@ -8,20 +8,20 @@ from charrnn.cells.cell import Cell, State
 
 
 class Recurrence(Protocol):
-    """What the loop needs: a step of a cell, or of layers of cells, with parameters in the form that it takes."""
+    """What the loop needs: a step of a cell, or of layers of cells, with parameters in the form it expects."""
 
     def step(self, params: Any, projected: Array, state: State) -> tuple[Array, State]: ...
 
 
 class Trace(NamedTuple):
-    """A recurrence over T steps, with every state on the way."""
+    """A recurrence over T steps, with every intermediate state."""
 
     projected: Array
-    """(T, B, G), the input's part of each step."""
+    """(T, B, G), the input's contribution to each step."""
     outputs: Array
     """h(1) … h(T), (T, B, H)"""
     states: list[State]
-    """s(0) … s(T); s(t) is what step t ends with."""
+    """s(0) … s(T); s(t) is the state after step t."""
 
 
 def steps(recurrence: Recurrence, params: Any, projected: Array, state: State) -> Iterator[tuple[Array, State]]:
@@ -47,6 +47,6 @@ def unroll(cell: Cell, params: Params, inputs: Array | OneHot, state: State) -> 
 
 
 def trace(recurrence: Recurrence, params: Any, projected: Array, state: State) -> Trace:
-    """The same for projected inputs (T, B, G), T ≥ 1, a step at a time, with all that is on the way."""
+    """Runs the recurrence step by step over projected inputs (T, B, G), T ≥ 1, and keeps every state."""
     outputs, states = zip(*steps(recurrence, params, projected, state), strict=True)
     return Trace(projected, stack(outputs), [state, *states])

@@ -1,7 +1,7 @@
-"""Files and directories that appear whole or not at all, whenever the process or the machine stops.
+"""Writes files and directories completely or not at all, whenever the process or the machine stops.
 
-Everything is written under a temporary name beside its target, forced to the disk, renamed, and the rename
-forced to the disk in turn. Nothing here knows what is written. Permissions follow the umask.
+Everything is written under a temporary name beside its target and synced to disk; then it is renamed, and the
+rename is synced too. Nothing here knows what is written. Permissions follow the umask.
 """
 
 import errno
@@ -21,7 +21,7 @@ _TEMPORARY = re.compile(r"\.tmp-.+-\d+")
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure to write `path` into one line.
+    """Turn a failure to write `path` into a one-line error.
 
     Raises: ResourceError when disk or memory is full, CheckpointError for everything else the system refuses.
     """
@@ -37,7 +37,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, replacing what stood there in one step. Raises like `writing`."""
+    """Write `data` to `path`, replacing any existing file in one step. Raises like `writing`."""
     temporary = _temporary(path)
     with writing(path):
         try:
@@ -52,7 +52,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
-    """Make the directory `path`, which must not exist, of `files`, in their order. Raises like `writing`."""
+    """Create the directory `path`, which must not exist, from `files`, in their order. Raises like `writing`."""
     temporary = _temporary(path)
     with writing(path):
         try:
@@ -70,7 +70,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory in one step: half of it is never seen under its name. Raises like `writing`."""
+    """Remove a directory in one step: it is never seen half-removed under its name. Raises like `writing`."""
     temporary = _temporary(path)
     with writing(path):
         _remove(temporary)
@@ -80,7 +80,7 @@ def remove_directory(path: Path) -> None:
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Clear away what writers that died left in `directory`. No other writer may be at work there."""
+    """Remove the temporary files of crashed writers from `directory`. No other writer may be active there."""
     with writing(directory):
         for entry in directory.iterdir():
             if is_temporary(entry.name):
@@ -92,7 +92,7 @@ def is_temporary(name: str) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Force the names in a directory to the disk, where the file system knows how to."""
+    """Sync the names in a directory to disk, if the file system supports it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """One saved step of a run: a directory that loads on its own, wherever it is copied.
 
-Every byte handed out has been checked against the manifest. What a configuration or a tensor means is the
-caller's business: types and shapes come as arguments.
+Every byte returned has been checked against the manifest. The caller knows what a configuration or a tensor
+means, and passes types and shapes as arguments.
 """
 
 import re
@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """What a checkpoint of any task says first of itself."""
+    """The first fields of the configuration of every checkpoint, whatever its task."""
 
     model_type: Literal["charrnn"] = "charrnn"
     format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
@@ -50,7 +50,7 @@ def checkpoint_name(step: int) -> str:
 
 
 def step_of(name: str) -> int | None:
-    """The step that a directory's name says it holds; None for a name that `checkpoint_name` never gives."""
+    """The step that a directory's name states; None for a name that `checkpoint_name` never returns."""
     match = _NAME.fullmatch(name)
     step = int(match[1]) if match else None
     return step if step is not None and checkpoint_name(step) == name else None
@@ -67,9 +67,9 @@ class _Vocabulary(Struct, frozen=True, omit_defaults=True):
 
 
 def encode_vocab(symbols: Sequence[str], outputs: Sequence[str] | None = None) -> bytes:
-    """The bytes of vocab.json for symbols that are read, and those that are written where they are others.
+    """The bytes of vocab.json for the input symbols, and for the output symbols if these are different.
 
-    Each is a character or longer; they are stored by code point.
+    A symbol has one or more characters; symbols are stored in code point order.
     """
     return encode_json(_Vocabulary(sorted(symbols), None if outputs is None else sorted(outputs)))
 
@@ -99,7 +99,7 @@ class Checkpoint:
 
     @property
     def run_name(self) -> str:
-        """The name of the run that it lies in, its own where it lies alone."""
+        """The name of the run that contains the checkpoint, or its own name if it is outside a run."""
         path = self.path.resolve()
         return path.parent.name if path.name.startswith("checkpoint-") else self.path.name
 
@@ -111,11 +111,11 @@ class Checkpoint:
         return self.json(CONFIG, as_type)
 
     def vocab(self) -> list[str]:
-        """The symbols that the model reads, unique and by code point: symbol id i is the i-th."""
+        """The symbols that the model reads, unique and sorted by code point: id i is the i-th symbol."""
         return self._ordered(self.json(VOCAB, _Vocabulary).symbols)
 
     def output_vocab(self) -> list[str]:
-        """Those that it writes, in the same way, of a model that writes others."""
+        """The symbols that the model writes, sorted likewise, if it has separate ones."""
         outputs = self.json(VOCAB, _Vocabulary).outputs
         if outputs is None:
             raise CheckpointError(f"{self.path / VOCAB}: has no outputs, which this model needs")
@@ -133,7 +133,7 @@ class Checkpoint:
         return self._read_tensors(MODEL, shapes)
 
     def training_tensors(self) -> dict[str, np.ndarray]:
-        """The arrays of the training state; how much is read is bounded by the size of the file alone."""
+        """The arrays of the training state; only the size of the file bounds how much is read."""
         return self._read_tensors(TRAINING_STATE, None)
 
     def json(self, name: str, as_type: type[T]) -> T:

@@ -1,7 +1,7 @@
 """MANIFEST.json: the size and sha256 of each file of a checkpoint, written last.
 
-A checkpoint without one was never finished, and a file whose bytes are not the manifest's is refused.
-It finds damage; it is no defence against someone who rewrites the manifest as well.
+A checkpoint without a manifest was never finished, and a file that does not match the manifest is refused.
+This detects damage, but does not protect against someone who rewrites the manifest as well.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     data = read_bytes(path)
     manifest = decode_json(data, Manifest, path)
-    # No sum covers the manifest itself, so it has one spelling only: every byte of it counts.
+    # No checksum covers the manifest itself, so only the exact bytes that charrnn writes are accepted.
     if encode_json(manifest) != data:
         raise CheckpointError(f"{path}: not as charrnn wrote it; the checkpoint is damaged")
     return manifest
@@ -51,7 +51,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 @contextmanager
 def open_listed(path: Path, entry: FileEntry) -> Iterator[Callable[[int], bytes]]:
-    """Yield `read(count)` for a listed file; on leaving, what was read must be what was written.
+    """Yield `read(count)` for a listed file; on exit, the bytes read must have the listed sha256.
 
     Raises: CheckpointError for a file that is missing, not regular, or not of the size and sha256 of `entry`.
     """

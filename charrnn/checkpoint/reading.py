@@ -1,6 +1,6 @@
-"""Reading files that may be missing, damaged or hostile: regular files, bounded, typed.
+"""Reads files that may be missing, damaged or hostile: only regular files, with bounded sizes and checked types.
 
-Every failure is one CheckpointError of one line that names the file. Nothing here knows what a file means.
+Every failure is a one-line CheckpointError that names the file. Nothing here knows what a file means.
 """
 
 import os
@@ -22,7 +22,7 @@ _MAX_DETAIL = 200
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file, links followed; a directory, pipe or device is refused without waiting for it."""
+    """Open a regular file, following links; a directory, pipe or device is refused without blocking."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -39,7 +39,7 @@ def file_size(file: BinaryIO) -> int:
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of a small file. Raises CheckpointError."""
+    """The contents of a small file. Raises CheckpointError."""
     with open_regular(path) as file:
         size = file_size(file)
         check_json_size(size, path)
@@ -47,7 +47,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path, as_type: type[T]) -> T:
-    """The JSON file at `path` as `as_type`, checked with its bounds by msgspec. Raises CheckpointError."""
+    """The JSON file at `path` as `as_type`; msgspec checks types and bounds. Raises CheckpointError."""
     return decode_json(read_bytes(path), as_type, path)
 
 
@@ -75,7 +75,7 @@ def encode_json(value: object) -> bytes:
 
 
 def one_line(error: Exception) -> str:
-    """An error's text, which may quote a hostile file, cut short and without control characters."""
+    """An error's text, which may quote a hostile file, truncated and without control characters."""
     return ascii(str(error)[:_MAX_DETAIL])[1:-1]
 
 

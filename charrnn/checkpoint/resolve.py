@@ -1,4 +1,4 @@
-"""What a person means by RUN: a path or a name to a run or to one of its checkpoints."""
+"""Resolves the argument RUN: the path or the name of a run or of one of its checkpoints."""
 
 import os
 from pathlib import Path
@@ -12,21 +12,21 @@ _MAX_LISTED = 10
 
 
 def list_runs(root: Path) -> list[RunDirectory]:
-    """The runs under `root`, the one last saved to first. Whatever else lies there is passed over."""
+    """The runs under `root`, the most recently saved first. Anything else there is ignored."""
     names = os.listdir(root) if os.path.isdir(root) else []
     runs = [RunDirectory(root / name) for name in names if not name.startswith(".") and is_run(root / name)]
     return sorted(runs, key=lambda run: (-run.modified_ns(), run.name))
 
 
 def names_a_run(argument: str, root: Path) -> bool:
-    """Whether a lone argument means a run or a checkpoint, whole or damaged; otherwise it is a file."""
+    """Whether a single argument names a run or a checkpoint, intact or damaged; otherwise it is a file."""
     return _find(argument, root) is not None
 
 
 def resolve(name: str | None, root: Path) -> RunDirectory | Checkpoint:
-    """The run or the one checkpoint that `name` means: a path, or a name under `root`; None: the newest run.
+    """The run or the checkpoint that `name` refers to: a path, or a name under `root`; None: the newest run.
 
-    Raises: CheckpointError, with the runs there are, or the command that makes one.
+    Raises: CheckpointError, listing the existing runs, or the command that makes one.
     """
     path = _newest(root) if name is None else _find(name, root)
     if path is None:
@@ -38,10 +38,10 @@ def resolve(name: str | None, root: Path) -> RunDirectory | Checkpoint:
 
 
 def resolve_checkpoint(name: str | None, root: Path, which: Which = "best") -> Checkpoint:
-    """The checkpoint that `name` means; of a run, the one that `which` selects.
+    """The checkpoint that `name` refers to; for a run, the one that `which` selects.
 
-    Raises: CheckpointError as `resolve` and `RunDirectory.select`; UsageError when `name` is a checkpoint
-    and `which` the step of another.
+    Raises: CheckpointError like `resolve` and `RunDirectory.select`; UsageError if `name` is a checkpoint and
+    `which` is the step of another.
     """
     found = resolve(name, root)
     if isinstance(found, RunDirectory):

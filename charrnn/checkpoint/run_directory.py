@@ -1,8 +1,8 @@
-"""A run on disk, as anyone may read it: its configuration, metrics and checkpoints.
+"""Reads a run on disk: its configuration, metrics and checkpoints.
 
     NAME/run.json  metrics.jsonl  best.json  .lock  checkpoint-00001000/ ...
 
-Reading takes no lock: whatever is found under its final name is whole. `RunWriter` is the one that writes.
+Reading takes no lock: every file under its final name is complete. Only `RunWriter` writes.
 """
 
 import os
@@ -37,7 +37,7 @@ class _RunFile(Struct):
 
 
 class RunDirectory:
-    """One run. What is missing, damaged or foreign raises CheckpointError."""
+    """One run. Raises CheckpointError for files that are missing, damaged or not charrnn's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,7 +75,7 @@ class RunDirectory:
     def metrics(self, as_type: type[T]) -> Iterator[T]:
         """The lines of metrics.jsonl, oldest first; none when there is no such file.
 
-        A last line without its end was being written when the process died, and is left out.
+        A last line without a line end was being written when the process died, and is skipped.
         """
         if not os.path.exists(self.metrics_path):
             return
@@ -97,7 +97,7 @@ class RunDirectory:
         return sorted(step for step in found if os.path.isfile(self.checkpoint_path(step) / MANIFEST))
 
     def best(self) -> Best | None:
-        """What best.json says; None when no checkpoint has been validated yet."""
+        """The contents of best.json; None when no checkpoint has been validated yet."""
         if not os.path.exists(self.best_path):
             return None
         try:
@@ -106,7 +106,7 @@ class RunDirectory:
             raise CheckpointError(f"{error}; remove the file, or ask for --checkpoint last") from error
 
     def latest_valid(self) -> Checkpoint | None:
-        """The checkpoint of the highest step whose files are all as they were written."""
+        """The checkpoint of the highest step whose files all match its manifest."""
         for step in reversed(self.steps()):
             try:
                 checkpoint = Checkpoint.open(self.checkpoint_path(step))
@@ -117,7 +117,7 @@ class RunDirectory:
         return None
 
     def select(self, which: Which = "best") -> Checkpoint:
-        """The best checkpoint (the last while none has been validated), the last whole one, or a step's."""
+        """The best checkpoint (the last if none has been validated yet), the last intact one, or a step's."""
         steps = self.steps()
         if not steps:
             raise CheckpointError(
@@ -151,7 +151,7 @@ def _modified_ns(path: Path) -> int:
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is a directory with a run.json of charrnn's, or with at least one checkpoint."""
+    """Whether `path` is a directory with a run.json from charrnn, or with at least one checkpoint."""
     run = RunDirectory(path)
     try:
         return run.has_run_file() or bool(run.steps())

@@ -1,7 +1,7 @@
-"""The one process that may write to a run.
+"""Writing to a run, by one process at a time.
 
-A `RunWriter` holds the lock of its directory for as long as it exists, so nothing is written without it.
-Wherever the process dies, the run can be opened again and the checkpoints saved before are intact.
+A `RunWriter` holds the lock of its directory for as long as it exists, so nothing is written without the lock.
+Whenever the process dies, the run can be opened again, and the checkpoints saved before are intact.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ class _Row(msgspec.Struct):
 class RunWriter(RunDirectory):
     """A run locked for writing until `close`, the end of a `with` block, or the death of the process.
 
-    Every method raises ResourceError when the disk is full and CheckpointError when it cannot be written to.
+    Every method raises ResourceError if the disk is full and CheckpointError if the run cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class RunWriter(RunDirectory):
 
     @classmethod
     def open(cls, path: Path) -> "RunWriter":
-        """Go on with the run that stands at `path`."""
+        """Continue the run at `path`."""
         if not RunDirectory(path).has_run_file():
             raise CheckpointError(f"{path}: no charrnn run to go on with: its run.json is missing or damaged")
         return cls(path)
@@ -79,10 +79,10 @@ class RunWriter(RunDirectory):
 
     @classmethod
     def create_named(cls, root: Path, name: str, *, overwrite: bool = False) -> "RunWriter":
-        """A new run `root/name`, in the place of the run that stands there only if `overwrite`.
+        """A new run `root/name`; it replaces an existing run only if `overwrite`.
 
-        Raises: UsageError for a name that is taken or cannot be one; CheckpointError for a directory that
-        charrnn did not make, in which nothing is touched.
+        Raises: UsageError for a name that is taken or invalid; CheckpointError for a directory that charrnn did
+        not make, which is left unchanged.
         """
         if as_name(name) != name:
             raise UsageError(f"{name!r} cannot name a run, but {as_name(name)!r} can")
@@ -115,7 +115,7 @@ class RunWriter(RunDirectory):
         self.close()
 
     def write_run(self, value: object) -> None:
-        """Replace run.json by `value`, a dataclass, Struct or dict; the schema's name is added to it."""
+        """Replace run.json with `value`, a dataclass, Struct or dict, to which the schema's name is added."""
         write_file(self.run_path, encode_json({"schema": RUN_SCHEMA, **msgspec.to_builtins(value)}))
 
     def append_metrics(self, row: object) -> None:
@@ -124,9 +124,9 @@ class RunWriter(RunDirectory):
             file.write(msgspec.json.encode(row) + b"\n")
 
     def save_checkpoint(self, step: int, files: Mapping[str, bytes]) -> Checkpoint:
-        """Save `files` as the checkpoint of `step`, whole or not at all.
+        """Save `files` as the checkpoint of `step`, completely or not at all.
 
-        A checkpoint of that step that stands there whole is kept as it is: the step determines its content.
+        An intact checkpoint of that step is kept as it is, because the step determines its content.
         """
         path = self.checkpoint_path(step)
         if os.path.lexists(path):
@@ -140,20 +140,20 @@ class RunWriter(RunDirectory):
         return Checkpoint.open(path)
 
     def write_best(self, step: int, loss: float) -> None:
-        """Name the checkpoint of `step`, already saved, the best one; `loss` is in nats per character."""
+        """Mark the checkpoint of `step`, already saved, as the best one; `loss` is in nats per character."""
         if not math.isfinite(loss):
             raise ValueError(f"a loss of {loss} is no best loss")
         write_file(self.best_path, encode_json(Best(step, loss)))
 
     def rotate(self, keep: int = 2) -> None:
-        """Remove all checkpoints but the newest `keep` and the best. To be called after a save."""
+        """Remove all checkpoints but the newest `keep` and the best. Call it after a save."""
         best = self.best()
         for step in self.steps()[:-keep]:
             if best is None or step != best.step:
                 remove_directory(self.checkpoint_path(step))
 
     def cut_back(self, step: int) -> None:
-        """Forget what came after `step`, so that going on there writes each step once; -1 forgets all."""
+        """Remove all that came after `step`, so that continuing there writes each step once; -1 removes all."""
         best = self.best()
         if best and best.step > step:
             with writing(self.best_path):
@@ -166,7 +166,7 @@ class RunWriter(RunDirectory):
     def _cut_metrics(self, step: int) -> None:
         if not os.path.isfile(self.metrics_path):
             return
-        # Shortening a file is one step of the file system, so a reader sees all lines or those kept.
+        # Truncating a file is a single operation of the file system, so a reader sees all lines or those kept.
         with writing(self.metrics_path), open(self.metrics_path, "r+b") as file:
             kept = 0
             while _step_of_row(line := file.readline(MAX_ROW_BYTES)) <= step:
@@ -175,7 +175,7 @@ class RunWriter(RunDirectory):
             os.fsync(file.fileno())
 
     def _clear(self) -> None:
-        """Remove what a run writes, run.json last: until then a crash leaves a run to be overwritten."""
+        """Remove what a run writes, run.json last: a crash before that leaves a run that can be overwritten."""
         with writing(self.path):
             self.best_path.unlink(missing_ok=True)
             self.cut_back(-1)
@@ -185,7 +185,7 @@ class RunWriter(RunDirectory):
 
 
 def refuse_taken(path: Path) -> None:
-    """Raises UsageError where a run stands already."""
+    """Raises UsageError if there is already a run at `path`."""
     if RunDirectory(path).has_run_file():
         raise UsageError(f"{path}: exists; --resume goes on with it, --overwrite replaces it")
 
@@ -204,7 +204,7 @@ def _lock(path: Path) -> BinaryIO:
 
 
 def _is_vacant(path: Path) -> bool:
-    """Whether there is nothing in a directory but what a run leaves that stopped before its run.json."""
+    """Whether a directory holds nothing but the leftovers of a run that stopped before writing run.json."""
     return all(name == LOCK or is_temporary(name) for name in os.listdir(path))
 
 
@@ -215,7 +215,7 @@ def as_name(stem: str) -> str:
 
 
 def _step_of_row(line: bytes) -> float:
-    """The step of a line of metrics; past every step for a line that is torn or damaged, or the end."""
+    """The step of a line of metrics; infinity for an incomplete or damaged line, or the end of the file."""
     try:
         return msgspec.json.decode(line, type=_Row).step if line.endswith(b"\n") else math.inf
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

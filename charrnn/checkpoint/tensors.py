@@ -1,8 +1,8 @@
-"""Named arrays as safetensors bytes, and back. Knows nothing of models.
+"""Converts named arrays to safetensors bytes and back. Knows nothing of models.
 
-Writing goes through the safetensors library; its bytes depend on the arrays alone, not on their order or
-memory layout. Reading is done here, because a header must be proven before anything is allocated: the library
-accepts duplicate names, control characters in names, and any number and shape of empty tensors.
+Writing uses the safetensors library; the bytes depend only on the arrays, not on their order or memory layout.
+Reading is done here, because a header must be validated before anything is allocated: the library accepts
+duplicate names, control characters in names, and any number and shape of empty tensors.
 """
 
 import io
@@ -58,8 +58,8 @@ _Header = Annotated[
 
 
 def encode_tensors(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The arrays as one safetensors file. Raises CheckpointError for what `read_tensors` would refuse."""
-    # The library copies memory as it lies, so a transposed view would come back scrambled.
+    """The arrays as one safetensors file. Raises CheckpointError for arrays that `read_tensors` would refuse."""
+    # The library copies raw memory, so a transposed view would be read back scrambled.
     data = save({name: np.require(arrays[name], requirements="C") for name in sorted(arrays)})
     _read_header(io.BytesIO(data).read, len(data), "tensors to be saved")
     return data
@@ -90,7 +90,7 @@ def read_tensors(
 
 
 def _read_header(read: Callable[[int], bytes], size: int, where: Path | str) -> dict[str, _Tensor]:
-    """The tensors that the header declares, in the order of their data, which they fill without a gap."""
+    """The tensors that the header declares, in the order of their data, which must have no gaps."""
     length = int.from_bytes(read(8), "little")
     if length > MAX_HEADER_BYTES or 8 + length > size:
         raise CheckpointError(

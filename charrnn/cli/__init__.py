@@ -1,4 +1,4 @@
-"""The command line: one file a command. The only place that knows click and rich; the rest is imported on use."""
+"""The command line: one file per command. Only this package uses click and rich; the rest is imported on use."""
 
 from charrnn.cli.group import CommandLine
 

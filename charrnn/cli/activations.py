@@ -1,4 +1,4 @@
-"""A text with what a unit made of each character: colours on a terminal, signs anywhere else, or a picture."""
+"""A text with a unit's activation at each character: colours on a terminal, signs elsewhere, or a picture."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 78
-"""Columns of a line of text, on a wider terminal too: beyond that it is hard to read."""
+"""Columns of a line of text, on a wider terminal too: longer lines are hard to read."""
 LINE_END, TAB = "↵", "⇥"
 SIGNS = "=- +#"
 """From strongly negative over nearly 0 to strongly positive."""
 WEAK, STRONG = 0.2, 0.6
-"""Parts of the scale from which an activation has a sign, and a strong one."""
+"""Shares of the scale from which an activation gets a sign, and a strong sign."""
 NEGATIVE, POSITIVE = (60, 110, 220), (225, 70, 60)
 """Background at −1 and at 1, in red, green and blue; white between."""
 
@@ -32,7 +32,7 @@ class Shown(NamedTuple):
     breaks: Sequence[bool]
     """(N,) whether a sequence begins with the character."""
     values: Sequence[float]
-    """(N,) activations, divided by the unit's largest of the whole text: −1 to 1."""
+    """(N,) activations, divided by the unit's largest absolute value in the whole text: −1 to 1."""
 
 
 class _Cell(NamedTuple):
@@ -47,9 +47,9 @@ def has_colour(where: "Console") -> bool:
 
 
 def print_activations(where: "Console", passage: Shown) -> None:
-    """The text, blue behind a character where the unit was negative and red where it was positive.
+    """Prints the text, blue behind a character where the unit is negative and red where it is positive.
 
-    Where there is no colour, `SIGNS` stand under the characters.
+    Without colour, `SIGNS` are printed under the characters.
     """
     from rich.cells import cell_len
     from rich.style import Style
@@ -67,7 +67,7 @@ def print_activations(where: "Console", passage: Shown) -> None:
 
 
 def _lines(passage: Shown, width: int) -> Iterator[list[_Cell]]:
-    """Broken behind line ends, before sequences, and where a line is full."""
+    """The lines of a passage, broken after line ends, before sequences, and where a line is full."""
     from rich.cells import cell_len
 
     line: list[_Cell] = []
@@ -96,7 +96,7 @@ def _sign(value: float) -> str:
 
 
 def sign_words() -> str:
-    """What the signs say."""
+    """What the signs mean."""
     strong_minus, minus, _, plus, strong_plus = tuple(SIGNS)
     return (
         f"Signs: {strong_minus} below -{STRONG} and {minus} below -{WEAK} of the largest, "
@@ -113,10 +113,10 @@ def _background(value: float) -> str:
 def draw_activations(
     figure: "Figure", path: Path, passages: "Sequence[tuple[str, Sequence[Shown]]]", names: Sequence[str]
 ) -> None:
-    """Heat maps, a row for each unit named and a column for each character, blue negative and red positive.
+    """Draws heat maps, a row for each named unit and a column for each character, blue negative, red positive.
 
-    passages: titles, and the same text for each unit. Raises UsageError for a kind of file that matplotlib does
-    not draw, CorpusError where it cannot be written.
+    passages: titles, and the same text for each unit. Raises UsageError for a file type that matplotlib cannot
+    draw, CorpusError if the file cannot be written.
     """
     panels = [
         (title if begin == 0 else "", text[begin : begin + PICTURE_CHARS], begin, units)
@@ -131,7 +131,7 @@ def draw_activations(
             [shown.values[begin : begin + PICTURE_CHARS] for shown in units],
             cmap="RdBu_r", vmin=-1.0, vmax=1.0, aspect="auto", interpolation="nearest",
         )  # fmt: skip
-        # matplotlib would read what stands between two dollar signs as mathematics.
+        # matplotlib would read text between two dollar signs as mathematics.
         labels = [_look(character).replace("$", r"\$") for character in text]
         axes.set_xticks(range(len(labels)), labels, family="monospace", fontsize=8)
         axes.set_xlim(-0.5, PICTURE_CHARS - 0.5)

@@ -1,4 +1,4 @@
-"""Where a model looked in its input for each symbol that it wrote: shades on a terminal, or a picture."""
+"""A model's attention on its input for each symbol that it wrote: shades on a terminal, or a picture."""
 
 import math
 from pathlib import Path
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 SHADES = " ░▒▓█"
 MOST_PANELS = 12
-"""Inputs in a picture."""
+"""The most inputs in a picture."""
 
 
 def print_alignment(where: "Console", alignment: "Alignment") -> None:
-    """A row for each symbol written, a column for each one read: the darker, the more of the weight lies there."""
+    """Prints a row for each symbol written, a column for each symbol read: darker shades are larger weights."""
     from rich.cells import cell_len
     from rich.text import Text
 
@@ -40,7 +40,7 @@ def _shade(weight: float) -> str:
 
 
 def draw_alignments(path: Path, alignments: "list[Alignment]") -> None:
-    """A picture with a panel for each alignment: rows are written, columns are read. Raises as `picture` does."""
+    """Draws a panel for each alignment: rows are symbols written, columns symbols read. Raises like `picture`."""
     columns = min(3, max(1, len(alignments)))
     rows = max(1, math.ceil(len(alignments) / columns))
     figure = new_figure(figsize=(4.0 * columns, 3.6 * rows))

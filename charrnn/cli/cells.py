@@ -22,7 +22,7 @@ class Row(msgspec.Struct):
     num_parameters: int
     num_trained: int
     section: str | None
-    """Of *Deep Learning*; None for what is beyond the book."""
+    """A section of *Deep Learning*; None for a cell that is not in the book."""
     paper: str | None
     purpose: str
     equations: tuple[str, ...]

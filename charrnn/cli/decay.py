@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 LAGS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 MOST_LAGS = 7
-"""Columns of the table."""
+"""The most columns of lags in the table."""
 CHART_ROWS, CHART_COLUMNS = 11, 64
 MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
-"""Of the layers in the chart."""
+"""The marks of the layers in the chart."""
 MOST_ORDERS = 99
-"""Orders of magnitude that a table writes out."""
+"""The most orders of magnitude that a table prints."""
 
 
 def print_report(where: "Console", report: "ThroughTime", *, verbose: bool) -> None:
-    """What was measured on what, norms against lags, a chart of them, and a line a layer and a matrix.
+    """Prints the model and text, norms against lags, a chart of them, and a line for each layer and each matrix.
 
-    If `verbose`, every eigenvalue of which there are few too.
+    If `verbose`, prints the eigenvalues of matrices that are not too large as well.
     """
     trained = f"of {report.run}, step {report.step:,}" if report.step is not None else "not trained"
     warm_up = f" after {report.warm_up:,} of warm-up" if report.warm_up else " from the initial state"
@@ -89,13 +89,13 @@ def _notes(report: "ThroughTime") -> Iterator[tuple[str, str]]:
 
 
 def some_lags(length: int) -> list[int]:
-    """At most MOST_LAGS, of 1, 2, 5, 10 … and the longest."""
+    """At most MOST_LAGS lags from 1, 2, 5, 10 … and the longest one."""
     lags = sorted({lag for lag in LAGS if lag < length} | {length})
     return lags if len(lags) <= MOST_LAGS else [lags[0], *lags[1 - MOST_LAGS :]]
 
 
 def _curves(report: "ThroughTime") -> "Iterator[tuple[str, Decay]]":
-    """Of each layer's output by its own state, and of the top's output by the states below."""
+    """The decay of each layer's output by its own state, and of the top layer's output by each lower state."""
     last = len(report.layers)
     for layer in report.layers:
         yield f"∂h{layer.layer}/∂s{layer.layer}", layer.own
@@ -122,9 +122,9 @@ def _log(value: float) -> float:
 
 
 def chart(curves: Sequence[Sequence[float]]) -> list[str]:
-    """log₁₀ of the norms upwards, lags to the right; each layer is drawn with its number.
+    """A chart: log₁₀ of the norms upwards, lags to the right; each layer is drawn with its number.
 
-    Empty where there are fewer than two values that have a logarithm.
+    Empty if fewer than two values have a logarithm.
     """
     logs = [[math.log10(x) if 0.0 < x < math.inf else None for x in curve] for curve in curves]
     known = [x for curve in logs for x in curve if x is not None]
@@ -151,7 +151,7 @@ def chart(curves: Sequence[Sequence[float]]) -> list[str]:
 
 
 def draw_decay(path: Path, report: "ThroughTime") -> None:
-    """A picture of norms against lags, and where there are any, one of the eigenvalues beside the unit circle.
+    """Draws norms against lags and, if there are any, the eigenvalues beside the unit circle.
 
     Raises as `charrnn.cli.picture` does.
     """

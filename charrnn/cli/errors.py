@@ -1,4 +1,4 @@
-"""What went wrong, as one line on stderr and an exit code."""
+"""Reports an error as one line on stderr and an exit code."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ReaderGoneError(Exception):
-    """Who read our output has closed it."""
+    """The reader of our output has closed the pipe."""
 
 
 def report(error: BaseException, *, debug: bool) -> int:
@@ -31,14 +31,14 @@ def report(error: BaseException, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if line:
-        # A message may quote names from a disk or a terminal: nothing in it may steer the terminal.
+        # A message may quote names from a disk or a terminal: nothing in it may control the terminal.
         with suppress(OSError):
             click.echo(visible(" ".join(line.splitlines())), err=True)
     return code
 
 
 def describe(error: BaseException) -> tuple[int, str]:
-    """The exit code of an error and the line that tells it; the line is empty where silence is expected."""
+    """The exit code of an error and its message line, which is empty if nothing should be printed."""
     if isinstance(error, InterruptedTrainingError):
         return error.exit_code, str(error)
     if isinstance(error, CharRNNError):
@@ -65,11 +65,11 @@ def describe(error: BaseException) -> tuple[int, str]:
 
 
 def finish(code: int) -> int:
-    """Writes out what stdout still holds. Returns the exit code, another one if that fails."""
+    """Flushes stdout. Returns the exit code, or another one if flushing fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # What cannot be written now would fail again, and complain, when the interpreter shuts down.
+        # Output that cannot be written now would cause another error message when the interpreter shuts down.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
@@ -79,7 +79,7 @@ def finish(code: int) -> int:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """torch has no type of its own for a CPU that is out of memory."""
+    """Whether memory ran out. On a CPU, torch has no exception type of its own for that."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Dispatches to `command` of the module whose name is `prefix` and the command's name."""
+    """Dispatches to `command` of the module whose name is `prefix` plus the command's name."""
 
     def __init__(self, lines: dict[str, str], prefix: str, **settings: Any) -> None:
         super().__init__(**settings)
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
 
 
 class CommandLine(LazyGroup):
-    """All commands; ends with the exit code of whatever went wrong."""
+    """All commands; ends with the exit code of the error, if any."""
 
     def __init__(self, **settings: Any) -> None:
         names = {"help_option_names": ["-h", "--help"]}
@@ -101,7 +101,7 @@ class CommandLine(LazyGroup):
 
 @contextmanager
 def _reader_watched() -> Iterator[None]:
-    """Keeps a closed pipe from click, which would exit with a code of its own."""
+    """Hides the error of a closed pipe from click, which would exit with a code of its own."""
     try:
         yield
     except BrokenPipeError as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Row(msgspec.Struct):
-    """What is shown of a row of metrics.jsonl."""
+    """The shown fields of a row of metrics.jsonl."""
 
     step: int
     epoch: float
@@ -40,7 +40,7 @@ class SavedStep(msgspec.Struct):
 
 
 class Summary(msgspec.Struct):
-    """A run in the table of runs. What its files do not tell is None, and `problem` says why."""
+    """A run in the table of runs. A value that its files do not hold is None, and `problem` says why."""
 
     name: str
     path: str
@@ -95,7 +95,7 @@ def command(*, run: str | None, toml: bool, as_json: bool, quiet: bool, verbose:
 
 
 def _settings(config: ResolvedConfig) -> dict[str, Any]:
-    """Those that the run's task has."""
+    """The settings that the run's task has."""
     known = settings()
     return {k: v for k, v in asdict(config).items() if k == "corpus" or config.task in known[k].tasks}
 

@@ -24,14 +24,14 @@ Decorator = Callable[[Function], Function]
 COMMON = "Everywhere"
 HELP_ALL = "charrnn.help_all"
 NAME_WIDTH = 30
-"""Columns of an option and its value in the help; what is longer has a line of its own."""
+"""Columns of an option and its value in the help; a longer one has a line of its own."""
 
 
 class Option(click.Option):
     """An option that is listed in the help under the heading `group`.
 
-    A `show_default` in words is shown as it stands; `show_range` says whether the bounds of a number are worth it;
-    an option that is not `common` is left to `--help-all`.
+    A `show_default` in words is shown unchanged; `show_range` says whether to show the bounds of a number; an
+    option that is not `common` is shown only by `--help-all`.
     """
 
     def __init__(
@@ -149,9 +149,9 @@ def run_and_file_arguments(function: Function) -> Function:
 
 
 def run_and_file(targets: tuple[str, ...], root: Path) -> tuple[str | None, str | None]:
-    """What `[RUN] [FILE]` mean: a single one that names a run or checkpoint is RUN, otherwise FILE.
+    """What `[RUN] [FILE]` mean: a single argument that names a run or checkpoint is RUN, otherwise FILE.
 
-    Raises CorpusError for a single one that is neither.
+    Raises CorpusError for a single argument that is neither.
     """
     if len(targets) > 2:
         raise click.UsageError(
@@ -173,7 +173,7 @@ def run_and_file(targets: tuple[str, ...], root: Path) -> tuple[str | None, str 
 
 
 def runs_and_file(targets: tuple[str, ...], root: Path) -> tuple[list[str | None], str | None]:
-    """What `RUN RUN … [FILE]` mean: the last one is FILE if it names no run; without a RUN, all runs."""
+    """What `RUN RUN … [FILE]` mean: the last argument is FILE if it names no run; without a RUN, all runs."""
     from charrnn.checkpoint import list_runs, names_a_run
 
     file = targets[-1] if targets and not names_a_run(targets[-1], root) else None
@@ -184,7 +184,7 @@ def runs_and_file(targets: tuple[str, ...], root: Path) -> tuple[list[str | None
 
 
 def size_options(function: Function) -> Function:
-    """The sizes of a model of one layer that is only looked at."""
+    """The size options of a one-layer model that is described and not trained."""
     for name, largest, default, help in (
         ("--vocab-size", 0x110000, 65, "Characters of the text; EOS comes to them."),
         ("--hidden-size", 65_536, 384, "Units of the one layer."),
@@ -237,7 +237,7 @@ def search_options(function: Function) -> Function:
 
 
 def search_of(beam: int | None, length_penalty: float | None, num_best: int = 1) -> "Search":
-    """The search that the options ask for, wide enough for so many outputs."""
+    """The search that the options request, with a beam of at least `num_best`."""
     from charrnn.sampling.beam import BEAM
 
     penalty = BEAM.length_penalty if length_penalty is None else length_penalty
@@ -268,7 +268,7 @@ def stop_option(group: str, help: str) -> Decorator:
 
 
 def ordered_stops(given: tuple[str, ...]) -> tuple[StopName, ...]:
-    """What repeated `--stop` mean together: each once, in the order in which they are preferred."""
+    """The values of repeated `--stop` options, each once and in order of preference."""
     if "all" in given:
         given = (*given, *ENDING_STOPS)
     if "none" in given and len(set(given)) > 1:

@@ -19,7 +19,7 @@ def new_figure(**settings: Any) -> "Figure":
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Raises UsageError for a kind of file that matplotlib does not draw, CorpusError where it cannot write."""
+    """Raises UsageError for a file type that matplotlib cannot draw, CorpusError if it cannot write the file."""
     try:
         figure.savefig(path, dpi=150)
     except ValueError as error:

@@ -156,8 +156,8 @@ def command(
 def _answers(
     model: "Predictor", batches: Iterator[list[str]], options: dict[str, Any]
 ) -> "Iterator[Iterator[Prediction]]":
-    """What the model makes of the lines of each batch; what is drawn for one depends on its number alone,
-    and errors name it."""
+    """The predictions for the lines of each batch. A drawn output depends on the line's number alone, not on the
+    batches, and errors name that number."""
     number = 0
     for texts in batches:
         yield model.predict(texts, **options, number=number)

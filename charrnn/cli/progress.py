@@ -1,4 +1,4 @@
-"""A bar for work that takes a moment, on a terminal; nothing anywhere else."""
+"""A progress bar on a terminal; nothing anywhere else."""
 
 import math
 import sys
@@ -31,7 +31,7 @@ def bar(share: float, beside: str) -> "RenderableType":
 
 
 class Progress:
-    """Called with what is being done and the share of it that is done, it draws that on stderr."""
+    """Draws progress on stderr when called with the current task and the share of it that is done."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet, self._shown_at = quiet, -math.inf
@@ -53,7 +53,7 @@ class Progress:
             self._live.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+        """Prints a permanent line above the bar."""
         if self._live is not None:
             self._live.console.print(line, soft_wrap=True)
         elif not self._quiet:
@@ -67,7 +67,7 @@ class Progress:
 
 
 def with_time_left(progress: Progress) -> Callable[[str, float], None]:
-    """The progress told with the time that is left of what is being done, by the time that it took so far."""
+    """Adds to each task the time that it has left, estimated from the time that it took so far."""
     what, begun = "", time.monotonic()
 
     def tell(doing: str, share: float) -> None:

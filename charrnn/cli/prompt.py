@@ -9,8 +9,8 @@ from charrnn.errors import CorpusError
 def read_prompt(argument: str, symbols: tuple[str, ...]) -> str:
     """The prompt that `argument` means: TEXT, @FILE, - for standard input, or @@TEXT for @TEXT.
 
-    Of what is read, one line end at the end is dropped where the model knows no line ends: editors and `echo`
-    put it there. Raises CorpusError for what cannot be read or is not UTF-8.
+    If the model's vocabulary has no line end, one line end at the end of a file or of standard input is dropped:
+    editors and `echo` put it there. Raises CorpusError for input that cannot be read or is not UTF-8.
     """
     if argument.startswith("@@"):
         return argument[1:]

@@ -30,7 +30,7 @@ WHAT, HOW, KEPT = "What to draw", "How to draw", "Which samples to keep"
 MAX_CHARS = 20_000
 
 FLUSH_SECONDS = 0.02
-"""Between writes of text that is read while it is drawn."""
+"""Seconds between writes of text that is read while it is drawn."""
 
 
 @subcommand("sample")
@@ -158,7 +158,7 @@ def command(
         writer.write_all(draw(draws, num_samples))
     else:
         tests = ([not_in_training_text(model.path)] if novel else []) + ([not_seen_before()] if unique else [])
-        # At temperature 0 all samples are the same: one that is refused will be refused again.
+        # At temperature 0 all samples are the same: a rejected one would be rejected again.
         patience = PATIENCE if options["temperature"] else 1
         accepted = draw_accepted(draws, num_samples, lambda text: all(test(text) for test in tests), patience)
         writer.write_all(accepted)
@@ -197,7 +197,7 @@ class Writer:
     def stream(self, prompt: str, items: Iterator["str | Sample"]) -> None:
         """One sample, character by character."""
         for number, item in enumerate(items):
-            if number == 0:  # By then it is known that the prompt can be read.
+            if number == 0:  # By now the model has accepted the prompt.
                 self._write(prompt)
             if isinstance(item, str):
                 self._write(item)

@@ -101,10 +101,10 @@ def command(
 
 
 def read_texts(stream: BufferedReader, name: str, *, jsonl: bool) -> Iterator[list[str]]:
-    """The lines of a stream, as many together as have arrived. A line ends at LF or CRLF.
+    """Yields the lines of a stream, as many together as have arrived. A line ends at LF or CRLF.
 
-    Raises CorpusError, when the lines before have been given, for one that is not UTF-8 or, with `jsonl`, not a
-    JSON object with a text.
+    Raises CorpusError for a line that is not UTF-8 or, with `jsonl`, not a JSON object with a text, after it has
+    yielded the lines before.
     """
     number = 0
     for lines in _lines(stream):
@@ -134,7 +134,7 @@ def _lines(stream: BufferedReader) -> Iterator[list[bytes]]:
 
 
 def plain_line(score: "Score", *, marked: bool) -> str:
-    """Log-likelihood in nats, bits per character, text; the least expected character stands out if `marked`."""
+    """Log-likelihood in nats, bits per character, text; highlights the least expected character if `marked`."""
     bits = "-" if score.bits_per_char is None else f"{score.bits_per_char:.4f}"
     text = _one_line(score.text)
     if marked and score.worst:
@@ -151,7 +151,7 @@ def _one_line(text: str) -> str:
 
 
 def open_text(path: str) -> BufferedReader:
-    """Raises CorpusError."""
+    """Opens a file for reading. Raises CorpusError if that fails."""
     try:
         return open(path, "rb")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Samples in the order of their numbers, and those of them that are kept. Knows no terminal."""
+"""Draws samples in the order of their numbers and selects those to keep. Does not depend on a terminal."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from charrnn.tasks.generate.predict import Draws, Sample
 
 ROUND = 64
-"""Least number of samples drawn together where some may be refused."""
+"""The fewest samples drawn together if some may be rejected."""
 
 PATIENCE = 1000
-"""After so many refused samples in a row the search for more is given up."""
+"""The search for more samples ends after this many rejected ones in a row."""
 
 Accepts = Callable[[str], bool]
 
@@ -24,7 +24,7 @@ def draw(draws: "Draws", number: int) -> Iterator["Sample"]:
 
 
 def draw_accepted(draws: "Draws", number: int, accepts: Accepts, patience: int = PATIENCE) -> Iterator["Sample"]:
-    """The first `number` samples that are accepted, or fewer: after `patience` refused in a row no more come."""
+    """The first `number` accepted samples; fewer if `patience` samples in a row are rejected."""
     kept = refused = first = 0
     while True:
         drawn = range(first, first + max(number - kept, min(ROUND, patience)))
@@ -52,9 +52,9 @@ def not_seen_before() -> Accepts:
 
 
 def not_in_training_text(checkpoint: Path) -> Accepts:
-    """Accepts texts that are no sequence of the run's training text, by hash.
+    """Accepts texts that are not a sequence of the run's training text, compared by hash.
 
-    Raises CheckpointError for a checkpoint without its run, CorpusError when the corpus is gone or has changed.
+    Raises CheckpointError for a checkpoint without its run, CorpusError if the corpus is missing or has changed.
     """
     import numpy as np
 

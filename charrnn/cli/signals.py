@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin while training: the first one asks the loop to save and stop, the second stops at once."""
+"""Ctrl-C and similar signals in training: the first asks the loop to save and stop, the second stops at once."""
 
 import signal
 from collections.abc import Callable
@@ -9,10 +9,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """Holds the handlers for the length of a `with` block. Call it to know whether to stop.
+    """Installs the signal handlers for a `with` block. Call it to know whether to stop.
 
-    Until `defer`, when there is something to save, and again after a first signal, a signal exits at once
-    with 128 and its number. A signal that was ignored, as by nohup, stays ignored.
+    Before `defer`, which is called once there is something to save, and again after a first signal, a signal exits
+    at once with code 128 plus its number. A signal that was ignored before, as by nohup, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class StopSignals:
         return 128 + (self.number or 0)
 
     def defer(self, notice: Callable[[], None]) -> None:
-        """From now on the first signal only asks to stop; `notice` says that it was heard."""
+        """From now on the first signal only asks to stop, and `notice` is called when it arrives."""
         self._notice = notice
 
     def stop(self, number: int) -> None:
-        """Asks to stop for the reason that a signal of this number would be."""
+        """Asks to stop as a signal of this number would."""
         self.number = self.number or number
 
     def __enter__(self) -> "StopSignals":

@@ -1,4 +1,4 @@
-"""The designs of `charrnn study span`: a cell each, how it is trained and what helps it, as options."""
+"""The options for the designs of `charrnn study span`: a cell, its training settings and its remedies."""
 
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ _REMEDIES = ("clip", "grad_clip", "init", "flow_penalty")
 
 
 def design_options(function: Function) -> Function:
-    """What a design is made of beside its cell; None for what was not given."""
+    """The options of a design besides its cell; None for each one that was not set."""
     function = one_cell_options()(function)
     for names, settings in reversed(_DESIGN):
         function = option(*names, **{"show_range": False} | settings)(function)
@@ -53,13 +53,13 @@ def cell_option(**settings: Any) -> Decorator:
 @cell_option(help="The cell.", required=True)
 @design_options
 def _variant(**_given: Any) -> None:
-    """What a --variant may say."""
+    """The options that a --variant may contain."""
 
 
 def chosen_designs(
     cells: tuple[str, ...], variants: tuple[str, ...], given: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """What each design was told, by its label. Raises UsageError."""
+    """The settings of each design, by its label. Raises UsageError."""
     designs = {name: {"cell": name, **given} for name in cells or (() if variants else CELLS)}
     for text in variants:
         label, colon, words = text.partition(":")
@@ -73,7 +73,7 @@ def chosen_designs(
 
 
 def _parsed(label: str, words: str) -> dict[str, Any]:
-    root = click.get_current_context().find_root()  # It says what help is called, which click keeps for good.
+    root = click.get_current_context().find_root()  # It holds the names of --help, which click caches.
     try:
         context = _variant.make_context("variant", shlex.split(words), root)
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""What `charrnn study span` tells: a table, strict JSON, and a picture of success against span."""
+"""The output of `charrnn study span`: a table, strict JSON, and a picture of success against span."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def _loss(loss: float | None) -> str:
 
 
 def _print_chain(where: Any, wanted: float, spans: Sequence[int]) -> None:
-    """What a feed-forward chain needs, and what a weight that is used again and again makes of the same."""
+    """Prints the variance that a feed-forward chain needs, and the result for one weight used repeatedly."""
     found = [_chain(wanted, span) for span in spans]
     rows = [
         ("each weight's variance", *(f"{item['weight_variance']:.4f}" for item in found)),
@@ -106,9 +106,9 @@ def draw_successes(
     spans: Sequence[int],
     cells: "Mapping[tuple[str, int], Successes]",
 ) -> None:
-    """A line a design: the share of its attempts that solved the problem, against the span.
+    """Draws a line for each design: the share of its attempts that solved the problem, against the span.
 
-    Raises UsageError for a kind of file that matplotlib does not draw, CorpusError where it cannot be written.
+    Raises UsageError for a file type that matplotlib cannot draw, CorpusError if the file cannot be written.
     """
     figure = new_figure(figsize=(6.4, 4.0))
     axes = figure.add_subplot()

@@ -9,20 +9,20 @@ from charrnn.study.states import Activations, FeatureUnits, StatesReport, tellin
 from charrnn.words import count
 
 PASSAGES = 3
-"""Features for whose best units a passage is shown."""
+"""The most features whose best unit is shown on a passage."""
 
 
 class Passage(NamedTuple):
-    """What is shown of the text for a unit."""
+    """A passage of the text that is shown for a unit."""
 
     title: str
     column: int
-    """Of the unit among all."""
+    """The unit's column among all units."""
     where: slice
 
 
 def passages(read: Activations, features: list[FeatureUnits], column: int | None, length: int) -> list[Passage]:
-    """The beginning of the text for a unit that was asked for, else where the strongest features vary."""
+    """The beginning of the text for a requested unit, else passages where the strongest features vary."""
     if column is not None:
         return [_passage(read, column, "", slice(0, min(length, len(read.text))))]
     strongest = sorted(
@@ -44,19 +44,19 @@ def _passage(read: Activations, column: int, follows: str, where: slice) -> Pass
 
 
 def _scale(read: Activations, column: int) -> float:
-    """The unit's largest activation, which is as blue or as red as can be."""
+    """The unit's largest absolute activation, which is shown in the strongest blue or red."""
     return float(abs(read.values[:, column]).max())
 
 
 def shown_of(read: Activations, column: int, where: slice) -> Shown:
-    """The passage `where` in the unit's values, as shares of its largest."""
+    """The passage `where` with the unit's activations, as shares of its largest."""
     begins = [i > 0 and bool(read.sequence[i] != read.sequence[i - 1]) for i in range(where.start, where.stop)]
     values = read.values[where, column] / (_scale(read, column) or 1.0)
     return Shown(read.text[where], begins, [float(value) for value in values])
 
 
 def notes(report: StatesReport) -> list[str]:
-    """What is to be known of how the text was read."""
+    """Notes on how the text was read."""
     found = []
     if report.total_chars != report.num_chars:
         of = "more" if report.total_chars is None else f"{report.total_chars:,}"

@@ -1,4 +1,4 @@
-"""The text that `charrnn study states` reads: the beginning of a file, of standard input or of the run's own."""
+"""The text that `charrnn study states` reads: the beginning of a file, standard input or the held-out part."""
 
 import sys
 from dataclasses import replace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def beginning(
     found: "Checkpoint", model: "Model", file: str | None, given: tuple[str, ...], most: int
 ) -> tuple[str, Sequences, int | None]:
-    """What it is called, its first `most` characters, and how many it has, None where more were not counted."""
+    """The text's name, its first `most` characters, and its length, which is None if the rest was not counted."""
     config = model.saved.config
     total: int | None
     if file is None:
@@ -41,24 +41,24 @@ def beginning(
         context = model.context(given)
         kept = replace(kept, contexts=np.tile(context, (len(kept), 1)) if context is not None else None)
     elif given:
-        model.context(given)  # Says that the model is given nothing.
+        model.context(given)  # Raises an error: the model takes no context.
     return name, kept, total
 
 
 def _head(found: "Checkpoint", file: str, most: int) -> tuple[str, str]:
-    """A name and the first `most` characters of a file or of standard input, of which no more is read."""
+    """The name and the first `most` characters of a file or of standard input, without reading the rest."""
     encoding = encoding_of(found)
     with workspace(None) as work:
         if file != "-":
             return file, _first(expand([file], work), encoding, most)
         copy = work / "text"
-        # No encoding takes more than four bytes a character; one more lets none be cut among those wanted.
+        # No encoding takes more than four bytes a character; reading one more keeps the wanted ones whole.
         copy.write_bytes(sys.stdin.buffer.read(4 * most + 4))
         return STANDARD_INPUT, _first([Source(STANDARD_INPUT, copy)], encoding, most)
 
 
 def _first(sources: list[Source], encoding: str, most: int) -> str:
-    """The first `most` characters of files, a line end between one and the next."""
+    """The first `most` characters of files, with a line end between files."""
     head = ""
     for source in sources:
         if head and not head.endswith("\n"):

@@ -1,4 +1,4 @@
-"""`charrnn study`: a group, one file a command."""
+"""`charrnn study`: a group, one file per command."""
 
 from charrnn.cli.group import LazyGroup
 

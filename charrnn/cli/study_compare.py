@@ -26,7 +26,7 @@ DEPTHS = {
     "deep output": "--output-depth 2",
     "stacked": "--num-layers 2",
 }
-"""The places where section 10.5 of *Deep Learning* makes a recurrent network deep, and none."""
+"""The places where section 10.5 of *Deep Learning* makes a recurrent network deep; `wide` is deep in none."""
 
 
 @subcommand("compare")
@@ -150,7 +150,7 @@ def _variants(what: str, cells: tuple[str, ...], variants: tuple[str, ...]) -> "
 
 
 def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], root: Path) -> "list[Variant]":
-    """The variants with as many units as give each the parameters of the first."""
+    """The variants, each with the hidden size that gives it as many parameters as the first."""
     from dataclasses import replace
 
     from charrnn.models.language_model import LanguageModel
@@ -171,19 +171,19 @@ def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], ro
 
 
 def _config(corpus: str, options: list[str]) -> Any:
-    """What `charrnn train` would make of its options."""
+    """The configuration that `charrnn train` would make of these options."""
     from charrnn.cli.train import command as train
     from charrnn.cli.train_options import given_settings
     from charrnn.config import TrainConfig
 
-    parent = click.get_current_context().find_root()  # It says what help is called, which click keeps for good.
+    parent = click.get_current_context().find_root()  # It holds the names of --help, which click caches.
     ctx = train.make_context("train", [corpus, *options], parent)
     settings = given_settings(ctx, None)
     return TrainConfig(**{"seed": 1, **settings, "corpus": (corpus,)})
 
 
 def _print(results: "list[Compared]", labels: list[str]) -> None:
-    """A line a design, the best first; over several seeds means, and the spread of what they cost."""
+    """Prints a line for each design, the best first; for several seeds means, and the spread of the losses."""
     by_label: dict[str, list[Compared]] = defaultdict(list)
     for result in results:
         by_label[result.label].append(result)

@@ -91,7 +91,7 @@ def command(
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if picture is not None:
-        new_figure()  # Before anything is measured.
+        new_figure()  # Checks for matplotlib before anything is measured.
     from charrnn.training.threads import limit_omp_spinning
 
     limit_omp_spinning()
@@ -116,7 +116,7 @@ def command(
 def _of_run(
     run: str | None, file: str | None, which: Any, root: Path, rows: int | None, length: int | None, tell: Any
 ) -> "ThroughTime":
-    """Of a trained model, on FILE or on the text that its run kept."""
+    """Measures a trained model on FILE or on the text that its run held out."""
     from charrnn.checkpoint import resolve_checkpoint
     from charrnn.models.store import load_model
     from charrnn.sampling.scoring import choose_stop
@@ -152,7 +152,7 @@ def _of_fresh(
     length: int | None,
     tell: Any,
 ) -> "ThroughTime":
-    """Of a model as `charrnn train FILE` would begin with it."""
+    """Measures a model as `charrnn train FILE` would initialise it."""
     if len(targets) != 1:
         raise UsageError("--cell needs one FILE, the text that the model that was not trained reads, and no RUN")
     import numpy as np
@@ -192,7 +192,7 @@ def _of_fresh(
 
 
 def _or_usage_error(name: str, check: Any) -> None:
-    """Raises UsageError with the name of what was found wanting."""
+    """Raises a ValueError of `check` as a UsageError that begins with `name`."""
     try:
         check()
     except ValueError as error:

@@ -117,7 +117,7 @@ def command(
     given = {name: value for name, value in given.items() if value is not None}
     chosen = chosen_designs(cell, variants, given)
     if picture is not None:
-        new_figure()  # Before anything is trained.
+        new_figure()  # Checks for matplotlib before anything is trained.
     from charrnn.study.attempts import AttemptLog
     from charrnn.study.problems import PROBLEMS
     from charrnn.study.sweep import Sweep, grid, summary
@@ -159,7 +159,7 @@ def command(
 
 
 def _by_design(trials: "Sequence[tuple[str, Trial]]", designs: Mapping[str, Any]) -> "list[tuple[str, Trial]]":
-    """Design by design, then span by span, then seed by seed, whatever the order in which they were made."""
+    """The trials sorted by design, then span, then seed."""
     places = {label: place for place, label in enumerate(designs)}
     return sorted(trials, key=lambda item: (places[item[0]], item[1].span, item[1].seed))
 

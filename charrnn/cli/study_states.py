@@ -25,7 +25,7 @@ FEATURE_NAMES = (
     "position", "quotes", "brackets", "round", "square", "curly", "word", "word_start", "whitespace", "upper",
     "digit", "since_space", "to_end",
 )  # fmt: skip
-"""Those of `charrnn.study.features`, which help does without."""
+"""The names of `charrnn.study.features`, which the help does not import."""
 
 
 @subcommand("states")

@@ -1,4 +1,4 @@
-"""What a terminal may be shown, and how: control characters made visible, rich consoles, lines of facts."""
+"""Terminal output: control characters made visible, rich consoles, tables and lines of facts."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 12
 UNBOUNDED = 10_000
-"""Columns of what is not a terminal: nothing is wrapped there."""
+"""Columns of an output that is not a terminal: nothing is wrapped there."""
 
 _BIDIRECTIONAL = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _ESCAPED = {
@@ -24,10 +24,10 @@ _ESCAPED = {
 
 
 def visible(text: str) -> str:
-    """The text with everything that would steer a terminal written as an escape, such as `\\x1b`.
+    """The text with every character that would control a terminal written as an escape, such as `\\x1b`.
 
-    Line feed and tab are left; the other C0 and C1 controls, DEL, bidirectional controls and lone
-    surrogates are not.
+    Line feed and tab are kept; the other C0 and C1 controls, DEL, bidirectional controls and lone
+    surrogates are escaped.
     """
     return text.translate(_ESCAPED)
 
@@ -40,15 +40,15 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def is_animated(stream: TextIO) -> bool:
-    """Whether lines can be drawn over on this stream."""
+    """Whether lines can be redrawn on this stream."""
     return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown", "")
 
 
 def console(stream: TextIO, reader_gone: Callable[[], None] | None = None) -> "Console":
     """A rich console on a stream, for data: no markup, no emoji codes, no highlighting.
 
-    NO_COLOR, FORCE_COLOR and TERM are rich's to obey. With `reader_gone`, a stream that can no longer be
-    written to is borne in silence, and `reader_gone` is called when it is a pipe that was closed.
+    Rich obeys NO_COLOR, FORCE_COLOR and TERM. With `reader_gone`, write errors on the stream are ignored, and
+    `reader_gone` is called if the stream is a pipe that was closed.
     """
     from rich.console import Console
 
@@ -62,7 +62,7 @@ def console(stream: TextIO, reader_gone: Callable[[], None] | None = None) -> "C
 
 
 class _TolerantStream:
-    """A stream whose failures do not stop what is reported on it."""
+    """A stream whose write errors do not stop the work that is reported on it."""
 
     def __init__(self, stream: TextIO, reader_gone: Callable[[], None]) -> None:
         self._stream, self._reader_gone = stream, reader_gone
@@ -90,7 +90,7 @@ class _TolerantStream:
 
 
 def print_facts(where: "Console", facts: Iterable[tuple[str, str]]) -> None:
-    """Prints pairs of label and text, wrapped beside the labels; an empty label goes on with the one before."""
+    """Prints pairs of label and text, wrapped beside the labels; an empty label continues the fact before."""
     from rich.text import Text
 
     for label, text in facts:
@@ -102,7 +102,7 @@ def print_facts(where: "Console", facts: Iterable[tuple[str, str]]) -> None:
 
 
 def print_table(where: "Console", heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints aligned columns, the first to the left and the others to the right, with no lines between them."""
+    """Prints columns with no lines between them, the first left-aligned and the others right-aligned."""
     from rich.table import Table
     from rich.text import Text
 
@@ -126,7 +126,7 @@ def print_blocks(where: "Console", blocks: Iterable[Block]) -> None:
 
 
 def result_writer() -> Callable[[str], object]:
-    """What writes results to stdout: as they are, or with their control characters visible on a terminal."""
+    """A function that writes results to stdout: unchanged, or with visible control characters on a terminal."""
     write = sys.stdout.write
     return (lambda text: write(visible(text))) if is_terminal(sys.stdout) else write
 
@@ -139,21 +139,21 @@ def open_closed_streams() -> None:
 
 
 def use_utf8() -> None:
-    """Makes stdout speak UTF-8, whatever the locale says, and keep line ends as they are."""
+    """Makes stdout use UTF-8 in any locale, and keep line ends unchanged."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(encoding="utf-8", newline="")
 
 
 def write_json(value: object) -> None:
-    """Writes a line of strict JSON to stdout: what is not finite becomes null."""
+    """Writes a line of strict JSON to stdout: numbers that are not finite become null."""
     import msgspec
 
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
 def one_blas_thread() -> None:
-    """To be called before NumPy is imported, for matrices times vectors.
+    """Call this before NumPy is imported, for products of matrices and vectors.
 
     Two threads that wait for each other on a busy machine draw text many times slower than one.
     """

@@ -14,7 +14,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and surrogate pairs, which it lacks.
+        # JSON and TOML escapes agree, but TOML also requires DEL to be escaped, and it has no surrogate pairs.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"

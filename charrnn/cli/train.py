@@ -78,7 +78,7 @@ def command(
     if not resume and not given.get("corpus"):
         raise click.UsageError("no CORPUS; name text files, a directory of them, or - for standard input", ctx)
     check_there([*given.get("corpus", ()), *filter(None, [given.get("valid")])])
-    # NumPy only draws the short samples here; its threads would stand in the way of torch's.
+    # NumPy only draws the short samples here; its threads would compete with torch's.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from charrnn.cli.train_display import open_display
     from charrnn.cli.train_report import Judged, closing, judged, result, resume_command
@@ -125,7 +125,7 @@ def command(
 
 
 def check_there(paths: Iterable[str]) -> None:
-    """Raises CorpusError for a file that is missing, before torch takes its time to load."""
+    """Raises CorpusError for a missing file, before torch is loaded, which takes time."""
     from charrnn.corpus.readers import expand
 
     for path in paths:
@@ -170,7 +170,7 @@ def _resume(
 
 
 def _kept(display: "Display") -> str:
-    """What a run that diverged leaves."""
+    """Says which checkpoints a diverged run keeps."""
     from charrnn.checkpoint import RunDirectory
 
     if display.begin is None:

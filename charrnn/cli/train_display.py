@@ -1,7 +1,7 @@
-"""What a person sees of a training run, on stderr: two lines that are drawn over, plain lines, or nothing.
+"""The display of a training run on stderr: two lines that are redrawn, plain lines, or nothing.
 
-Every display is an observer of the run (`charrnn.training.observer.RunObserver`). It knows rich and the screen;
-the words are those of `train_report`.
+Every display is an observer of the run (`charrnn.training.observer.RunObserver`). It handles rich and the screen;
+the text comes from `train_report`.
 """
 
 import math
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from charrnn.training.observer import Begun
 
 LINE_SECONDS = 5.0
-"""Between plain lines."""
+"""Seconds between plain lines."""
 
 SAMPLE_SECONDS = 10.0
-"""Between samples, but the last one of a run is always shown."""
+"""Seconds between samples; the last sample of a run is always shown."""
 
 SAMPLE_LINES = 3
 
@@ -37,7 +37,7 @@ SMOOTHED_ROWS = 10
 
 
 class Display:
-    """Shows nothing, but remembers what the report at the end needs, and tells `signals` of the first step."""
+    """Shows nothing, but keeps what the final report needs, and calls `signals.defer` when training begins."""
 
     def __init__(self, signals: StopSignals) -> None:
         self.signals = signals
@@ -60,11 +60,11 @@ class Display:
 
     @property
     def unit(self) -> str:
-        """What losses are divided by."""
+        """The unit of losses in nats per unit."""
         return "char" if self.begin is None else task(self.begin.record.config.task).unit
 
     def waiting(self, what: str) -> None:
-        """Something is being done that takes a moment."""
+        """Called when something begins that takes a moment."""
 
     def reading(self, done: int, total: int) -> None: ...
 
@@ -87,7 +87,7 @@ class Display:
     def sampled(self, text: str) -> None: ...
 
     def stopping(self) -> None:
-        """The wish to stop has been heard."""
+        """Called when a signal has asked to stop."""
 
 
 class Lines(Display):
@@ -102,7 +102,7 @@ class Lines(Display):
         self._ending = False
 
     def say(self, text: str, style: str = "") -> None:
-        """A line that stays, cut at the width of the terminal."""
+        """Prints a permanent line, cut at the width of the terminal."""
         from rich.text import Text
 
         self.console.print(Text(visible(text), style), no_wrap=True, overflow="ellipsis")
@@ -136,7 +136,7 @@ class Lines(Display):
                 self.say(f"  > {line}", "dim")
 
     def stopping(self) -> None:
-        # A signal can come in the middle of another line; Python refuses to write then.
+        # A signal can arrive while another line is being written; Python then refuses to write.
         with suppress(RuntimeError):
             self.say("stopping after this step, to save; once more stops at once")
 
@@ -149,13 +149,13 @@ class Lines(Display):
 
 
 class Animation(Lines):
-    """For a terminal: the same, with a bar and the figures of the moment in place of the regular lines."""
+    """For a terminal: like `Lines`, with a bar and the current figures in place of the regular lines."""
 
     def __init__(self, signals: StopSignals, *, budget_given: bool, verbose: bool) -> None:
         super().__init__(signals, budget_given=budget_given, verbose=verbose)
         from rich.live import Live
 
-        # Drawn at each step and not by a thread, which would take its time from training on a busy machine.
+        # Drawn at each step, not by a thread, which would take time from training on a busy machine.
         self._live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False)
 
     def __enter__(self) -> "Display":

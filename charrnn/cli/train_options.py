@@ -1,4 +1,4 @@
-"""The options of `charrnn train`: one for each field of `TrainConfig`, made of what stands there."""
+"""The options of `charrnn train`: one for each field of `TrainConfig`, made from its definition."""
 
 import difflib
 import re
@@ -38,7 +38,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def one_cell_options(*names: str) -> Callable[..., Any]:
-    """Options of single cells, under their fields' names: all that there are, or these."""
+    """The options of single cells, under their fields' names: all of them, or only these."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, setting in reversed(settings().items()):
@@ -50,7 +50,7 @@ def one_cell_options(*names: str) -> Callable[..., Any]:
 
 
 def given_settings(ctx: click.Context, config_file: str | None) -> dict[str, Any]:
-    """The configuration values that were asked for explicitly: the command line's, else the file's."""
+    """The configuration values that were set explicitly, on the command line or else in the file."""
     on_line = {
         field.name: ctx.params[field.name]
         for field in fields(TrainConfig)

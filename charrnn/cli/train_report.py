@@ -1,4 +1,4 @@
-"""What is said of a training run before, while and after it runs, in words and figures. Draws nothing."""
+"""The text and figures reported before, during and after a training run. Draws nothing."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
-    """What is about to be trained, on what, and why that way; all settings if `verbose`."""
+    """What will be trained, on which data, and why that way; all settings if `verbose`."""
     record, config = begun.record, begun.record.config
     of = task(config.task)
     facts = of.data_words(begun.dataset)
@@ -39,7 +39,7 @@ def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
 
 
 def _trial(trial: "Trial") -> str:
-    """Why the sizes are as they are."""
+    """Why these sizes were chosen."""
     return (
         f"chosen for a machine that reads {trial.chars_per_second:,.0f} characters a second with "
         f"{trial.hidden_size} units in {trial.precision} on {count(trial.threads, 'thread')}, by a trial of "
@@ -62,7 +62,7 @@ def figures(loss: float, progress: "Progress", metrics: "Metrics", unit: str) ->
 
 
 def share_done(progress: "Progress", seconds_left: float | None) -> float:
-    """Of the budget, 0 to 1."""
+    """The share of the budget that is used, 0 to 1."""
     if progress.schedule.steps is not None:
         return progress.step / progress.schedule.steps
     total = progress.elapsed_seconds + (seconds_left or 0.0)
@@ -76,7 +76,7 @@ def validation_line(progress: "Progress", trained: float | None, loss: float, im
 
 
 class Judged(NamedTuple):
-    """How a run compares with counts, and what would help it most."""
+    """How a run compares with a simpler model, and what would help it most."""
 
     rival: Rival | None = None
     verdict: str | None = None
@@ -93,7 +93,7 @@ def judged(begun: "Begun", outcome: "Outcome") -> Judged:
 def closing(
     begun: "Begun", outcome: "Outcome", last: "Metrics | None", loss: float | None, found: Judged, root: Path
 ) -> Facts:
-    """What came of it, and what to type next; `loss` is that of training, nats per character."""
+    """The results and the commands to type next; `loss` is the training loss, nats per character."""
     progress, config = outcome.progress, begun.record.config
     of = task(config.task)
     done = f"{count(progress.step, 'step')}, {clock(progress.elapsed_seconds)}"
@@ -115,7 +115,7 @@ def closing(
 
 
 def _typed(run: Path, root: Path, next_one: "Next") -> str:
-    """A command as it is typed, with the run's name: a newer one may come."""
+    """A command as it is typed, with the run's name, because a newer run may follow."""
     options = list(next_one.options)
     line = shlex.join(["charrnn", next_one.command, run.name, *options, *_where(root)])
     return f"{line}  # {next_one.note}" if next_one.note else line
@@ -167,7 +167,7 @@ def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int 
 
 
 def _busy(config: ResolvedConfig) -> list[str]:
-    """A notice where other work takes cores that the threads need; a run in minutes gives one up by itself."""
+    """A notice if other work takes cores that the threads need; a --minutes run gives up a thread by itself."""
     threads = config.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]

@@ -1,7 +1,7 @@
-"""Windows of steps for training, in the two regimes.
+"""Windows of training steps, for independent sequences and for ordered text.
 
-A batch source yields windows for ever. Its position is a few integers: every random choice is a function of
-the seed and of where in the text it is made, so that a source put back to a position goes on as if it had
+A batch source yields windows without end. Its position is a few integers: every random choice depends only
+on the seed and on the place in the text, so a source that is reset to a position continues as if it had
 never stopped.
 """
 
@@ -27,33 +27,33 @@ POOL = 2**20
 """Sequences shuffled together; a longer list is shuffled pool by pool, so that memory stays bounded."""
 
 RESET_RATE = 1 / 16
-"""Share of a lane's windows after which it is put back to the initial state, as sampling starts there."""
+"""Share of windows at which a lane's reset to the initial state becomes due, because sampling starts there."""
 
 RESET_PATIENCE = 4
-"""Windows that a lane waits for a sequence to end before it is put back inside the sequence."""
+"""Windows that a lane waits for its sequence to end before it is reset in the middle of the sequence."""
 
 
 class Position(NamedTuple):
-    """Where a source stands."""
+    """The position of a source."""
 
     epoch: int
     given: int
-    """Sequences of the epoch's order that lanes were given; of an ordered text, windows read."""
+    """Sequences of the epoch that lanes have received so far; for an ordered text, windows read."""
     lanes: tuple[tuple[int, ...], ...] = ()
-    """Where each lane stands; none before the first window."""
+    """The position of each lane; empty before the first window."""
 
 
 class BatchSource(Protocol):
     @property
     def epoch(self) -> float:
-        """Passes over the text so far, with the fraction of the one under way."""
+        """Passes over the text so far, including the fraction of the current one."""
 
     @property
     def windows_per_epoch(self) -> float: ...
 
     @property
     def steps_per_window(self) -> float:
-        """About how many steps a window holds, padding left out; the same for every window."""
+        """Approximate number of steps in a window without padding; one figure for all windows."""
 
     def next_window(self) -> Window: ...
 
@@ -64,14 +64,14 @@ class BatchSource(Protocol):
 
 
 class IndependentLanes:
-    """Parallel lanes through a shuffled list of sequences that know nothing of each other.
+    """Parallel lanes through a shuffled list of independent sequences.
 
-    A lane reads one sequence after the other, each from the initial state, in a new order every epoch. The
-    next one starts with a window, where fused kernels can be handed a state: the rest of the window that a
-    sequence ends in is padding, and a window is no longer than what the lanes still have to read. So long
-    sequences stand beside short ones in every window. Batches of similar lengths would hold less padding, but
-    make gradients noisy where they matter most, at the endings, and leave most lanes empty behind the
-    longest of a batch.
+    A lane reads one sequence after another, each from the initial state, in a new order every epoch. Every
+    sequence starts at the beginning of a window, because fused kernels accept a state only there: the rest of
+    the window in which a sequence ends is padding, and a window is no longer than what the lanes still have
+    to read. So every window mixes long and short sequences. Batches of similar lengths would hold less
+    padding, but they make gradients noisy where they matter most, at the endings, and leave most lanes empty
+    while the longest sequence of a batch is read.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class IndependentLanes:
 
     @cached_property
     def _some_steps(self) -> IntArray:
-        """How many steps sequences take, (S,): of all, or of evenly spread ones of a long list."""
+        """Steps per sequence, (S,): of all sequences, or of an evenly spaced sample of a long list."""
         sample = np.linspace(0, self._count - 1, min(self._count, 10_000)).astype(np.int64)
         return self._lengths(sample) + 1
 
@@ -110,7 +110,7 @@ class IndependentLanes:
 
     def seek(self, position: Position) -> None:
         self._epoch, self._given, lanes = position
-        # A lane that has nothing to read yet stands behind the end of a sequence.
+        # A lane that has nothing to read yet is placed past the end of a sequence.
         done = (PADDING, 0, int(self._stops[0]))
         self._sequence, self._at, self._stop = np.array(lanes or [done] * self._num_lanes).T
         self._tau = np.where(self._sequence == PADDING, -1, self._lengths(self._sequence))
@@ -124,11 +124,11 @@ class IndependentLanes:
         position = self._at + np.arange(length)[:, None]
         sequence = np.where(position <= self._tau, self._sequence, PADDING)
         self._at = self._at + length
-        # A copy: the lanes' own array changes when they are given their next sequences.
+        # A copy, because the lanes' own array changes when they receive their next sequences.
         return Window(self._reader.steps(sequence, position, self._stop.copy()), fresh, sequence)
 
     def _give(self, lanes: IntArray) -> None:
-        """The next sequences of the order to some lanes, and to each the mechanism that it trains."""
+        """Assigns the next sequences to some lanes, and to each lane the stop mechanism that it trains."""
         rng = _rng(self._seed, "mechanisms", self._epoch, self._given)
         self._stop[lanes] = self._stops[rng.integers(len(self._stops), size=len(lanes))]
         self._sequence[lanes] = self._take(len(lanes))
@@ -136,7 +136,7 @@ class IndependentLanes:
         self._at[lanes] = np.where(self._stop[lanes] == LENGTH, -1, 0)
 
     def _take(self, count: int) -> IntArray:
-        """The next sequences of the order, and into the next epoch's."""
+        """The next `count` sequences of the order; continues into the next epoch."""
         taken = []
         while count:
             rows = self._rest_of_pool()[:count]
@@ -148,7 +148,7 @@ class IndependentLanes:
         return np.concatenate(taken)
 
     def _rest_of_pool(self) -> IntArray:
-        """What is left of the pool of sequences that the order has come to."""
+        """The sequences of the current pool that no lane has received yet."""
         pools = -(-self._count // POOL)
         given = self._given
         for pool in _rng(self._seed, "pools", self._epoch).permutation(pools).tolist():
@@ -171,7 +171,7 @@ class IndependentLanes:
 
 @dataclass
 class _Lane:
-    """One walker through the text: the step that it reads next, and how it came there."""
+    """The state of one lane: its next step, its stop mechanism and its pending reset."""
 
     sequence: int
     position: int
@@ -179,15 +179,15 @@ class _Lane:
     fresh: bool
     """The next window starts from the initial state."""
     waiting: int
-    """Windows for which a reset has been due; −1 when none is."""
+    """Windows since a reset became due; −1 if none is due."""
 
 
 class OrderedLanes:
-    """Parallel lanes through one text, state carried from window to window.
+    """Parallel lanes through one text that carry their state from window to window.
 
-    The lanes start evenly spread and each walks round the whole text. Now and then a lane is put back to the
-    initial state: at the end of the sequence it is in (the rest of that window is padding), or where it
-    stands when no ending comes within a few windows. There it also draws the mechanism that it trains next.
+    The lanes start evenly spaced; each reads the whole text in a cycle. Occasionally a lane is reset to the
+    initial state: at the end of its current sequence (the rest of that window is padding), or at its current
+    position if no sequence ends within a few windows. It then also draws the stop mechanism to train next.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class OrderedLanes:
         for lane in range(lanes):
             stop = self._stops[lane % len(self._stops)]
             sequence, position = self._lengths.locate(lane * self._lengths.total // lanes)
-            # Where the text has boundaries, lanes start at one; a single sequence is cut anywhere.
+            # If the text has enough sequence boundaries, lanes start at one; otherwise they start anywhere.
             whole = len(s) >= lanes * 2
             if whole or position == 0:
                 position = reader.first_position(sequence, stop)
@@ -287,7 +287,7 @@ class OrderedLanes:
 
 
 class _StepCounts:
-    """How many steps the sequences take, found without a copy of a long list."""
+    """Counts the steps of the sequences without copying a long list."""
 
     BLOCK = 2**16
 
@@ -302,7 +302,7 @@ class _StepCounts:
         return np.asarray(self._s.ends[block]) - np.asarray(self._s.starts[block]) + 1
 
     def locate(self, step: int) -> tuple[int, int]:
-        """The sequence and the position in it of a step of the whole text."""
+        """The sequence that contains a step of the whole text, and the position within it."""
         block = int(np.searchsorted(self._block_ends, step, side="right"))
         step -= int(self._block_ends[block - 1]) if block else 0
         ends = np.cumsum(self._steps(block * self.BLOCK))
@@ -311,7 +311,7 @@ class _StepCounts:
 
 
 def _rng(seed: int, purpose: str, *where: int) -> np.random.Generator:
-    """The generator of one kind of choice at one place: independent of all others."""
+    """The random generator for one kind of choice at one place, independent of all others."""
     return np.random.default_rng([seed, *purpose.encode(), *where])
 
 

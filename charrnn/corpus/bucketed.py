@@ -1,4 +1,4 @@
-"""Batches of whole examples of similar lengths: in a new order every epoch, or to be read once."""
+"""Batches of whole examples of similar lengths: in a new order every epoch, or read once."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -9,24 +9,24 @@ import numpy.typing as npt
 from charrnn.corpus.batching import Position
 
 POOL_BATCHES = 32
-"""Batches whose examples are sorted by length together: more of them hold less padding and less variety."""
+"""Batches whose examples are sorted by length together: a larger pool means less padding and less variety."""
 
 
 def spread_rows(count: int, share: float) -> npt.NDArray[np.int64]:
-    """A share of the rows 0 … count − 1, at least one of them where there are any, at even distances."""
+    """An evenly spaced share of the rows 0 … count − 1; at least one row if there are any."""
     chosen = min(count, max(1, round(share * count)))
     return np.arange(chosen) * count // max(1, chosen)
 
 
 ROWS = 128
-"""Of a batch that is only read: the larger it is, the more memory it takes."""
+"""Rows of a batch that is read but not trained on; a larger one takes more memory."""
 
 
 class BucketedBatches:
-    """Yields the rows of one batch after another for ever; an epoch reads every example once.
+    """Yields the rows of one batch after another without end; an epoch reads every example once.
 
-    The order is a function of the seed and of the epoch, so a source that is put back to a position goes on as if
-    it had never stopped. `lengths`: (R,) what examples are sorted by.
+    The order depends only on the seed and the epoch, so a source that is reset to a position continues as if it
+    had never stopped. `lengths`: (R,), by which examples are sorted.
     """
 
     def __init__(self, lengths: npt.NDArray[np.integer], batch_size: int, seed: int) -> None:
@@ -51,7 +51,7 @@ class BucketedBatches:
         self._epoch, self._given = position.epoch, position.given
 
     def next_rows(self) -> npt.NDArray[np.int64]:
-        """(B,) of the next batch; the last ones of an epoch may be fewer."""
+        """The rows (B,) of the next batch; one batch of an epoch may be smaller."""
         if self._planned != self._epoch:
             self._plan, self._planned = self._order(), self._epoch
         rows = self._plan[self._given]
@@ -72,7 +72,7 @@ class BucketedBatches:
 
 
 def by_length(lengths: npt.NDArray[np.int64], share: float = 1.0) -> Iterator[npt.NDArray[np.int64]]:
-    """A share of the rows, evenly spread, in batches of similar lengths, or depths, to be read, not trained on."""
+    """An evenly spaced share of the rows, in batches of similar lengths (or depths), to read but not train on."""
     rows = spread_rows(len(lengths), share)
     order = rows[np.argsort(lengths[rows], kind="stable")]
     for first in range(0, len(order), ROWS):

@@ -17,10 +17,10 @@ from charrnn.errors import CorpusError, UsageError
 Kind = Literal["category", "number"]
 
 MOST_WHOLE_NUMBERS = 20
-"""More different whole numbers than this are numbers; fewer are categories."""
+"""A column of whole numbers is a number if it has more distinct values than this, otherwise a category."""
 
 MOST_CATEGORIES, MOST_CATEGORY_CHARS = 10_000, 1000
-"""Each is an entry of every row's vector, and stands in the checkpoint."""
+"""Each category is an entry of every row's vector and is stored in the checkpoint."""
 
 MOST_NAMED = 20
 
@@ -33,12 +33,12 @@ class Column:
 
     name: Annotated[str, Meta(max_length=1000)]
     values: Annotated[tuple[Annotated[str, Meta(max_length=100_000)], ...], Meta(max_length=0x110000)] = ()
-    """The categories, sorted; none for a number."""
+    """The categories, sorted; empty for a number."""
     counts: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=0x110000)] = ()
-    """How often each category stands in the training rows."""
+    """How often each category occurs in the training rows."""
     mean: float = 0.0
     scale: Positive = 1.0
-    """Standard deviation of a number over the training rows, 1 where it does not vary."""
+    """Standard deviation of a number over the training rows, 1 if it does not vary."""
 
     def __post_init__(self) -> None:
         if len(self.counts) != len(self.values):
@@ -46,12 +46,12 @@ class Column:
 
     @property
     def size(self) -> int:
-        """Entries of the vector."""
+        """Number of entries in the vector."""
         return len(self.values) or 1
 
 
 def parse_spec(spec: str) -> tuple[str, Kind | None]:
-    """A column's name, and its kind where the name is followed by `:number` or `:category`."""
+    """A column's name, and its kind if the name is followed by `:number` or `:category`."""
     name, colon, kind = spec.rpartition(":")
     if colon and kind in ("number", "category"):
         return name, "number" if kind == "number" else "category"
@@ -59,7 +59,7 @@ def parse_spec(spec: str) -> tuple[str, Kind | None]:
 
 
 def kind_of(kind: Kind | None, values: Sequence[str]) -> Kind:
-    """What a column is: the kind asked for, else numbers if all are, and they are not just a few whole ones."""
+    """The requested kind; else `number` if all values are numbers and not just a few whole ones."""
     if kind is not None:
         return kind
     numbers = [_number(value) for value in values]
@@ -75,11 +75,11 @@ def fit_column(
     train: NDArray[np.bool_],
     where: Callable[[int], str],
 ) -> Column:
-    """The column of R values, of which `train` (R,) are trained on.
+    """Fits a column to R values; `train` (R,) marks the training rows.
 
-    Without a kind it is what `kind_of` says. Categories are those of all rows, so that no row of the table is
-    unknown; their counts, and a number's mean and standard deviation, are those of the training rows. Raises
-    CorpusError for what should be a number and is none, or is too large.
+    Without a kind, `kind_of` decides. Categories come from all rows, so that no row of the table is unknown;
+    their counts, and a number's mean and standard deviation, come from the training rows. Raises CorpusError
+    for a value that should be a number and is not, or is too large.
     """
     kind = kind_of(kind, values)
     if kind == "category":
@@ -107,7 +107,7 @@ def fit_column(
         raise CorpusError(
             f"{where(row)}: {name} {shown(values[row])} is too large to be standardised; scale it down"
         )
-    # Of equal numbers the rounded mean may differ from each, and the rounded deviation from zero.
+    # For equal numbers, rounding may make the mean differ from each of them, and the deviation from zero.
     varies = scale > 0 and x.min() < x.max()
     return Column(name=name, mean=mean, scale=scale if varies else 1.0)
 
@@ -115,10 +115,10 @@ def fit_column(
 def encode_columns(
     columns: Sequence[Column], values: Sequence[Sequence[str]], where: Callable[[int], str]
 ) -> NDArray[np.float32]:
-    """(R, X) for the strings of each column, in the order of the columns.
+    """Encodes the strings of each column, in the order of the columns, as vectors (R, X).
 
-    Raises CorpusError, by `where`, for an unknown category, with those there are, and for what is no number,
-    or too large a one.
+    Raises CorpusError, located by `where`, for an unknown category (listing known ones) and for a value that is
+    not a number or is too large.
     """
     blocks = [_encode(column, strings, where) for column, strings in zip(columns, values, strict=True)]
     return np.concatenate(blocks, axis=1, dtype=np.float32)
@@ -141,7 +141,7 @@ def _encode(column: Column, strings: Sequence[str], where: Callable[[int], str])
 
 
 def category_indices(column: Column, strings: Sequence[str], where: Callable[[int], str]) -> NDArray[np.int64]:
-    """(R,) which of the column's categories each string is. Raises CorpusError for one that is none."""
+    """(R,) the index of each string among the column's categories. Raises CorpusError for an unknown string."""
     index = {value: i for i, value in enumerate(column.values)}
     found = np.empty(len(strings), np.int64)
     for row, value in enumerate(strings):
@@ -154,12 +154,12 @@ def category_indices(column: Column, strings: Sequence[str], where: Callable[[in
 
 
 def _called(column: Column) -> str:
-    """A column of a table without a header has a number for a name, which does not speak for itself."""
+    """The column's name, after the word `column` if it is a number, as in a table without a header."""
     return f"column {column.name}:" if column.name.isdigit() else column.name
 
 
 def known(column: Column, value: str = "") -> str:
-    """What values a column can take, in words; of very many, those that are like `value`."""
+    """Describes the values that a column can take; if there are many, only those similar to `value`."""
     if not column.values:
         return f"{column.name} is a number (mean {column.mean:.4g}, standard deviation {column.scale:.4g})"
     if len(column.values) <= MOST_NAMED:
@@ -170,12 +170,12 @@ def known(column: Column, value: str = "") -> str:
 
 
 def shown(value: str) -> str:
-    """Quoted, on one line, and cut short."""
+    """The value quoted, on one line, and truncated."""
     return repr(value if len(value) <= MOST_SHOWN_CHARS else value[:MOST_SHOWN_CHARS] + "…")
 
 
 def _listed(values: Sequence[str]) -> str:
-    """Quoted only where it takes quotes to tell a value from its neighbours."""
+    """Lists values; quotes a value only if it could not be told from its neighbours otherwise."""
     return ", ".join(
         value if value.strip() and "," not in value and shown(value)[1:-1] == value else shown(value)
         for value in values
@@ -192,7 +192,7 @@ def parse_given(columns: Sequence[Column], given: Sequence[str]) -> tuple[str, .
         named = [name for name in names if item.startswith(f"{name}=")]
         if not named and len(columns) > 1:
             raise UsageError(f"--given {shown(item)}: expected NAME=VALUE, NAME one of {', '.join(names)}")
-        name = max(named, key=len, default=names[0])  # a name may itself hold "="
+        name = max(named, key=len, default=names[0])  # a name may itself contain "="
         if name in found:
             raise UsageError(f"--given {name} is there twice")
         found[name] = item.removeprefix(f"{name}=")
@@ -206,7 +206,7 @@ def parse_given(columns: Sequence[Column], given: Sequence[str]) -> tuple[str, .
 
 
 def log_prior(column: Column) -> NDArray[np.float64]:
-    """ln p(value), (K,), by the training rows, each counted half a time more (Krichevsky and Trofimov 1981)."""
+    """ln p(value), (K,), from the training rows, with 1/2 added to each count (Krichevsky and Trofimov 1981)."""
     counts = np.array(column.counts, np.float64) + 0.5
     result: NDArray[np.float64] = np.log(counts / counts.sum())
     return result

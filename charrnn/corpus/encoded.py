@@ -1,6 +1,6 @@
-"""Reads a corpus of any size, in bounded memory, into memory-mapped arrays that are kept for the next time.
+"""Reads a corpus of any size, in bounded memory, into memory-mapped arrays that are kept for reuse.
 
-Puts `readers`, `splitting` and `store` together. Knows nothing of models.
+Combines `readers`, `splitting` and `store`. Knows nothing of models.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from charrnn.corpus.store import CorpusWriter, FileFacts, load, publish
 from charrnn.errors import CorpusError
 
 FORMAT_VERSION = 1
-"""To be raised when the same text is encoded differently, so that what older versions kept is left alone."""
+"""Increase it when the encoding of the same text changes, so that corpora kept by older versions are ignored."""
 
 Progress = Callable[[int, int], object]
 """Called with the bytes encoded so far and the bytes of the whole corpus."""
@@ -41,17 +41,17 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True, eq=False)
 class EncodedCorpus:
-    """A corpus, encoded.
+    """An encoded corpus.
 
     Attributes:
         sequences: all sequences of all files, in order, over the alphabet of the whole corpus.
         files: the names of the files.
         file_offsets: (F + 1,) int64; the sequences of file f are `file_offsets[f]:file_offsets[f + 1]`.
-        sha256: of the files' bytes, one after the other.
-        num_bytes: of the files together.
-        split, split_reason: how sequences were found, and why that way ("" where it was asked for).
-        separator: what stood between sequences, to stand between samples.
-        notes: what a person should know about how the text was read.
+        sha256: the hash of the files' concatenated bytes.
+        num_bytes: the total size of the files.
+        split, split_reason: how sequences were found, and why in this way ("" if it was requested).
+        separator: the text between sequences, also to be put between samples.
+        notes: what a user should know about how the text was read.
     """
 
     sequences: Sequences
@@ -76,9 +76,9 @@ def encode(
 ) -> EncodedCorpus:
     """Reads files, folders or standard input (`-`) as one corpus, in bounded memory.
 
-    With a folder `cache`, the result is kept there, under a name made of the corpus's bytes and of how they
-    are read, and found again; without one, or where it cannot be written, it lasts as long as it is used.
-    Raises CorpusError for what is missing, unreadable, not text or empty, ResourceError for a full disk.
+    With a folder `cache`, the result is kept there for reuse, under a name derived from the corpus's bytes and
+    how they are read; without one, or if it is not writable, the result lasts as long as it is used.
+    Raises CorpusError for a corpus that is missing, unreadable, not text or empty, ResourceError for a full disk.
     """
     encoding = canonical_encoding(encoding)
     with workspace(_if_writable(cache)) as work:

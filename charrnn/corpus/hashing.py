@@ -1,10 +1,10 @@
-"""A 64-bit hash of what a sequence says: by code points, whatever the alphabet ids and the blocks.
+"""A 64-bit hash of a sequence's text: computed from code points, independent of alphabet ids and blocks.
 
     hash(c_1 … c_n) = mix(n·k + Σ_j mix(c_j + a) · (mix(j + b) | 1))  mod 2^64
 
-Each character meets a multiplier of its place, so a hash is a sum and any part of a sequence can be added
-on its own; the multipliers are odd, so strings that differ in one character never collide, and others do
-with a chance of about 2^-64 a pair. It is no protection against someone who looks for collisions.
+Each character is multiplied by a factor for its position, so a hash is a sum to which the parts of a sequence
+can be added separately; the factors are odd, so strings that differ in one character never collide, and other
+pairs collide with a probability of about 2^-64. The hash does not resist a deliberate search for collisions.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Texts that lie in no file, from standard input or from Python: they are kept, to be read again."""
+"""Keeps texts that come from standard input or Python as files, so that they can be read again."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def keep_standard_input(corpus: tuple[str, ...], root: Path) -> tuple[str, ...]:
 
 
 def keep_texts(texts: Iterable[str], root: Path) -> tuple[str, Literal["line", "file"]]:
-    """Texts as a file of lines, or a folder of files where they have line ends; and what a sequence is."""
+    """Keeps texts as lines of a file, or as a folder of files if any has a line end; returns path and split."""
     cache, listed = root / CACHE, list(texts)
     digest = hashlib.sha256("\0".join(listed).encode(errors="surrogatepass")).hexdigest()[:12]
     cache.mkdir(parents=True, exist_ok=True)

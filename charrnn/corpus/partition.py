@@ -1,7 +1,7 @@
 """Divides a corpus into training, validation and test sequences. Every sequence goes to one of them once.
 
-Ordered corpora are cut into three contiguous parts. Independent sequences are divided by what they say (`sides`),
-and the corpus's order is kept.
+Ordered corpora are cut into three contiguous parts. Independent sequences are divided by their text (`sides`),
+and each part keeps the corpus's order.
 """
 
 from dataclasses import dataclass, replace
@@ -20,19 +20,19 @@ from charrnn.errors import CorpusError, UsageError
 
 DEFAULT_FRACTION = 0.05
 DEFAULT_MAX_CHARS = 500_000
-"""About how many characters validation and test hold at most where no fraction was asked for."""
+"""Approximate maximum of characters in each of validation and test if no fraction is requested."""
 
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The three parts of a corpus, over its text and alphabet, and what a person should know about them."""
+    """The three parts of a corpus, which share its text and alphabet, and notes for the user."""
 
     train: Sequences
     valid: Sequences
     test: Sequences
     notes: tuple[str, ...]
     num_moved: int = 0
-    """Sequences that were to be trained on but for `sides.Kept`."""
+    """Sequences taken out of training because of `sides.Kept`."""
 
 
 def partition(
@@ -46,13 +46,13 @@ def partition(
     sides: Sides | None = None,
     scratch: Path | None = None,
 ) -> Partition:
-    """Divides `sequences`; a fraction of None means 5 %, or less where that is more than is needed.
+    """Divides `sequences`; a fraction of None means 5 %, or less if 5 % is more than is needed.
 
-    Ordered: fractions of the characters, cut at the nearest end of a sequence unless that is too far off.
-    Independent: by `sides.divide`, or as it has divided them already (`sides`). Large arrays go to nameless files
-    in the folder `scratch`.
-    Raises CorpusError when nothing is left to train on, UsageError when the fractions leave nothing, and for a way
-    to hold out independent sequences where they are ordered.
+    Ordered: fractions of the characters, cut at the nearest sequence boundary unless that is too far away.
+    Independent: by `sides.divide`, or by its earlier result (`sides`). Large arrays go to nameless files in the
+    folder `scratch`.
+    Raises CorpusError if the training text is empty, UsageError if the fractions leave no training text, or if
+    `hold_out` is set for an ordered corpus.
     """
     usual = _usual_fraction(sequences)
     valid, test = fractions(sequences, valid_fraction, test_fraction)
@@ -90,7 +90,7 @@ def partition(
 
 
 def fractions(sequences: Sequences, valid: float | None, test: float | None) -> tuple[float, float]:
-    """The shares of validation and test; None means the usual one. Raises UsageError when they leave nothing."""
+    """The shares of validation and test; None means the usual one. Raises UsageError if they leave no rest."""
     usual = _usual_fraction(sequences)
     valid, test = usual if valid is None else valid, usual if test is None else test
     if valid < 0 or test < 0 or valid + test >= 1:
@@ -145,9 +145,9 @@ def _contiguous(sequences: Sequences, valid: float, test: float, scratch: Path |
 
 
 def _nearest_cut(sequences: Sequences, position: int, within: float) -> _Cut:
-    """The boundary of sequences that is nearest to a position, if nearer than `within`, else the position.
+    """The sequence boundary nearest to a position if it is closer than `within`, else the position itself.
 
-    Positions count characters of sequences, from 0 to their number, not included.
+    Positions count the characters of sequences, from 0 up to but not including their number.
     """
     before = 0
     for rows in row_slices(len(sequences)):

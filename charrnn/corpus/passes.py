@@ -1,4 +1,4 @@
-"""Full passes over a split, for evaluation: every step once, none left out, none drawn at random."""
+"""Full passes over a split, for evaluation: every step exactly once, with no random choice."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ ROWS = 2**17
 """Sequences that are sorted by length together, which bounds the memory that a long list takes."""
 
 WARM_UP = 512
-"""Steps before its own part that a lane of an evaluation pass reads without being charged."""
+"""Steps before its own part that a lane of an evaluation pass reads without being charged for them."""
 
 
 def independent_pass(
     reader: StepReader, stop: StopName, *, batch_size: int = 128, window: int = 256, share: float = 1.0
 ) -> Iterator[Window]:
-    """Every sequence once, each from the initial state, in batches of similar length; or a share of them."""
+    """Reads every sequence, or a share of them, once, from the initial state, in batches of similar length."""
     s = reader.sequences
     index = STOP_INDEX[stop]
     read = spread_rows(len(s), share)
@@ -51,13 +51,13 @@ def ordered_pass(
     warm_up: int = WARM_UP,
     share: float = 1.0,
 ) -> Iterator[Window]:
-    """Every step of the text once with the state carried, from the initial state at its beginning.
+    """Reads every step of the text once, from the initial state at its beginning, and carries the state.
 
-    share: each lane reads so much of its part, from where that begins.
+    share: the fraction of its part that each lane reads, from the beginning of the part.
 
-    With more than one lane each lane but the first reads `warm_up` steps before its part without being charged
-    for them: a close and much faster estimate of the pass with one lane, which is exact. Such a lane begins
-    as one does in training: a model that has never begun otherwise may never find its way from another start.
+    With several lanes, each lane but the first reads `warm_up` steps before its part without being charged for
+    them: a close and much faster estimate of the pass with one lane, which is exact. Such a lane begins as a
+    lane in training does, because a model may never recover from a beginning that it has not met in training.
     """
     s, index = reader.sequences, STOP_INDEX[stop]
     first = np.array([reader.first_position(i, index) for i in (0, len(s) - 1)])
@@ -91,7 +91,7 @@ def ordered_pass(
 
 
 def cold_blocks(reader: StepReader, stop: StopName, *, block: int = 64, batch_size: int = 256) -> Iterator[Window]:
-    """Every character once, in blocks that each start from the initial state: a stream as strangers see it."""
+    """Reads every character once, in blocks that each start from the initial state: a stream without context."""
     s, index = reader.sequences, STOP_INDEX[stop]
     for which in range(len(s)):
         tau = int(s.ends[which] - s.starts[which])

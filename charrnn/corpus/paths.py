@@ -1,4 +1,4 @@
-"""Where the files of a run's corpus are, seen from where it is read again."""
+"""The paths of a run's corpus, as seen from the folder where it is read again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ Config = TypeVar("Config", bound=TrainConfig)
 
 
 def relative_to(config: Config, directory: Path | None) -> Config:
-    """The configuration with paths relative to `directory` as they are from here."""
+    """The configuration with paths relative to `directory` rewritten for the current folder."""
     if directory is None or directory == Path.cwd():
         return config
     valid = None if config.valid is None else str(directory / config.valid)

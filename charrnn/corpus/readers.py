@@ -1,6 +1,6 @@
-"""Opens what a person names as a corpus and decodes it, chunk by chunk, strictly.
+"""Opens the files that a user names as a corpus and decodes them strictly, chunk by chunk.
 
-Knows files, folders, pipes and encodings; not sequences or alphabets. Line ends are left as they are.
+Handles files, folders, pipes and encodings, not sequences or alphabets. Line ends are left as they are.
 """
 
 import codecs
@@ -19,18 +19,19 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 class Source(NamedTuple):
-    """A regular file to read, as often as need be, and the name that messages give it."""
+    """A regular file, which can be read repeatedly, and its name in messages."""
 
     name: str
     path: Path
 
 
 def expand(arguments: Sequence[str | Path], spool: Path) -> list[Source]:
-    """The files that `arguments` stand for, in order.
+    """The files that `arguments` name, in order.
 
-    A folder stands for the regular files directly in it, sorted by name, hidden ones left out; `-` for
-    standard input. That, and any pipe, can be read only once and is copied into the folder `spool`.
-    Raises CorpusError for what is missing, unreadable, empty of files or no text file at all.
+    A folder means the regular files directly in it, sorted by name, without hidden ones; `-` means standard
+    input. Standard input and pipes can be read only once, so they are copied into the folder `spool`.
+    Raises CorpusError for an argument that is missing, unreadable, a folder without files, or another kind of
+    file.
     """
     sources: list[Source] = []
     for argument in arguments:
@@ -93,7 +94,7 @@ def _unreadable(name: str, error: Exception) -> CorpusError:
 
 
 def open_source(source: Source) -> BinaryIO:
-    """Opens it unbuffered; raises CorpusError when that is not allowed."""
+    """Opens the file unbuffered; raises CorpusError if that fails."""
     try:
         return open(source.path, "rb", buffering=0)
     except OSError as error:
@@ -101,7 +102,7 @@ def open_source(source: Source) -> BinaryIO:
 
 
 def read_bytes(source: Source, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The bytes of a file, in chunks that are not empty."""
+    """The bytes of a file, in non-empty chunks."""
     with open_source(source) as file:
         yield from _chunks(source.name, file, chunk_bytes)
 
@@ -125,7 +126,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(sources: Sequence[Source]) -> Fingerprint:
-    """Reads every file once; what they hold is then known without decoding it."""
+    """Reads every file once and identifies its contents without decoding them."""
     digest = hashlib.sha256()
     sizes = []
     for source in sources:
@@ -138,7 +139,7 @@ def fingerprint(sources: Sequence[Source]) -> Fingerprint:
 
 
 def canonical_encoding(name: str) -> str:
-    """Python's own name of a text encoding; raises CorpusError when there is none of that name."""
+    """Python's own name for a text encoding; raises CorpusError if there is no such encoding."""
     try:
         canonical = codecs.lookup(name).name
         "a".encode(canonical)
@@ -150,10 +151,10 @@ def canonical_encoding(name: str) -> str:
 
 
 class TextReader:
-    """Iterates once over the text of a file, in chunks that are not empty.
+    """Iterates once over the text of a file, in non-empty chunks.
 
-    A leading byte order mark is dropped, `dropped_mark` then says so. `on_bytes` is called with the bytes
-    before they are decoded. Raises CorpusError where the bytes are not text in this encoding.
+    A leading byte order mark is dropped; `dropped_mark` then is True. `on_bytes` is called with the bytes
+    before they are decoded. Raises CorpusError if the bytes are not text in this encoding.
     """
 
     def __init__(
@@ -189,7 +190,7 @@ class TextReader:
             self._reject_binary(data)
             self._bytes_read += len(data)
             yield data
-        yield b""  # lets the decoder complain of a character that the end of the file cuts short
+        yield b""  # makes the decoder report a character that the end of the file cuts off
 
     def _decode(self, decoder: codecs.IncrementalDecoder, data: bytes) -> str:
         try:
@@ -198,7 +199,7 @@ class TextReader:
                 text.encode("utf-32-le")  # refuses lone surrogates, which utf-7 and the like let through
             return text
         except UnicodeDecodeError as error:
-            # The decoder's input may begin with bytes it kept from the chunk before; it ends where we are.
+            # The decoder's input may begin with bytes kept from the previous chunk; it ends at `_bytes_read`.
             offset = self._bytes_read - len(error.object) + error.start
             wrong = error.object[error.start : error.end]
             raise CorpusError(
@@ -218,14 +219,14 @@ class TextReader:
         return "cp1252" if 0x80 <= wrong[0] < 0xA0 else "latin-1"
 
     def _reject_binary(self, data: bytes) -> None:
-        """NUL bytes are common in UTF-16 and UTF-32; anywhere else they mean that this is no text."""
+        """NUL bytes are common in UTF-16 and UTF-32; in other encodings they mean that the file is not text."""
         if self.encoding.startswith(("utf-16", "utf-32")):
             return
         at = data.find(b"\0")
         if at < 0:
             return
         marked = self._bytes_read == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        # The upper byte of every character that is common in Western text is NUL in UTF-16.
+        # In UTF-16, the upper byte of the characters that are common in Western text is NUL.
         nuls = max(data[::2].count(b"\0"), data[1::2].count(b"\0"))
         utf_16 = marked or nuls * 3 > len(data)
         hint = "if it is UTF-16 text, say --encoding utf-16" if utf_16 else "name a text file"

@@ -1,4 +1,4 @@
-"""Arrays and folders that may outgrow memory: they lie on disk, and nothing of them outlasts its use."""
+"""Arrays and folders that may not fit into memory: they are on disk, and are removed after use."""
 
 import errno
 import os
@@ -15,17 +15,17 @@ from numpy.typing import DTypeLike, NDArray
 from charrnn.errors import ResourceError
 
 CACHE = ".corpus"
-"""Folder beside the runs for what is safe to delete."""
+"""Folder beside the runs for files that are safe to delete."""
 
 IN_MEMORY_BYTES = 32 << 20
-"""An array up to this size is a plain one."""
+"""An array up to this size is held in memory."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def full_disk_reported(directory: Path | None) -> Iterator[None]:
-    """Turns the system's complaint of a full disk into a ResourceError that names `directory`."""
+    """Turns the system's error for a full disk into a ResourceError that names `directory`."""
     try:
         yield
     except OSError as error:
@@ -39,7 +39,7 @@ def full_disk_reported(directory: Path | None) -> Iterator[None]:
 
 @contextmanager
 def workspace(directory: Path | None) -> Iterator[Path]:
-    """A new folder inside `directory` (the system's temporary one without it), removed at the end.
+    """A new folder inside `directory` (by default the system's temporary folder), removed at the end.
 
     Arrays mapped from files in it stay valid: a mapped file lives on until it is unmapped. A full disk, at
     any write while the folder is in use, is reported as a ResourceError.
@@ -61,7 +61,7 @@ def allocate(size: int, dtype: DTypeLike, directory: Path | None = None) -> NDAr
     if num_bytes <= IN_MEMORY_BYTES:
         return np.zeros(size, dtype)
     with full_disk_reported(directory), tempfile.TemporaryFile(dir=directory) as file:
-        # A sparse file would meet a full disk at some later store, as a fatal SIGBUS.
+        # With a sparse file, a full disk would cause a fatal SIGBUS at some later store.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, num_bytes)
         else:

@@ -1,7 +1,7 @@
 """The sequences of a corpus, as every other layer sees them: slices of one long encoded text.
 
 Knows neither files nor the model's vocabulary. The arrays are often mapped from disk and larger than
-memory, so whatever runs over all of them goes block by block.
+memory, so passes over all of them work block by block.
 """
 
 import itertools
@@ -24,7 +24,7 @@ class Block(NamedTuple):
         first: index of the first sequence.
         ids: (C,) their alphabet ids, joined without separators.
         lengths: (R,) int64, the characters of each sequence that `ids` holds.
-        offset: characters of the first sequence in the blocks before; not 0 only within a long one.
+        offset: characters of the first sequence in earlier blocks; 0 except within a long sequence.
     """
 
     first: int
@@ -41,8 +41,8 @@ class Sequences:
         text: (N,) uint8, uint16 or uint32, often mapped from disk: alphabet ids of the whole corpus.
         alphabet: (A,) uint32 code points; `alphabet[text[i]]` is the code point at position i.
         starts, ends: (S,) int64, often mapped: sequence s is `text[starts[s]:ends[s]]` and may be empty.
-        open_start: the first sequence was cut, its beginning lies before (so no BOS there).
-        open_end: the last sequence was cut, so no ending is charged.
+        open_start: the beginning of the first sequence was cut off (so no BOS there).
+        open_end: the end of the last sequence was cut off, so no ending is charged.
         contexts: (S, X) float32, the vector that each sequence is conditioned on; None for plain text.
     """
 
@@ -119,7 +119,7 @@ def row_slices(size: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
 
 
 def sample_lengths(sequences: Sequences, most: int = 1_000_000) -> NDArray[np.int64]:
-    """Lengths (S,) of the sequences; of a very long list, those in evenly spread blocks of it."""
+    """Lengths (S,) of the sequences; for a very long list, only those in evenly spaced blocks."""
     stride = max(1, len(sequences) // most)
     blocks = itertools.islice(row_slices(len(sequences)), 0, None, stride)
     return np.concatenate([np.asarray(sequences.ends[rows] - sequences.starts[rows]) for rows in blocks])

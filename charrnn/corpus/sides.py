@@ -1,19 +1,19 @@
-"""Which of independent rows are held out. The part of a row is a function of its text, never of the seed.
+"""Decides which independent rows are held out. A row's part depends on its text, never on the seed.
 
 All runs on one corpus hold out the same rows. There are two ways to hold out (`--hold-out`):
 
-values  A share of the distinct texts: all copies of a text are on one side. It measures a model on texts that it
-        has not seen. The empty text is always trained on: held out, it would say nothing of unseen texts.
+values  A share of the distinct texts: all copies of a text are on one side. This measures a model on texts that
+        it has not seen. The empty text is always trained on: held out, it would not measure unseen texts.
 rows    A share of the rows, one by one: which of a text's copies are held out depends on the text and on each
-        copy's number (the first, the second, …). Held-out rows are distributed as all rows are, so most of them
-        say what training rows say as well. The empty text is a text like any other.
+        copy's number (the first, the second, …). Held-out rows have the same distribution as all rows, so the
+        texts of most of them also occur in training rows. The empty text is a text like any other.
 
-Where `auto` decides, it goes by the share of rows whose text occurs more than once, the empty text left out. That
-share estimates how likely a new row of the same source is to repeat one of these (Good and Turing). Where it is
-high, a split by value would leave the repeats out of validation, which then is another distribution than the
-training rows are, and chooses an early checkpoint. Measured: 16 % in lists of names, 0 % in SMILES, 1 % in
-speeches and in the lines of a novel, 23 % in the lines of a play; 53 to 100 % in short strings over two letters,
-97 to 100 % in the words of a text, in log lines and in codes. MANY_REPEATED lies between.
+`auto` decides by the share of rows whose text occurs more than once, without the empty text. That share estimates
+how likely a new row of the same source is to repeat one of these (Good and Turing). If it is high, a split by
+value would leave the repeats out of validation, which then has another distribution than the training rows and
+selects an early checkpoint. Measured: 16 % in lists of names, 0 % in SMILES, 1 % in speeches and in the lines
+of a novel, 23 % in the lines of a play; 53 to 100 % in short strings over two letters, 97 to 100 % in the words
+of a text, in log lines and in codes. MANY_REPEATED is between these two groups.
 """
 
 from collections.abc import Sequence
@@ -33,26 +33,26 @@ TRAIN, VALID, TEST, LEFT_OUT = range(4)
 """Sides of a row. LEFT_OUT is in no part."""
 
 MANY_REPEATED = 1 / 3
-"""From this share of rows with a repeated text on, rows are held out one by one."""
+"""If at least this share of rows has a repeated text, rows are held out one by one."""
 
 MAX_EXACT_VALUES = 4_000_000
-"""Up to so many distinct sequences, or rows, the fractions are exact; beyond, they hold on average."""
+"""Up to this many distinct sequences, or rows, the fractions are exact; above it, they hold on average."""
 
 _SPAN = 1 << 63
-"""Ranks lie below it."""
+"""All ranks are below it."""
 
 _STEP = np.uint64(int(_SPAN * (5**0.5 - 1) / 2) | 1)
-"""From the rank of one copy to that of the next: the golden ratio, for which any number of copies lie evenly."""
+"""Added to one copy's rank to get the next one's: the golden ratio, which spaces any number of copies evenly."""
 
 _NEVER_TWO = 0.38
-"""Of two copies in a row at least one lies outside of an interval of ranks up to this share of all, as they are
-0.618 apart, or 0.382 the other way round."""
+"""Of two consecutive copies, at least one is outside any interval that covers at most this share of all ranks,
+because the two are 0.618 apart, or 0.382 in the other direction."""
 
 Hashes = NDArray[np.uint64]
 
 
 class Labels(NamedTuple):
-    """What is said of rows: the l-th label, of L, is said of row `rows[l]`."""
+    """L labels of rows: label `strings[l]` belongs to row `rows[l]`."""
 
     strings: Sequence[str]
     rows: NDArray[np.integer]
@@ -70,13 +70,13 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """How R rows are divided, and what a person should know about that."""
+    """How R rows are divided, and notes for the user."""
 
     of_row: NDArray[np.uint8]
     """(R,) TRAIN, VALID, TEST or LEFT_OUT"""
     notes: tuple[str, ...]
     num_moved: int = 0
-    """Rows that were to be trained on but for `Kept`."""
+    """Rows taken out of training because of `Kept`."""
 
 
 def divide(
@@ -92,11 +92,11 @@ def divide(
 ) -> Sides:
     """Divides R rows by the hashes of their texts (R,); `valid` and `test` are shares.
 
-    copies_of: (R,) the hashes of what makes a row a copy of another where that is more than its text: rows that
-        share a text and differ in these are variants, which stay together by value, and which do not count as
-        repeats.
-    labels: each label is trained on wherever it occurs. The rows of a label with only one text are held out one by
-        one, and if none of a label's rows would be trained on, its first one is, by value with its copies.
+    copies_of: (R,) hashes of all that two rows must share to be copies, if that is more than the text. Rows with
+        the same text but different hashes here are variants: they stay together in a division by value, and do
+        not count as repeats.
+    labels: every label gets a training row. The rows of a label with only one text are held out one by one; if
+        none of a label's rows would be trained on, its first row is, in a division by value with its copies.
     """
     copies_of = texts if copies_of is None else copies_of
     lone = _only_texts(texts, labels)
@@ -168,7 +168,7 @@ def _occurrences(hashes: Hashes, scratch: Path | None) -> _Occurrences:
 
 
 def _repeated(texts: Hashes, occurrences: _Occurrences) -> float:
-    """The share of rows that occur more than once; rows of an empty text count for nothing."""
+    """The share of rows that occur more than once; rows with an empty text are not counted."""
     empty, repeated, total = np.uint64(hash_text("")), 0, 0
     for rows in row_slices(len(texts)):
         filled = texts[rows] != empty
@@ -180,10 +180,10 @@ def _repeated(texts: Hashes, occurrences: _Occurrences) -> float:
 def _ranks(
     texts: Hashes, copies_of: Hashes, lone: Hashes | None, occurrences: _Occurrences | None, scratch: Path | None
 ) -> Hashes:
-    """(R,) integers below 2^63, evenly spread, by which rows are held out from the highest down.
+    """(R,) integers below 2^63, evenly spread; the rows with the highest ranks are held out.
 
-    lone: the texts whose rows are ranked one by one; None for all. Any other row has its text's rank, 0 where that
-    is empty.
+    lone: the texts whose rows are ranked one by one; None for all. Any other row has its text's rank, which is 0
+    for the empty text.
     """
     ranks = allocate(len(texts), np.uint64, scratch)
     empty, below = np.uint64(hash_text("")), np.uint64(_SPAN - 1)
@@ -191,7 +191,7 @@ def _ranks(
         ranks[rows] = np.where(texts[rows] == empty, 0, texts[rows] >> np.uint64(1))
         if occurrences is not None and (lone is None or len(lone)):
             alone = np.ones(len(ranks[rows]), bool) if lone is None else contains(lone, texts[rows])
-            # From 1: the hash of the empty text is 0.
+            # Counted from 1, because the hash of the empty text is 0.
             steps = (occurrences.number[rows].astype(np.uint64) + np.uint64(1)) * _STEP
             one_by_one = ((copies_of[rows] >> np.uint64(1)) + steps) & below
             ranks[rows] = np.where(alone, one_by_one, ranks[rows])
@@ -209,7 +209,7 @@ def _put_first_copies_first(ranks: Hashes, occurrences: _Occurrences) -> int:
 
 
 def _thresholds(ranks: Hashes, valid: float, test: float, num_first: int = 0) -> Hashes:
-    """(2,) the ranks at which validation and test begin: shares of the distinct ranks and `num_first` of 0."""
+    """(2,) the ranks at which validation and test begin: shares of the distinct ranks plus `num_first` zeros."""
     distinct = _distinct(ranks, MAX_EXACT_VALUES)
     if distinct is None:
         return np.array([int((1 - (valid + test)) * _SPAN), int((1 - test) * _SPAN)], np.uint64)
@@ -266,7 +266,7 @@ def _numbered(labels: Labels) -> tuple[NDArray[np.int64], int]:
 
 
 def _only_texts(texts: Hashes, labels: Sequence[Labels]) -> Hashes:
-    """The texts, sorted, that are the only ones of some label."""
+    """The texts, sorted, that are the only text of some label."""
     found = [np.empty(0, np.uint64)]
     for label in labels:
         numbers, size = _numbered(label)
@@ -280,7 +280,7 @@ def _only_texts(texts: Hashes, labels: Sequence[Labels]) -> Hashes:
 def _train_on_each(
     sides: NDArray[np.uint8], texts: Hashes, labels: Labels, *, by_rows: bool, lone: Hashes
 ) -> None:
-    """Moves the first row of each label that is not trained on, by value with its copies, to the training side."""
+    """Moves the first row of each label without training rows, by value with its copies, to the training side."""
     numbers, size = _numbered(labels)
     trained = np.zeros(size, bool)
     trained[numbers[sides[labels.rows] == TRAIN]] = True

@@ -1,8 +1,8 @@
 """Where sequences begin and end in a text: at lines, at blank lines, or at the ends of files.
 
-A line ends at LF or CRLF, and this terminator belongs to no sequence. A paragraph is a run of lines that
-are not empty; its inner line ends are text, the last one and the empty lines around it are not. A file's
-text is one sequence as it stands.
+A line ends at LF or CRLF, and this terminator belongs to no sequence. A paragraph is a run of non-empty
+lines; its inner line ends are text, its last line end and the empty lines around it are not. With `file`,
+the unchanged text of a file is one sequence.
 """
 
 from itertools import pairwise
@@ -60,24 +60,24 @@ class LineFinder:
         return starts, found + base - is_crlf
 
     def close(self) -> tuple[Positions, Positions]:
-        """The last line, where the file does not end with a terminator."""
+        """The last line, if the file does not end with a terminator."""
         if self._start == self._position:
             return _NONE, _NONE
         return np.array([self._start]), np.array([self._position])
 
 
 class Grouping(Protocol):
-    """Makes the sequences of one file out of its lines. Starts and ends come apart, each in order."""
+    """Builds the sequences of one file from its lines. Starts and ends are returned separately, in order."""
 
     def feed(self, starts: Positions, ends: Positions) -> tuple[Positions, Positions]:
-        """Takes (L,) lines, gives the starts and the ends of sequences that are certain by now."""
+        """Takes (L,) lines; returns the starts and the ends of sequences that are certain so far."""
 
     def close(self, start: int, end: int) -> tuple[Positions, Positions]:
-        """What is left at the end of a file whose text is start:end."""
+        """The remaining starts and ends, for a file whose text is start:end."""
 
 
 class Lines:
-    """Each line is a sequence, also an empty one."""
+    """Each line is a sequence, even an empty one."""
 
     def feed(self, starts: Positions, ends: Positions) -> tuple[Positions, Positions]:
         return starts, ends
@@ -87,7 +87,7 @@ class Lines:
 
 
 class Paragraphs:
-    """Each run of lines that are not empty is a sequence."""
+    """Each run of non-empty lines is a sequence."""
 
     def __init__(self) -> None:
         self._open = False
@@ -120,7 +120,7 @@ GROUPINGS: dict[SplitName, type[Grouping]] = {"line": Lines, "paragraph": Paragr
 
 
 def separator(split: SplitName, crlf: bool) -> str:
-    """What stands between sequences, where line ends are CRLF or not."""
+    """The text between sequences; `crlf` says whether line ends are CRLF."""
     line_end = "\r\n" if crlf and split != "file" else "\n"
     return line_end * 2 if split == "paragraph" else line_end
 
@@ -143,7 +143,7 @@ def choose_split(head: str) -> tuple[SplitName, str]:
 
 
 def _looks_wrapped(lines: list[str]) -> bool:
-    """Whether prose was broken to a width: lines about as long as the longest that go on in lower case."""
+    """Whether this is prose wrapped to a width: most lines are nearly full, and many begin in lower case."""
     if len(lines) < FEWEST_INDEPENDENT:
         return False
     lengths = np.array([len(line) for line in lines])
@@ -157,7 +157,7 @@ def _looks_wrapped(lines: list[str]) -> bool:
 
 
 def choose_order(split: SplitName, num_sequences: int, num_chars: int) -> tuple[OrderName, str]:
-    """The regime that suits so many sequences of so many characters together, and why."""
+    """The order that suits this many sequences with this many characters in total, and why."""
     if num_sequences < FEWEST_INDEPENDENT:
         return "ordered", f"only {num_sequences} sequence{'s' if num_sequences != 1 else ''}"
     if split == "paragraph":

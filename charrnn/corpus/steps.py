@@ -1,9 +1,9 @@
 """Sequences as the steps that a language model reads and is charged for.
 
 A sequence y_1 … y_τ is read as BOS, y_1, …, y_τ: position i has input y_i (BOS for i = 0) and is charged for
-what follows it, a character or the ending. Under `length` BOS is read twice: at position −1 without the
-count, where τ is announced and charged, and at position 0 with it. This module knows the three ways to end
-only as what is read and what is charged; the probabilities are the model's.
+(its loss is that of) what follows it, a character or the ending. Under `length`, BOS is read twice: at
+position −1 without the count, where τ is announced and charged, and at position 0 with the count. Here the
+three ways to end differ only in what is read and charged; the model computes the probabilities.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 ABSENT = -1
-"""In `remaining`: the model is not told how many characters are to come."""
+"""In `remaining`: the model does not receive the number of characters to come."""
 
 PADDING = -1
 """In place of a sequence's index: nothing is read there."""
@@ -44,25 +44,25 @@ class Kind(IntEnum):
 
 
 class Steps(NamedTuple):
-    """T steps of B rows; all integers (T, B) but stops (B,) and context. NumPy arrays, or torch's in training."""
+    """T steps of B rows: integers (T, B), except stops (B,) and context. NumPy arrays, or torch's in training."""
 
     inputs: IntArray
     """Input ids: characters 0 … V−1, BOS = V, V+1 the zero vector (unknown, or padding)."""
     remaining: IntArray
     """r_t = τ − t, the characters still to come, or ABSENT."""
     targets: IntArray
-    """The character (or V+1 when it is unknown) or τ that the step is charged for; 0 where there is none."""
+    """The character (or V+1 if it is unknown) or τ that the step is charged for; 0 if there is none."""
     kinds: IntArray
     stops: IntArray
-    """Index into STOP_NAMES of the mechanism that each row is read by."""
+    """Index into STOP_NAMES of the stop mechanism of each row."""
     context: npt.NDArray[np.floating] | None = None
-    """(B, X) the vector that each row is conditioned on, zero in a row of padding; None without."""
+    """(B, X) the vector that each row is conditioned on, zero in a row of padding; None for plain text."""
 
 
 class Window(NamedTuple):
     steps: Steps
     fresh: BoolArray
-    """(B,) rows that start from the initial state; the others carry the state of the window before."""
+    """(B,) rows that start from the initial state; the others carry the state of the previous window."""
     sequence: IntArray
     """(T, B) index of the sequence that each step belongs to, PADDING where it is not to be charged."""
 
@@ -106,7 +106,7 @@ class StepReader:
         ending = real & (position == tau) & charged_ending & ~open_end
         kinds = Kind.CHARACTER * character + Kind.ENDING * ending + Kind.ANNOUNCEMENT * announced
 
-        # A cut beginning is no beginning: only a stream, which has no endings either, reads BOS there.
+        # A sequence cut at its beginning does not read BOS there, except a stream, which has no endings either.
         beginning = np.where(open_start & (stop != NONE), v.unknown, v.bos)
         inputs = np.where(position > 0, self._characters(start + position - 1, real & (position > 0)), beginning)
         targets = np.where(character, self._characters(start + position, character), announced * tau)
@@ -121,7 +121,7 @@ class StepReader:
         )
 
     def _contexts(self, sequence: IntArray) -> npt.NDArray[np.floating] | None:
-        """(B, X) of the sequences in a window, of which each row of a conditioned text reads one."""
+        """(B, X) contexts of the sequences in a window; each row of a conditioned text reads one sequence."""
         contexts = self.sequences.contexts
         if contexts is None:
             return None
@@ -129,7 +129,7 @@ class StepReader:
         return np.where(rows[:, None] == PADDING, np.float32(0.0), contexts[rows])
 
     def _characters(self, at: IntArray, valid: BoolArray) -> IntArray:
-        """Ids of the characters at offsets of the text; any id where not valid."""
+        """Ids of the characters at offsets of the text; arbitrary where not valid."""
         if not len(self.sequences.text):
             return np.zeros(at.shape, np.int64)
         ids: IntArray = self.table[self.sequences.text[np.where(valid, at, 0)]].astype(np.int64)
@@ -137,11 +137,11 @@ class StepReader:
 
 
 def cut_beginnings(steps: Steps, inside: BoolArray, reader: StepReader) -> None:
-    """A lane that starts inside a sequence does not see the character before: BOS in a stream, else nothing."""
+    """Hides the previous character from lanes that start inside a sequence: BOS in a stream, else a zero input."""
     vocabulary = reader.vocabulary
     steps.inputs[0, inside] = np.where(steps.stops == NONE, vocabulary.bos, vocabulary.unknown)[inside]
 
 
 def map_arrays(function: Callable[[Any], Any], steps: Steps) -> Steps:
-    """The function applied to every array that is there."""
+    """Applies the function to every array that is not None."""
     return Steps(*(None if array is None else function(array) for array in steps))  # type: ignore[arg-type]

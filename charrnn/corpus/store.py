@@ -7,8 +7,8 @@ A folder holds
     alphabet.bin           uint32 code points, in the order in which they first appear
     starts.bin, ends.bin   int64, one of each for every sequence
 
-and is complete or absent: it is built elsewhere and renamed. Its checksums are verified before it is used, so
-damage is noticed; what is lost can be made again. Knows neither encodings nor how sequences are found.
+and is complete or absent, because it is built elsewhere and renamed. Its checksums are verified before it is
+used, so damage is noticed; a lost folder can be rebuilt. Knows neither encodings nor how sequences are found.
 """
 
 import os
@@ -45,7 +45,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class Header:
-    """What the arrays beside it are, and enough to see whether they are whole."""
+    """Describes the arrays beside it, and shows whether they are complete and undamaged."""
 
     key: str
     dtype: DtypeName
@@ -57,7 +57,7 @@ class Header:
 class CorpusWriter:
     """Writes an encoded corpus into a new folder, piece by piece; `finish` makes it complete.
 
-    The alphabet grows as characters appear, and the ids are as wide as it needs them.
+    The alphabet grows as characters appear, and ids are as wide as it requires.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -87,7 +87,7 @@ class CorpusWriter:
         self.num_chars += len(ids)
 
     def add_sequences(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
-        """Appends starts and ends, not always as many of both at a time."""
+        """Appends starts and ends; one call may append different numbers of them."""
         _write(self._files["starts"], starts)
         _write(self._files["ends"], ends)
         self.num_sequences += len(starts)
@@ -118,7 +118,7 @@ class CorpusWriter:
             self._widen(dtype)
 
     def _widen(self, dtype: DtypeName) -> None:
-        """Writes the text so far once more with wider ids; an alphabet can need that twice."""
+        """Rewrites the text so far with wider ids; a growing alphabet can require this twice."""
         self._files["text"].close()
         path = _path(self._directory, "text")
         narrow = path.rename(path.with_suffix(".narrow"))
@@ -131,7 +131,7 @@ class CorpusWriter:
 
 
 def load(directory: Path, key: str) -> tuple[Sequences, Header] | None:
-    """The corpus in `directory`; None if there is none, or it is not whole, or not the one with this key."""
+    """The corpus in `directory`; None if it is missing, incomplete, damaged or has another key."""
     try:
         path = directory / "header.json"
         if path.stat().st_size > _MAX_HEADER_BYTES:
@@ -155,10 +155,10 @@ def load(directory: Path, key: str) -> tuple[Sequences, Header] | None:
 
 
 def publish(built: Path, kept: Path) -> None:
-    """Moves the folder `built` to `kept`, in place of a damaged one if need be.
+    """Moves the folder `built` to `kept`, replacing a damaged one.
 
-    Another process may be doing the same: whoever comes second leaves the other's folder alone. Arrays that
-    were mapped from either stay valid. A place that cannot be written is left as it is.
+    Another process may do the same: the second one leaves the first one's folder alone. Arrays that were mapped
+    from either folder stay valid. If `kept` cannot be written, it is left as it is.
     """
     with suppress(OSError):
         os.rename(built, kept)

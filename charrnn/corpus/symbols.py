@@ -1,4 +1,4 @@
-"""The symbols of an input or an output: characters, or what stands between separators."""
+"""The symbols of an input or an output: characters, or the parts between separators."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,11 @@ import numpy.typing as npt
 from charrnn.corpus.vocabulary import Numbered
 
 LONGEST = 10_000
-"""Symbols that a model of whole inputs reads at most: all of them are kept for the gradient."""
+"""The most symbols that a model of whole inputs reads, because all are kept for the gradient."""
 
 
 def normalised(text: str) -> str:
-    """In Unicode's normalisation form C, in which letters with their marks are one character where they can be."""
+    """The text in Unicode normalisation form C, in which a letter and its marks are one character if possible."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -25,7 +25,7 @@ class Symbols(Numbered):
 
     symbols: tuple[str, ...]
     separator: str = ""
-    """What stands between two of them; nothing where each is a character."""
+    """The text between two symbols; empty if each symbol is a character."""
 
     def __post_init__(self) -> None:
         if len(set(self.symbols)) < len(self.symbols) or "" in self.symbols:
@@ -33,7 +33,7 @@ class Symbols(Numbered):
 
     @classmethod
     def of(cls, texts: Iterable[str], separator: str = "") -> "Symbols":
-        """Those that occur in the texts, sorted."""
+        """The symbols that occur in the texts, sorted."""
         seen: set[str] = set()
         for text in texts:
             seen.update(split_symbols(text, separator))
@@ -52,7 +52,7 @@ class Symbols(Numbered):
         return split_symbols(text, self.separator)
 
     def encode(self, text: str, unknown: int) -> npt.NDArray[np.int32]:
-        """The numbers of a text's symbols, `unknown` for those that are not among them."""
+        """The numbers of a text's symbols, `unknown` for symbols that are not known."""
         index = self._index
         return np.array([index.get(symbol, unknown) for symbol in self.split(text)], np.int32)
 
@@ -61,13 +61,13 @@ class Symbols(Numbered):
 
 
 def split_symbols(text: str, separator: str) -> list[str]:
-    """The symbols of a text; several separators in a row are one."""
+    """The symbols of a text; several separators in a row count as one."""
     return [part for part in text.split(separator) if part] if separator else list(text)
 
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """R rows of numbers of different lengths, one after the other."""
+    """R rows of numbers, of different lengths, concatenated."""
 
     values: npt.NDArray[np.int32]
     ends: npt.NDArray[np.int64]
@@ -92,7 +92,7 @@ class Ragged:
         return Ragged.of([self.values[begins[row] : self.ends[row]] for row in rows])
 
     def padded(self, rows: npt.NDArray[np.integer], fill: int) -> npt.NDArray[np.int64]:
-        """(S, B) some of the rows as columns, S at least 1, with `fill` behind their ends."""
+        """(S, B) some of the rows as columns, S at least 1, with `fill` after their ends."""
         lengths = self.lengths[rows]
         steps = np.arange(max(1, int(lengths.max(initial=0))))[:, None]
         real = steps < lengths

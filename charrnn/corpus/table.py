@@ -1,6 +1,6 @@
-"""Tables held in memory: columns of strings, and where in which file each row stands.
+"""Tables held in memory: columns of strings, and the file and line of each row.
 
-Knows TSV, CSV and folders of one file a class; not what a column means.
+Handles TSV, CSV and folders of one file per class, not what a column means.
 """
 
 import csv
@@ -20,13 +20,13 @@ from charrnn.errors import CorpusError
 TABLES = (".tsv", ".csv")
 
 CLASS, TEXT = "class", "text"
-"""Columns of a folder of one file a class."""
+"""Column names for a folder of one file per class."""
 
 MOST_FIELD_CHARS = 10_000_000
-"""Of a field of CSV; a line may not be longer either."""
+"""Maximum length of a CSV field, and of a line."""
 
 MOST_NAME_CHARS = 1000
-"""Of a column's name, which a checkpoint must be able to say."""
+"""Maximum length of a column's name, which a checkpoint must be able to store."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +34,12 @@ class Table:
     """R rows.
 
     Attributes:
-        names: of the columns, in order; "1", "2", … where there is no header.
+        names: the names of the columns, in order; "1", "2", … if there is no header.
         columns: one list of R strings for each name.
         files: the names of the files.
-        places: (R, 2) the file, by its number, and the line in it at which each row begins.
-        sha256, num_bytes: of the files' bytes, one after the other.
-        notes: what a person should know about how the files were read.
+        places: (R, 2) the number of the file, and the line in it at which each row begins.
+        sha256, num_bytes: the hash and the size of the files' concatenated bytes.
+        notes: what a user should know about how the files were read.
     """
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Table:
         return len(self.places)
 
     def column(self, name: str) -> list[str]:
-        """Raises CorpusError, with the columns that there are."""
+        """Raises CorpusError, listing the existing columns, if there is none of that name."""
         if name not in self.names:
             there = ", ".join(self.names)
             numbered = "; its first line is read as data, as columns are asked for by number"
@@ -71,7 +71,7 @@ class Table:
 
 
 def is_number(name: str) -> bool:
-    """Whether a column is asked for by its number, as where there is no header."""
+    """Whether a column is requested by its number, as in a table without a header."""
     return name.isascii() and name.isdecimal()
 
 
@@ -83,12 +83,13 @@ def read_table(
     encoding: str = "utf-8",
     class_name: str | None = None,
 ) -> Table:
-    """Reads files as one table; `header`: the first line of each names the columns.
+    """Reads files as one table; `header`: the first line of each file names the columns.
 
-    A file that ends in .csv is CSV (RFC 4180); any other is TSV, its fields taken literally between tabs. Empty
-    lines are left out. A folder without tables, or several other files where `class_name` is given, is a table of
-    one file a class: the class is the file's name without its ending, every line a row. Pipes are copied into
-    the folder `spool`. Raises CorpusError with the line of what does not fit, and for a folder of both kinds.
+    A file that ends in .csv is CSV (RFC 4180); any other is TSV, whose fields are taken literally between tabs.
+    Empty lines are skipped. With `class_name`, a folder without tables, or several files that are not tables, form
+    a table of one file per class: the class is the file's name without its ending, and every line is a row. Pipes
+    are copied into the folder `spool`. Raises CorpusError, naming the line, for a row that does not fit, and for a
+    folder that mixes tables and other files.
     """
     encoding = canonical_encoding(encoding)
     sources = expand(paths, spool)
@@ -142,7 +143,7 @@ def read_table(
 
 
 class _Rows:
-    """Gathers the records of one file after the other, and checks that they agree."""
+    """Collects the records of one file after another, and checks that their columns agree."""
 
     def __init__(self, header: bool) -> None:
         self.names: tuple[str, ...] = ()
@@ -151,7 +152,7 @@ class _Rows:
         self._header, self._named_by = header, ""
 
     def name(self, names: tuple[str, ...], where: str) -> None:
-        """Begins the columns. Raises CorpusError for names that cannot be told apart or stored."""
+        """Starts the columns. Raises CorpusError for names that are not distinct or cannot be stored."""
         for k, name in enumerate(names):
             if not name:
                 raise CorpusError(
@@ -167,7 +168,7 @@ class _Rows:
         self.names, self.columns = names, [[] for _ in names]
 
     def add(self, number: int, source: Source, records: Iterable[tuple[int, list[str]]]) -> None:
-        """Each record is the line at which it begins and its fields; `number` is the file's."""
+        """Adds records: each is the line at which it begins, and its fields. `number` is the file's number."""
         for first, (line, fields) in enumerate(records):
             where = f"{source.name}, line {line}"
             if not self.names:
@@ -244,7 +245,7 @@ def _csv_records(name: str, lines: Iterable[str]) -> Iterator[tuple[int, list[st
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """The csv module has one limit for all; it is put back."""
+    """Sets the field limit of the csv module, which is global, and restores it afterwards."""
     before = csv.field_size_limit(MOST_FIELD_CHARS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The model's vocabulary: which characters it knows, under which numbers. Knows nothing of files."""
+"""The model's vocabulary: the characters that it knows, and their ids. Knows nothing of files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _MOST_NAMED = 10
 
 
 class Numbered(ABC):
-    """Symbols 0 … V − 1, and the numbers that stand for what is none of them."""
+    """Symbols 0 … V − 1, and the ids for BOS, EOS and unknown symbols."""
 
     @property
     @abstractmethod
@@ -70,7 +70,7 @@ class Vocabulary(Numbered):
         return to_code_points("".join(self.symbols))
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """(len(text),) the ids of `text`; `unknown` stands for what the vocabulary lacks."""
+        """(len(text),) the ids of `text`; `unknown` for characters that the vocabulary lacks."""
         return self.table(to_code_points(text))
 
     def decode(self, ids: ArrayLike) -> str:
@@ -97,7 +97,7 @@ class Vocabulary(Numbered):
 
 
 def _named(characters: Iterable[str]) -> str:
-    """Lists characters by their look, where they have one, and their code points."""
+    """Lists characters, escaped if they are not printable, with their code points."""
     names = [f"{ascii(c) if not c.isprintable() else repr(c)} (U+{ord(c):04X})" for c in characters]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more characters" if more > 0 else "")

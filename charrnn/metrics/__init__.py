@@ -1,1 +1,1 @@
-"""Figures that know no model: n-grams and other baselines, lengths, labels, numbers, sequences."""
+"""Metrics that do not depend on a model: n-grams and other baselines, lengths, labels, numbers, sequences."""

@@ -1,9 +1,9 @@
-"""What simpler models make of the same held-out text, in the units of the network they stand beside.
+"""Losses of simpler models on the same held-out text, in the same units as the network's.
 
-Uniform, unigram, the best n-gram of orders 1 to 8, and xz. All pay for endings where the network does, and
-are divided by the same counts. This file does not know where a text comes from, nor what the network said.
+Uniform, unigram, the best n-gram of orders 1 to 8, and xz. All are charged for endings if the network is, and
+are divided by the same counts. This file knows neither the source of a text nor the network's predictions.
 
-Inside, a text is one run of alphabet ids 0 .. A-1, with the mark A after each sequence that ended.
+Internally, a text is one run of alphabet ids 0 .. A-1, with the mark A after each sequence that ended.
 """
 
 import itertools
@@ -22,25 +22,25 @@ from charrnn.metrics.ngram import NGram
 
 MAX_ORDER = 8
 TRAINING_BYTES = 16_000_000
-"""How much of the training text is read, from its end; in UTF-8, endings included."""
+"""How much of the end of the training text is read, in UTF-8, endings included."""
 
 QUICK_BYTES = 2_000_000
-"""The same for an n-gram that a person waits for after training."""
+"""The same for `quick_ngram`, for which a user waits after training."""
 
 QUICK_PIECES = 4
-"""Pieces of held-out text that such an n-gram reads, a million characters."""
+"""Pieces of held-out text that `quick_ngram` reads, a million characters in total."""
 
 _UNCHOSEN_ORDER = 5
 _PIECE_CHARS = 1 << 18
 _XZ_WINDOW = (1 << 12, 1 << 25)
-"""Least and most bytes of xz's window, which in between is as long as the text."""
+"""Minimum and maximum of xz's window in bytes; between them, the window is as long as the text."""
 
 
 class Baselines(NamedTuple):
     figures: dict[str, Any]
-    """Fit for strict JSON."""
+    """Can be written as strict JSON."""
     ngram: NGram | None
-    """Fitted to the training text, where that is still there."""
+    """Fitted to the training text; None if that is gone."""
 
 
 def baselines(
@@ -54,17 +54,17 @@ def baselines(
     endings: bool,
     separator: str,
 ) -> Baselines:
-    """The cost of `held_out` under each baseline.
+    """The loss of each baseline on `held_out`.
 
-    A character outside `vocabulary` costs ln(training_chars + 1), as it does the network. `endings` says
-    that the network is charged for stopping: then the n-grams have one more outcome, and xz reads
-    `separator` after each sequence. With `independent` no n-gram looks beyond the beginning of its sequence.
+    A character outside `vocabulary` costs ln(training_chars + 1), as for the network. `endings` says that the
+    network is charged for stopping: then the n-grams have one more outcome, and xz reads `separator` after each
+    sequence. With `independent`, no n-gram uses context from before the beginning of its sequence.
 
     The figures are `uniform`, `unigram`, `ngram` (with its `order`) and `xz`, each with `nll` (total nats), `loss`
-    (nats a character), `loss_per_symbol` (with `endings`, each sequence is a symbol more) and
-    `bits_per_char`, the last three None where there is nothing to divide by; `num_oov`; and `note`, None or
-    what a reader must be told. Without `train` all but uniform are None. Without `valid` the order is not
-    chosen, but 5.
+    (nats per character), `loss_per_symbol` (with `endings`, each sequence counts one symbol more) and
+    `bits_per_char`, the last three None if there is nothing to divide by; `num_oov`; and `note`, None or
+    remarks for the reader. Without `train`, all but uniform are None. Without `valid`, the order is not chosen,
+    but 5.
     """
     marks = independent or endings
     if not endings:
@@ -118,7 +118,7 @@ def baselines(
 
 class QuickNGram(NamedTuple):
     loss: float
-    """Nats a character of the held-out text."""
+    """Nats per character of the held-out text."""
     order: int
     is_whole: bool
     """Whether all of the training text was read."""
@@ -134,10 +134,10 @@ def quick_ngram(
     endings: bool,
     separator: str,
 ) -> QuickNGram | None:
-    """The n-gram of the order that suits `held_out` best, which favours it; None where there is no character.
+    """The n-gram of the order that fits `held_out` best, a choice in its favour; None if there is no character.
 
-    It pays for what the one of `baselines` pays, but reads the last QUICK_BYTES of the training text alone, and
-    the first QUICK_PIECES of `held_out`: seconds, whatever the size of the corpus.
+    It is charged for the same things as the n-gram of `baselines`, but reads only the last QUICK_BYTES of the
+    training text and the first QUICK_PIECES of `held_out`. It takes seconds, whatever the size of the corpus.
     """
     marks = independent or endings
     ids, is_whole = _tail(train, marks, separator, QUICK_BYTES)
@@ -166,7 +166,7 @@ def _pieces(sequences: Sequences, marks: bool) -> Iterator[NDArray[np.int32]]:
 
 
 def _tail(sequences: Sequences, marks: bool, separator: str, limit: int) -> tuple[NDArray[np.int32], bool]:
-    """The last ids that together take at most `limit` bytes, and whether they are all there are."""
+    """The last ids that together take at most `limit` bytes, and whether these are all the ids."""
     starts, ends = sequences.starts[-limit:], sequences.ends[-limit:]
     starts = np.maximum(starts, ends - limit)
     reach = np.cumsum((ends - starts + marks)[::-1])
@@ -189,7 +189,7 @@ def _symbols(sequences: Sequences, vocabulary: Vocabulary) -> NDArray[np.int32]:
 def _nll(
     model: NGram, pieces: Iterable[NDArray[np.int32]], sequences: Sequences, vocabulary: Vocabulary
 ) -> NDArray[np.float64]:
-    """(1 + max_order,) total nats of pieces of `sequences`, from their beginning, by every order."""
+    """(1 + max_order,) total nats of pieces of `sequences`, from their beginning, under each order."""
     total = np.zeros(1 + model.max_order)
     symbols = _symbols(sequences, vocabulary)
     context = np.empty(0, np.int32)

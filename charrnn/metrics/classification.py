@@ -1,8 +1,8 @@
 """Predicted class probabilities against the truth: how often right, how sharp, how well calibrated.
 
 This file knows neither the model nor the examples, only the probabilities of K classes for N examples. A label
-that the model does not know is truth -1, a class of probability zero: its example is wrong, and costs the Brier
-score what such a class would. Its likelihood would be zero, so `nll` and `loss` leave it out.
+that the model does not know has truth -1 and counts as a class of probability zero: its example is wrong, and
+adds to the Brier score what such a class would. Its likelihood would be zero, so `nll` and `loss` exclude it.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 CALIBRATION_BINS = 15
 
 SMALLEST = float(np.finfo(np.float64).tiny)
-"""A probability that has underflowed counts as this, so that nll stays finite: 708 nats at most an example."""
+"""A probability that has underflowed counts as this, so that nll stays finite: at most 708 nats per example."""
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class against all others; a ratio is 0 where its denominator is, as in scikit-learn."""
+    """One class against all others; a ratio is 0 if its denominator is 0, as in scikit-learn."""
 
     label: str
     support: int
-    """Examples whose truth it is."""
+    """Examples whose true class it is."""
     predicted: int
     """Examples for which it is predicted, those of unknown truth included."""
     precision: float
@@ -34,7 +34,7 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The examples whose top probability lies in one bin: calibrated is confidence = accuracy."""
+    """The examples whose top probability is in one bin; a calibrated model has confidence = accuracy."""
 
     count: int
     confidence: float
@@ -44,16 +44,16 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, kw_only=True)
 class Classification:
-    """Fit for strict JSON; a figure is None where there was no example to compute it from."""
+    """Can be written as strict JSON; a figure is None if there is no example to compute it from."""
 
     num_examples: int
     num_unknown_labels: int
     accuracy: float | None
     majority_accuracy: float | None
-    """The accuracy of always saying the most frequent of the K classes in the truth: the floor."""
+    """The baseline: the accuracy of always predicting the one of the K classes most frequent in the truth."""
     macro_precision: float | None
     """The macro averages are plain means over the classes that occur in the truth or are predicted, as in
-    scikit-learn with zero_division=0 and `labels` those classes. Unknown labels are no class of their own."""
+    scikit-learn with zero_division=0 and these classes as `labels`. Unknown labels are not a class."""
     macro_recall: float | None
     macro_f1: float | None
     """The mean of the F1, not the F1 of the means."""
@@ -66,7 +66,7 @@ class Classification:
     expected_calibration_error: float | None
     """Mean |confidence - accuracy| of the bins of `reliability`, weighted by their counts."""
     reliability: tuple[ReliabilityBin, ...]
-    """The non-empty ones of CALIBRATION_BINS bins of equal width, each with its upper edge; lowest first."""
+    """The non-empty ones of CALIBRATION_BINS bins of equal width, each including its upper edge; lowest first."""
     per_class: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
     """Examples of known truth, (K, K): a row for each true class, a column for each predicted one."""
@@ -75,8 +75,8 @@ class Classification:
 def classification(probabilities: ArrayLike, truth: ArrayLike, labels: Sequence[str]) -> Classification:
     """The figures of probabilities (N, K) whose rows sum to one, given the true classes (N,) in -1 ... K-1.
 
-    `labels` names the K > 0 classes. The most probable class is predicted, the first of equals. Raises
-    ValueError where the shapes disagree.
+    `labels` names the K > 0 classes. The most probable class is predicted, the first if several are equal. Raises
+    ValueError if the shapes disagree.
     """
     probabilities, truth = np.asarray(probabilities, np.float64), np.asarray(truth, np.int64)
     if probabilities.shape != (len(truth), len(labels)):
@@ -89,7 +89,7 @@ def classification(probabilities: ArrayLike, truth: ArrayLike, labels: Sequence[
     support = confusion.sum(axis=1)
     per_class = _per_class(labels, support, np.bincount(predicted, minlength=len(labels)), np.diag(confusion))
     occurring = [figures for figures in per_class if figures.support or figures.predicted]
-    # Subtracted from zero, since a sum of nothing would turn into -0.0.
+    # Subtracted from zero, because a negated empty sum would be -0.0.
     nll = float(0.0 - np.sum(np.log(np.maximum(probabilities[is_true], SMALLEST))))
     reliability = _reliability(confidence, right)
     return Classification(
@@ -117,7 +117,7 @@ def classification(probabilities: ArrayLike, truth: ArrayLike, labels: Sequence[
 def _per_class(
     labels: Sequence[str], support: NDArray[np.int64], predicted: NDArray[np.int64], hits: NDArray[np.int64]
 ) -> tuple[ClassFigures, ...]:
-    """From the counts of each class, (K,)."""
+    """The figures of each class, from counts (K,)."""
 
     def ratio(part: int, whole: int) -> float:
         return part / whole if whole else 0.0
@@ -129,7 +129,7 @@ def _per_class(
 
 
 def _reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """The non-empty bins of examples with top probability `confidence`, (N,); `right` where it was the truth."""
+    """The non-empty bins of examples with top probability `confidence` (N,); `right`: that class was the truth."""
     bins = np.searchsorted(np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS, confidence, side="left")
     return tuple(
         ReliabilityBin(

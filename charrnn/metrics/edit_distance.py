@@ -23,10 +23,10 @@ def edit_distance(a: Symbols, b: Symbols) -> int:
 
 
 def align(a: Symbols, b: Symbols) -> list[tuple[int | None, int | None]]:
-    """One best alignment, as pairs (i, j) in order: a[i] stands against b[j].
+    """One best alignment, as pairs (i, j) in order: a[i] is aligned with b[j].
 
-    Each index occurs once; (i, None) is a[i] deleted, (None, j) is b[j] inserted. Of several best alignments,
-    the one that from the end on prefers pairs to deletions, and deletions to insertions. O(M N) memory.
+    Each index occurs once; (i, None) is a[i] deleted, (None, j) is b[j] inserted. Of several best alignments, it
+    is the one that, from the end, prefers pairs to deletions and deletions to insertions. O(M N) memory.
     """
     cost = [row.tolist() for row in _rows(a, b)]
     i, j = len(a), len(b)
@@ -47,8 +47,8 @@ def align(a: Symbols, b: Symbols) -> list[tuple[int | None, int | None]]:
 def _rows(a: Symbols, b: Symbols) -> Iterator[NDArray[np.int64]]:
     """The table of D[i, j] = edit distance of a[:i] and b[:j], row by row, (N + 1,) each.
 
-    D[i, j] = min(D[i-1, j-1] + [a_i ≠ b_j], D[i-1, j] + 1, D[i, j-1] + 1). The last term runs along the row:
-    D[i, j] - j is the running minimum of what the other two leave, less j.
+    D[i, j] = min(D[i-1, j-1] + [a_i ≠ b_j], D[i-1, j] + 1, D[i, j-1] + 1). The last term is in the same row:
+    D[i, j] - j is the running minimum of (the smaller of the other two terms) - j.
     """
     codes: dict[int | str, int] = {}
     coded_b = np.array([codes.setdefault(symbol, len(codes)) for symbol in b], np.int64)

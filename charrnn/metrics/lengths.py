@@ -1,7 +1,7 @@
 """Whether a model's sequences end where they should: held-out lengths against drawn and predicted ones.
 
-Lengths are in characters. This file knows neither the model nor how it stops: it is given lengths, and the
-model's distribution function at the lengths that were seen.
+Lengths are in characters. This file knows neither the model nor how it stops: it receives lengths, and the
+model's cumulative distribution function at the held-out lengths.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PIT_BINS = 10
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Of lengths, in characters; between two observed lengths a percentile is interpolated."""
+    """Quantiles of lengths, in characters; a percentile between two observed lengths is interpolated."""
 
     min: float
     p5: float
@@ -31,8 +31,9 @@ class Quantiles:
 class PIT:
     """The probability integral transform of the held-out lengths under the model.
 
-    Each length τ gives u, uniform on [F(τ-1), F(τ)]. If lengths follow F, u is uniform on [0, 1]. A hump in
-    the middle is a length distribution too wide, a bowl one too narrow; mass on the left, endings too late.
+    Each length τ gives u, uniform on [F(τ-1), F(τ)]. If lengths follow F, u is uniform on [0, 1]. A hump in the
+    middle means that the length distribution is too wide, a bowl that it is too narrow; mass on the left means
+    that endings come too late.
     """
 
     histogram: tuple[float, ...]
@@ -45,15 +46,15 @@ class PIT:
 
 @dataclass(frozen=True)
 class LengthReport:
-    """Fit for strict JSON; a part is None where there was nothing to compute it from."""
+    """Can be written as strict JSON; a part is None if there is nothing to compute it from."""
 
     held_out: Quantiles | None
     sampled: Quantiles | None
     ks_distance: float | None
     """Largest distance between the two empirical distribution functions, 0 to 1."""
     ks_training: float | None
-    """The same between the training text and the held-out one: what a model that has learned the training
-    lengths to perfection would be left with, since a text's lengths drift."""
+    """The same between training and held-out text: the distance that a model with exactly the training lengths
+    would have, because a text's lengths drift."""
     pit: PIT | None
 
 
@@ -64,10 +65,10 @@ def length_report(
     cdf_at: ArrayLike,
     training: ArrayLike = (),
 ) -> LengthReport:
-    """The report on held-out lengths (S,), drawn ones (M,) and those of the training text, any of them empty.
+    """The report on the lengths of held-out (S,), drawn (M,) and training texts; any of them may be empty.
 
-    `cdf_before` and `cdf_at` hold F(τ-1) and F(τ) of the held-out sequences, (S,); empty where the model has
-    no length distribution.
+    `cdf_before` and `cdf_at` hold F(τ-1) and F(τ) of the held-out sequences, (S,); empty if the model has no
+    length distribution.
     """
     held_out, sampled = np.asarray(held_out), np.asarray(sampled)
     return LengthReport(
@@ -89,7 +90,7 @@ def quantiles(lengths: ArrayLike) -> Quantiles:
 def ks_distance(a: ArrayLike, b: ArrayLike) -> float:
     """The two-sample Kolmogorov-Smirnov distance, max over x of |F_a(x) - F_b(x)|, of samples (M,) and (N,).
 
-    Both functions are compared after all copies of a value, so ties count as they should. M, N > 0.
+    Both functions are evaluated after all copies of a value, so ties are handled correctly. M, N > 0.
     """
     a, b = np.sort(a), np.sort(b)
     values = np.concatenate([a, b])
@@ -100,8 +101,8 @@ def ks_distance(a: ArrayLike, b: ArrayLike) -> float:
 def pit(cdf_before: ArrayLike, cdf_at: ArrayLike) -> PIT:
     """The expected histogram of u from F(τ-1) and F(τ) of each sequence, (S,), S > 0; nothing is drawn.
 
-    Each sequence spreads its share evenly over [F(τ-1), F(τ)]; where the two are equal in floating point,
-    it lies in the bin of that value. Rounding beyond [0, 1] is cut off.
+    The share of each sequence is spread evenly over [F(τ-1), F(τ)]; if the two are equal in floating point, it
+    falls into the bin of that value. Values that rounding moves outside [0, 1] are clipped.
     """
     low = np.clip(np.asarray(cdf_before, np.float64), 0.0, 1.0)
     width = np.clip(np.asarray(cdf_at, np.float64), low, 1.0) - low

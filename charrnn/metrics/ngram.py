@@ -2,12 +2,12 @@
 
     p_n(w | c) = (count(c w) + N1+(c) p_{n-1}(w | c')) / (count(c) + N1+(c))
 
-where N1+(c) is the number of different symbols seen after c, and c' is c without its first symbol. Where c
-was never seen, or reaches back beyond the beginning of the text, p_n is p_{n-1}. Below order 1 stands the
-uniform distribution. So each order is a proper distribution after any context whatever.
+where N1+(c) is the number of different symbols seen after c, and c' is c without its first symbol. If c was
+never seen, or reaches back beyond the beginning of the text, p_n is p_{n-1}. Order 0 is the uniform
+distribution. So each order is a proper distribution after any context.
 
 A text is one flat array of symbols: characters 0 .. V-1, a mark V between sequences, V+1 for a character
-outside the vocabulary. This file knows no corpus, no file and no code point.
+outside the vocabulary. This file knows nothing of corpora, files or code points.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,9 @@ _NO_GRAM = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class _Counts:
-    """What was seen at one order. A gram is a pair: a context, which is a gram of the order below, and a
-    symbol. Its number is its rank among the grams of its order, which is exact for any alphabet, where
-    packing all its symbols into one integer would not be. The number -1, so the last entry of each array,
-    stands for every gram never seen.
+    """The counts of one order. A gram is a pair: a context, which is a gram of the order below, and a symbol.
+    Its number is its rank among the grams of its order, which is exact for any alphabet; packing all its symbols
+    into one integer would not be. The number -1, so the last entry of each array, means any unseen gram.
     """
 
     keys: NDArray[np.int64]
@@ -47,18 +46,18 @@ class _Counts:
 
 @dataclass(frozen=True)
 class NGram:
-    """Witten-Bell models of orders 0 .. `max_order`, nested in one another; the uniform one until fitted.
+    """Witten-Bell models of orders 0 .. `max_order`, nested in one another; only the uniform one until fitted.
 
-    With `endings` the mark is the ending of a sequence and an outcome like any character; without, the
-    outcomes are the V characters and a mark is free. With `independent` a context reaches back to the mark
-    that begins its sequence, and no further; otherwise it runs over marks.
+    With `endings`, the mark is the ending of a sequence and an outcome like any character; without, the outcomes
+    are the V characters and a mark costs nothing. With `independent`, a context reaches back to the mark before
+    its sequence and no further; otherwise it may include marks.
     """
 
     vocab_size: int
     endings: bool
     independent: bool
     unknown_nll: float
-    """What a character outside the vocabulary costs, in nats. It is no part of the distribution."""
+    """The cost of a character outside the vocabulary, in nats. It is not part of the distribution."""
     orders: tuple[_Counts, ...] = ()
 
     @property
@@ -66,9 +65,9 @@ class NGram:
         return len(self.orders)
 
     def fit(self, symbols: IntArray, max_order: int, *, open_start: bool = False) -> Self:
-        """The same model with the counts of `symbols` (N,), which with `open_start` begin within a sequence.
+        """The same model with the counts of `symbols` (N,), which begin within a sequence if `open_start`.
 
-        Memory is some 60 bytes a symbol.
+        It takes about 60 bytes of memory per symbol.
         """
         symbols, lead = self._with_lead(symbols, open_start)
         charged = self._charged(symbols)
@@ -95,11 +94,11 @@ class NGram:
         return replace(self, orders=tuple(orders))
 
     def nll(self, symbols: IntArray, *, open_start: bool = False) -> NDArray[np.float64]:
-        """-ln p of each of `symbols` (N,) by every order: (1 + max_order, N) nats. Row 0 is the uniform one.
+        """-ln p of each of `symbols` (N,) under each order: (1 + max_order, N) nats. Row 0 is the uniform one.
 
-        With `open_start` the symbols begin within a sequence, and nothing is known of what came before.
-        Memory is some 200 bytes a symbol: score a long text in pieces, each with the max_order - 1 symbols
-        before it for a context.
+        With `open_start`, the symbols begin within a sequence, and what came before is unknown. This takes about
+        200 bytes of memory per symbol: score a long text in pieces, each preceded by max_order - 1 symbols of
+        context.
         """
         symbols, lead = self._with_lead(symbols, open_start)
         nats = np.stack([-np.log(p[lead:]) for p in self._probabilities(symbols)])
@@ -122,7 +121,7 @@ class NGram:
             yield p
 
     def _with_lead(self, symbols: IntArray, open_start: bool) -> tuple[NDArray[np.int64], int]:
-        """The symbols, led by a mark if they begin where a sequence does, and the length of that lead."""
+        """The symbols, with a mark in front if they begin with a sequence, and how many marks were added."""
         lead = int(not open_start and (self.independent or self.endings))
         return np.append(np.full(lead, self.vocab_size, np.int64), symbols), lead
 
@@ -131,7 +130,7 @@ class NGram:
         return symbols < self.vocab_size + self.endings
 
     def _contexts(self, grams: NDArray[np.int64], symbols: NDArray[np.int64], order: int) -> NDArray[np.int64]:
-        """(N,) the gram before each symbol, from the grams of the order below that end at each."""
+        """(N,) the gram before each symbol, from the grams of the order below that end at each symbol."""
         if order == 1:
             return grams
         contexts = np.roll(grams, 1)

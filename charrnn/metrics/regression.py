@@ -1,4 +1,4 @@
-"""Predicted numbers against the true ones: the size of the errors, and whether the two go together.
+"""Predicted numbers against the true ones: the size of the errors, and the correlation.
 
 This file knows neither the model nor the examples, only N predicted and N true numbers.
 """
@@ -11,28 +11,28 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """Fit for strict JSON; errors are in the unit of the truth, None where there is no example."""
+    """Can be written as strict JSON; errors are in the unit of the truth, None if there is no example."""
 
     num_examples: int
     mse: float | None = None
     rmse: float | None = None
     mae: float | None = None
     mean_baseline_mse: float | None = None
-    """The mse of always saying the mean of the truth, which is its variance."""
+    """The mse of always predicting the mean of the truth, which is the variance of the truth."""
     r2: float | None = None
-    """1 - mse / mean_baseline_mse; None where the truth does not vary."""
+    """1 - mse / mean_baseline_mse; None if the truth does not vary."""
     pearson: float | None = None
-    """None where the truth or the prediction does not vary."""
+    """None if the truth or the prediction does not vary."""
     spearman: float | None = None
-    """The Pearson correlation of the ranks, equal values sharing the mean of theirs; None as `pearson`."""
+    """The Pearson correlation of the ranks; equal values share the mean of their ranks. None like `pearson`."""
     exact: float | None = None
-    """The share that rounds to the true number; None where that is not always whole."""
+    """The share of predictions that round to the true number; None if any true number is not whole."""
 
 
 def regression(predicted: ArrayLike, truth: ArrayLike) -> Regression:
-    """The figures of `predicted` (N,) for `truth` (N,), both finite and their squares too.
+    """The figures of `predicted` (N,) for `truth` (N,); both and their squares must be finite.
 
-    Raises ValueError where the shapes disagree.
+    Raises ValueError if the shapes disagree.
     """
     predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     if predicted.shape != truth.shape:
@@ -57,9 +57,9 @@ def regression(predicted: ArrayLike, truth: ArrayLike) -> Regression:
 
 
 def rounded_right(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.bool_] | None:
-    """(N,) whether each prediction rounds to the true number; None where one of these is not whole.
+    """(N,) whether each prediction rounds to the true number; None if any true number is not whole.
 
-    Whole to 1e-6, for the truth may have been standardised and back.
+    Whole means within 1e-6, because the truth may have been standardised and converted back.
     """
     whole = np.rint(truth)
     if not np.allclose(whole, truth, rtol=0.0, atol=1e-6):
@@ -69,7 +69,7 @@ def rounded_right(predicted: NDArray[np.float64], truth: NDArray[np.float64]) ->
 
 
 def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
-    """The correlation of a and b, (N,) each, N > 0; None where one of them does not vary."""
+    """The correlation of a and b, (N,) each, N > 0; None if one of them does not vary."""
     if not (_varies(a) and _varies(b)):
         return None
     a, b = _centred(a), _centred(b)
@@ -77,12 +77,12 @@ def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
 
 
 def _varies(values: NDArray[np.float64]) -> bool:
-    """Asked of the values themselves: rounding may leave a constant a variance above zero."""
+    """Compares the values themselves, because rounding may give a constant a variance above zero."""
     return bool(np.any(values != values[0]))
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Around zero and at most one, so that no square of small differences vanishes."""
+    """The values centred on zero and scaled to at most 1, so that squares of small differences do not vanish."""
     centred = values - np.mean(values)
     return centred / float(np.max(np.abs(centred)))
 

@@ -1,7 +1,7 @@
-"""Predicted sequences of symbols against the right ones: transduced as wholes, or tagged place by place.
+"""Predicted sequences of symbols against the true ones: whole outputs, or one tag for each position.
 
 This file knows neither the model nor what a symbol stands for: a character, a phoneme, a tag. A string is a
-sequence of its characters. A ratio is None where its denominator is zero, so all of it is fit for strict JSON.
+sequence of its characters. A ratio is None if its denominator is zero, so all can be written as strict JSON.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from charrnn.metrics.edit_distance import edit_distance
 class Transduction:
     num_inputs: int
     num_references: int
-    """Variants of all inputs together."""
+    """The references of all inputs together."""
     exact_match: float | None
     """The share of inputs whose prediction is one of their references."""
     word_error_rate: float | None
     """1 - exact_match"""
     symbol_error_rate: float | None
-    """Edit distances to the nearest reference of each input, over the lengths of those: above 1 where
-    predictions are much too long."""
+    """The sum of edit distances to each input's nearest reference, divided by the sum of these references'
+    lengths; above 1 if predictions are much too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +32,12 @@ class Tagging:
     num_words: int
     num_sequences: int
     symbol_accuracy: float | None
-    """Over all places, spaces included."""
+    """Over all positions, spaces included."""
     word_accuracy: float | None
-    """The share of the input's words that are right throughout: its longest runs without a space which hold a
-    letter, or its symbols that hold one where a space separates them."""
+    """The share of the input's words that are entirely right. A word is a maximal run without spaces that
+    contains a letter; if a space separates the symbols, it is a symbol that contains a letter."""
     sequence_accuracy: float | None
-    """The share of sequences that are right throughout; an empty one is."""
+    """The share of sequences that are entirely right; an empty one counts as right."""
 
 
 def transduction(
@@ -45,8 +45,8 @@ def transduction(
 ) -> Transduction:
     """The figures of one prediction and one or more references for each input.
 
-    Of references equally near, the first counts. Raises ValueError where an input has no reference, or where
-    there are not as many inputs in both.
+    Of several nearest references, the first counts. Raises ValueError if an input has no reference, or if the
+    two arguments differ in their number of inputs.
     """
     nearest = [
         min(((edit_distance(prediction, variant), len(variant)) for variant in variants), key=itemgetter(0))
@@ -69,10 +69,10 @@ def tagging(
     *,
     separator: str = "",
 ) -> Tagging:
-    """The figures of one symbol predicted at each place of each input; the separator is that of the inputs.
+    """The figures of one symbol predicted at each position of each input; `separator` is that of the inputs.
 
-    The prediction and the reference of an input are as long as it is. Raises ValueError where they are not, or
-    where there are not as many sequences in all three.
+    An input, its prediction and its reference have the same length. Raises ValueError if they do not, or if the
+    three arguments differ in their number of sequences.
     """
     symbols: list[bool] = []
     words: list[bool] = []
@@ -93,7 +93,7 @@ def tagging(
 
 
 def _words(source: Sequence[str], separator: str) -> Iterator[slice]:
-    """Where an input's words are. Commas and numbers are none: it is no feat to leave them as they are."""
+    """The positions of an input's words. Commas and numbers are not words: leaving them unchanged is trivial."""
     apart, end = separator.isspace(), 0
     for _, run in groupby(enumerate(source), lambda place: (place[1].isspace(), apart and place[0])):
         symbols = [symbol for _, symbol in run]

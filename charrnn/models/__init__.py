@@ -1,1 +1,1 @@
-"""Models: cells composed into something with a likelihood, and the heads that end a sequence."""
+"""Models: cells combined into models with a likelihood, and the heads that end a sequence."""

@@ -11,40 +11,40 @@ from charrnn.cells.cell import uniform_init
 from charrnn.config import AttentionName
 
 MASKED = -1e30
-"""A logit that stands for probability zero, without the NaN that −∞ brings to gradients."""
+"""The logit of probability zero; −∞ would cause NaN in gradients."""
 
 
 FARTHEST = 20
-"""Offsets between what is written and what is read that are told apart."""
+"""The largest offset between output and input positions that is distinguished."""
 
 
 class Memory(NamedTuple):
-    """What is looked at, of B rows with up to S vectors each."""
+    """What attention reads: B rows with up to S vectors each."""
 
     values: Array
     """(B, S, E)"""
     keys: Array
-    """(B, S, A) what queries are compared with, computed once for all steps."""
+    """(B, S, A), compared with the queries; computed once for all steps."""
     real: Array
-    """(B, S) booleans: the others are padding, which is never looked at."""
+    """(B, S) booleans; false marks padding, which is never attended to."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """The weights with which a query q looks at vectors m_s, and what it sees:
+    """The attention weights α of a query q on vectors m_s, and the resulting context c:
 
         e_s = v · tanh(A q + K m_s + b) + r(s − t)     (`additive`; Bahdanau, Cho and Bengio 2015, A.1.2)
         e_s = (A q) · m_s / √E + r(s − t)              (`dot`; Luong, Pham and Manning 2015, "general", scaled)
         α = softmax(e),  c = Σ_s α_s m_s,  h = tanh(C [top, c] + d)
 
     A = `attention.query.weight` (A, Q), K = `attention.key.weight` (A, E), b = `attention.key.bias` (A,),
-    v = `attention.energy.weight` (A,); for `dot` A is (E, Q) and the others are not there. C =
-    `attention.output.weight` (H, H + E) and d = `attention.output.bias` (H,) make of the last layer's output
-    and c what the readout reads. r = `attention.offset` (2 FARTHEST + 1,) is what it is worth that place s lies
-    s − t from step t, offsets beyond FARTHEST counting as that (Raffel et al. 2020): outputs mostly follow their
-    inputs in order, and a model that knows so learns where to look from fewer examples. The query is an output of
-    the first layer, so all steps of a sequence are attended at once in training; layers above read c beside it,
-    which is how what was seen is remembered.
+    v = `attention.energy.weight` (A,); for `dot` A is (E, Q) and K, b and v do not exist.
+    C = `attention.output.weight` (H, H + E) and d = `attention.output.bias` (H,) compute the readout's input from
+    the last layer's output and c. r = `attention.offset` (2 FARTHEST + 1,) is a bias for the offset s − t between
+    position s and step t, clipped to ± FARTHEST (Raffel et al. 2020): outputs mostly follow their inputs in
+    order, and with this bias a model learns where to look from fewer examples. The query is an output of the
+    first layer, so training attends for all steps of a sequence at once; higher layers also read c, and thus
+    remember what was attended to.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, sections 10.4 and 12.4.5.1.
     """
@@ -65,20 +65,20 @@ class Attention:
         return {**shapes, "attention.output.weight": (H, H + E), "attention.output.bias": (H,)}
 
     def init(self, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """Every parameter uniform within ± (its inputs)^(−1/2), r zero: no place is preferred at first."""
+        """Every parameter uniform within ± (number of inputs)^(−1/2); r is 0 and prefers no position."""
         params: dict[str, npt.NDArray[np.float32]] = {}
         for name, shape in self.shapes.items():
             params |= uniform_init(rng, {name: shape}, shape[-1] ** -0.5)
         return {**params, "attention.offset": np.zeros(2 * FARTHEST + 1, np.float32)}
 
     def memory(self, params: Params, values: Array, real: Array) -> Memory:
-        """Vectors (B, S, E), of which those are real (B, S), made ready to be looked at."""
+        """Prepares vectors (B, S, E) for attention; `real` (B, S) is false for padding."""
         if self.kind == "dot":
             return Memory(values, values, real)
         return Memory(values, values @ params["attention.key.weight"].T + params["attention.key.bias"], real)
 
     def attend(self, params: Params, query: Array, memory: Memory, first: int = 0) -> tuple[Array, Array]:
-        """Queries (T, B, Q) -> what is seen (T, B, E) and the weights (T, B, S); nothing of an empty memory.
+        """Queries (T, B, Q) -> contexts c (T, B, E) and weights α (T, B, S), all zero for an empty memory.
 
         first: t of the first query.
         """
@@ -103,19 +103,19 @@ class Attention:
 
 
 class Look:
-    """One look at a memory: queries go in once, what they see is kept for all that reads it."""
+    """Attends to a memory: `at` takes queries and keeps the result for everything that reads it."""
 
     seen: Array
-    """(…, E)"""
+    """(…, E), the contexts c."""
     weights: Array
-    """(…, S)"""
+    """(…, S), the weights α."""
 
     def __init__(self, attention: Attention, params: Params, memory: Memory, first: int = 0) -> None:
         """first: the step of the first query."""
         self._attention, self._params, self._memory, self._first = attention, params, memory, first
 
     def at(self, query: Array) -> None:
-        """Queries of all steps (T, B, Q), or of one (B, Q)."""
+        """Takes the queries of all steps (T, B, Q), or of one step (B, Q)."""
         queries = query if query.ndim == 3 else query[None]
         found = self._attention.attend(self._params, queries, self._memory, self._first)
         self.seen, self.weights = found if query.ndim == 3 else (array[0] for array in found)

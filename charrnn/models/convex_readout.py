@@ -1,6 +1,6 @@
-"""Readouts of fixed features: ridge regression and logistic regression, two convex problems with one answer.
+"""Readouts of fixed features: ridge regression and logistic regression, both convex with a single solution.
 
-They know nothing of where the features come from.
+They do not depend on where the features come from.
 """
 
 from typing import NamedTuple
@@ -15,9 +15,9 @@ def fit_ridge(features: Floats, targets: Floats, ridge: float) -> Floats:
     """V (O, F) that minimises Σ_t |y(t) − V z(t)|² + λ |V|², for features z (T, F) and targets y (T, O).
 
     λ = `ridge`, in the units of a sum over time. V = (Σ_t y zᵀ)(Σ_t z zᵀ + λ 1)⁻¹, the normal equations: two
-    products in T and one solution of F equations. They square the condition number, so a λ below about 10⁻¹⁶
-    of the largest eigenvalue of Σ z zᵀ is lost in rounding. λ = 0 is the least-squares solution of the least
-    norm, by singular values. Raises ValueError, and LinAlgError where λ is so small that Σ z zᵀ + λ 1 is
+    products over T steps and one system of F equations. They square the condition number, so a λ below about
+    10⁻¹⁶ of the largest eigenvalue of Σ z zᵀ is lost in rounding. λ = 0 gives the least-squares solution of the
+    least norm, by singular values. Raises ValueError, and LinAlgError if λ is so small that Σ z zᵀ + λ 1 is
     singular.
 
     Source: Lukoševičius 2012, section 4.
@@ -58,12 +58,12 @@ def fit_softmax(
 ) -> SoftmaxReadout:
     """Minimises f(V, c) = −1/T Σ_t ln softmax(V h(t) + c)[k(t)] + λ/2 (|V|² + |c|²).
 
-    states: h (T, H). targets: k (T,), 0 … K − 1 with K = `num_classes`. l2: λ > 0, which makes f strongly
-    convex, so that the minimum is one point and `start`, [c, V] (K, 1 + H), zeros by default, only says from
-    where it is sought. A smaller λ bends the readout less and takes longer: of 20,000 characters read by 200
-    units, 10⁻³ is a sensible one. torch's L-BFGS in float64, line searches that meet the strong Wolfe
-    conditions, until no component of the gradient is above `tolerance`, or for
-    `max_steps` steps; the result's `gradient_norm` says how far it came. Raises ValueError.
+    states: h (T, H). targets: k (T,), 0 … K − 1 with K = `num_classes`. l2: λ > 0, which makes f strongly convex,
+    so that the minimum is unique, and `start`, [c, V] (K, 1 + H), zeros by default, is only where the search
+    begins. A smaller λ biases the readout less and takes longer: for 20,000 characters read by 200 units, 10⁻³ is
+    sensible. The method is torch's L-BFGS in float64, with line searches that meet the strong Wolfe conditions.
+    It stops when no component of the gradient is above `tolerance`, or after `max_steps` steps; the result's
+    `gradient_norm` shows how far it converged. Raises ValueError.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.8; Nocedal and Wright,
     *Numerical Optimization*, section 7.2.
@@ -116,5 +116,5 @@ def fit_softmax(
 
 
 def got(*arrays: np.ndarray) -> str:
-    """The end of a message: the shapes that came."""
+    """The end of an error message: the actual shapes."""
     return f"got {' and '.join(str(array.shape) for array in arrays)}"

@@ -1,6 +1,6 @@
-"""Echo state networks on real-valued signals: a reservoir that is drawn, and a linear readout found by ridge.
+"""Echo state networks on real-valued signals: a random reservoir and a readout fitted by ridge regression.
 
-The reservoir is the `echo_state` cell, equation and parameters alike; it is only run here. NumPy, float64.
+The reservoir is the `echo_state` cell, including its parameters; this module only runs it. NumPy, float64.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from charrnn.models.convex_readout import Floats, fit_ridge
 class EchoStateNetwork:
     """h(t) = α h(t−1) + (1 − α) tanh(b + W h(t−1) + U x(t)), y(t) = V z(t) with z(t) = [1, x(t), h(t)].
 
-    x(t): `inputs` reals; h(t): `units` hidden units, H. U, W and b are those of the cell: W is sparse and has
-    the `spectral_radius`, U and b are uniform within ± `input_scaling`; scale the signal itself to weigh it
-    against b. α = `leak_alpha` is the memory's share, a number or a range such as "0:0.9"; the literature's
-    leak rate is 1 − α. Only V is learned. h(−1) = 0. Raises ValueError.
+    x(t): `inputs` reals; h(t): `units` hidden units, H. U, W and b are those of the cell: W is sparse and has the
+    `spectral_radius`, U and b are uniform within ± `input_scaling`; scale the signal itself to change its weight
+    relative to b. α = `leak_alpha` is the share of h(t−1) that is kept, a number or a range such as "0:0.9"; the
+    literature's leak rate is 1 − α. Only V is learned. h(−1) = 0. Raises ValueError.
 
         wave = np.sin(0.2 * np.arange(1000.0))[:, None]
         fitted = charrnn.EchoStateNetwork(units=100).fit(wave[:-1], wave[1:])
-        fitted.generate(50)  # (50, 1), the wave goes on
+        fitted.generate(50)  # (50, 1), the wave continues
 
-    A driven network forgets its past at radii above 1 too: the Mackey-Glass signal is continued best with
-    1.25, α = 0.5 and ridge = 10⁻¹⁰. Weak inputs keep the units linear, which remembers longest.
+    A driven network forgets its past at radii above 1 too: it continues the Mackey-Glass signal best with 1.25,
+    α = 0.5 and ridge = 10⁻¹⁰. Weak inputs keep the units linear, which gives the longest memory.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.8; Jaeger 2001; Jaeger and Haas 2004;
     Lukoševičius 2012.
@@ -85,7 +85,7 @@ class EchoStateNetwork:
     ) -> "FittedNetwork":
         """The network with V fitted by ridge regression to targets y(t) (T, O), for x(t) (T, I).
 
-        washout: first steps that are left out, while h still remembers that it began at zero. ridge: λ of
+        washout: number of first steps to leave out, while h still depends on its initial zero. ridge: λ of
         `fit_ridge`. Raises ValueError, and LinAlgError as `fit_ridge` does.
         """
         x, y = signal("EchoStateNetwork.fit", inputs, self.inputs), signal("EchoStateNetwork.fit", targets)
@@ -100,7 +100,7 @@ class EchoStateNetwork:
 
 @dataclass(frozen=True, eq=False)
 class FittedNetwork:
-    """A network with its readout, at the place in time where the training signal ended."""
+    """A network with its readout, in its state at the end of the training signal."""
 
     network: EchoStateNetwork
     readout: Floats
@@ -111,7 +111,7 @@ class FittedNetwork:
     """y (O,), the last target."""
 
     def predict(self, inputs: npt.ArrayLike, state: npt.ArrayLike | None = None) -> Floats:
-        """y(t) (T, O) for x(t) (T, I), from the state (H,), by default on from the training signal.
+        """y(t) (T, O) for x(t) (T, I), from the state (H,), by default the state after the training signal.
 
         Raises ValueError.
         """
@@ -122,8 +122,8 @@ class FittedNetwork:
     def generate(self, steps: int, after: npt.ArrayLike | None = None) -> Floats:
         """Free run: y(t) (steps, O), where x(t+1) = y(t). It needs O = I.
 
-        The network goes on from the training signal, whose last target is the first input; or, driven from
-        zero by `after` (T, I), from that, whose last value is the first input. Raises ValueError.
+        The network continues the training signal, whose last target is the first input. With `after` (T, I), it
+        starts from zero and continues `after` instead, whose last value is the first input. Raises ValueError.
         """
         network = self.network
         if len(self.readout) != network.inputs:
@@ -151,7 +151,7 @@ def features(x: Floats, h: Floats) -> Floats:
 
 
 def signal(where: str, values: npt.ArrayLike, width: int | None = None) -> Floats:
-    """Values as (T, width) finite reals. Raises ValueError that names where they were given."""
+    """Values as (T, width) finite reals. Raises ValueError that names the caller, `where`."""
     array = np.asarray(values, np.float64)
     if array.ndim != 2 or not array.size or width not in (None, array.shape[1]):
         expected = f"(T, {'O' if width is None else width}) reals"

@@ -1,4 +1,4 @@
-"""What reads a whole sequence: layers of a cell that run forwards, backwards or both ways."""
+"""The encoder of a whole sequence: layers of a cell that run forwards, backwards or both ways."""
 
 import re
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from charrnn.models.layers import (
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(LayersConfig):
-    """What reads a whole sequence."""
+    """The configuration of an encoder of whole sequences."""
 
     direction: Direction = "both"
     language_model: bool = False
@@ -49,32 +49,32 @@ _HEAD = re.compile(r"language_model\.\w+\.weight")
 
 
 class Encoded(NamedTuple):
-    """Of B sequences in S steps."""
+    """The encoding of B sequences in S steps."""
 
     outputs: Array
-    """(S, B, E); behind a sequence's end they mean nothing."""
+    """(S, B, E); meaningless after a sequence's end."""
     summary: Array
-    """(B, E) what each direction ends with: its output at the last symbol it reads; 0 of an empty sequence."""
+    """(B, E), each direction's output at the last symbol that it reads; 0 for an empty sequence."""
     first: dict[str, Array]
-    """(S, B, H) of the first layer in each direction, in the order in which it reads, without dropout."""
+    """(S, B, H), the first layer's outputs in each direction, in its reading order, without dropout."""
 
 
 @dataclass(frozen=True)
 class Encoder:
     """h(t) from x(1) … x(t), g(t) from x(τ) … x(t), and [h(t), g(t)] the output at t.
 
-    Layer l's cells under `layers.l.forward.` and `layers.l.backward.`, their learned initial states under
-    `initial_state.l.forward.`; each layer reads both directions of the one below. A sequence is turned round by
-    its own length and run forwards, so the fused kernels serve both directions and padding, which always comes
-    last, reaches no real position. `--direction backward` has g alone. A symbol that the model does not know is a
-    zero input.
+    Layer l's cells are under `layers.l.forward.` and `layers.l.backward.`, their learned initial states under
+    `initial_state.l.forward.`; each layer reads both directions of the layer below. The backward direction
+    reverses each sequence within its own length and runs it forwards, so the fused kernels serve both directions
+    and padding, which always comes last, affects no real position. `--direction backward` has g alone. An unknown
+    symbol is a zero input.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.3; Schuster and Paliwal 1997.
     """
 
     config: EncoderConfig
     num_outputs: int
-    """Of the whole model, for cells that feed them back."""
+    """The model's number of outputs, for cells that feed outputs back."""
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class Encoder:
 
     @cached_property
     def layers(self) -> tuple[Cell, ...]:
-        """One cell a layer, the same in both directions. Raises ValueError for a cell that cannot be built so."""
+        """One cell per layer, the same in both directions. Raises ValueError if it cannot be built this way."""
         c = self.config
         if c.cell == "output_recurrent" and c.cell_options.get("feedback", "target") == "target":
             raise ValueError("it feeds back the true text, which an input is not; give --feedback output")
@@ -146,7 +146,7 @@ class Encoder:
         return {**params, **fresh}
 
     def read(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Encoded:
-        """Symbols (S, B), of which the first `lengths` (B,) of each row are real."""
+        """Encodes symbols (S, B), of which the first `lengths` (B,) of each sequence are real."""
         S, B = ids.shape
         turned, last = _turned(lengths, S), _last(lengths, B)
         x: Array | OneHot = self.input_layers(
@@ -167,11 +167,11 @@ class Encoder:
     def language_nll(
         self, params: Params, encoded: Encoded, lengths: Array, targets: Array, dropout: Dropout | None = None
     ) -> Array:
-        """−ln p of every symbol of the inputs and of their ends, each given those that a direction has read.
+        """−ln p of every input symbol and of the inputs' ends, given the symbols that a direction has read.
 
-        Nats, (B,), summed over the directions, of what was read and the targets (S, B) that stand there; what is
-        unknown, and the first symbol of a direction, is not predicted. The first layer's readout of each direction
-        is under `language_model.`: a task with few examples trains the layer by its inputs too.
+        In nats, (B,), summed over the directions; `targets` (S, B) are the symbols that were read. Unknown
+        symbols and the first symbol of a direction are not predicted. The first layer's readout of each direction
+        is under `language_model.`: it lets a task with few examples train the layer on its inputs too.
 
         Source: Dai and Le 2015; Rei 2017.
         """
@@ -191,7 +191,7 @@ class Encoder:
         return total[0] if len(total) == 1 else total[0] + total[1]
 
     def _directions(self, params: Params, index: int, x: Array | OneHot, turned: Array) -> dict[str, Array]:
-        """A layer's outputs (S, B, H) in each direction, in the order in which it reads."""
+        """A layer's outputs (S, B, H) in each direction, in its reading order."""
         cell, found = self.layers[index], {}
         B = x.ids.shape[1] if isinstance(x, OneHot) else x.shape[1]
         for name in self.directions:
@@ -201,7 +201,7 @@ class Encoder:
         return found
 
     def _cells(self) -> list[tuple[str, str, Cell]]:
-        """Where each cell's initial state and its parameters stand, and the cell."""
+        """For each cell, the prefixes of its initial state and of its parameters, and the cell."""
         return [
             (f"initial_state.{index}.{direction}.", f"layers.{index}.{direction}.", cell)
             for index, cell in enumerate(self.layers)
@@ -210,14 +210,14 @@ class Encoder:
 
 
 def _turned(lengths: Array, S: int) -> Array:
-    """(S B,) for each place of (S, B) the one that has its value when every row's real part is turned round."""
+    """(S B,), for each place of (S, B) the place of its value after every row's real part is reversed."""
     t = asarray(np.arange(S), lengths)[:, None]
     b = asarray(np.arange(len(lengths)), lengths)
     return (where(t < lengths, lengths - 1 - t, t) * len(lengths) + b).reshape(-1)
 
 
 def _last(lengths: Array, B: int) -> Array:
-    """(B,) the place in (S B,) of each row's last real step; the first one of an empty row."""
+    """(B,), the place in (S B,) of each row's last real step; of the first step for an empty row."""
     return where(lengths > 0, lengths - 1, 0) * B + asarray(np.arange(B), lengths)
 
 

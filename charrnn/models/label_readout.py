@@ -1,4 +1,4 @@
-"""What is read off the state at the end: a label or a number."""
+"""The readout of the final state: a label or a number."""
 
 import math
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class LabelReadout:
 
         p(label | h) = softmax(o / T),    or    y ~ N(o, σ²)
 
-    V = `readout.weight` (K, E), c = `readout.bias` (K,). T = exp(`log_temperature`) is 1 in training and fitted to
-    the validation part, so that probabilities mean what they say (Guo et al. 2017); σ = exp(`log_deviation`), of
-    standardised numbers, is trained.
+    V = `readout.weight` (K, E), c = `readout.bias` (K,). T = exp(`log_temperature`) is 1 in training and then
+    fitted to the validation part, so that probabilities are calibrated (Guo et al. 2017); σ =
+    exp(`log_deviation`), for standardised numbers, is trained.
     """
 
     label: Column
-    """Its categories are the labels; without any it is a number."""
+    """Its categories are the labels; without categories the output is a number."""
     input_size: int
     """E"""
 
@@ -54,12 +54,12 @@ class LabelReadout:
         return zeros | uniform_init(rng, weight, self.input_size**-0.5)
 
     def logits(self, params: Params, h: Array) -> Array:
-        """o, (..., K), of h (..., E)."""
+        """o, (..., K), for h (..., E)."""
         return h @ params["readout.weight"].T + params["readout.bias"]
 
     def nll(self, params: Params, logits: Array, outputs: Array) -> Array:
-        """−ln p(output), nats, before T, of logits (..., K) and outputs (...,): labels by their number, or numbers
-        standardised, of which it is the density's logarithm."""
+        """−ln p(output), in nats, without T, for logits (..., K) and outputs (...,): indices of labels, or
+        standardised numbers, for which p is the density."""
         if self.is_regression:
             s = params["log_deviation"]
             z = (outputs - logits[..., 0]) * exp(-s)
@@ -67,7 +67,7 @@ class LabelReadout:
         return -take_last(log_softmax(logits), outputs)
 
     def temperature(self, params: Params) -> float:
-        """T, of labels."""
+        """T, for labels only."""
         return math.exp(float(params[LOG_TEMPERATURE]))
 
     def probabilities(self, params: Params, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -77,11 +77,11 @@ class LabelReadout:
         return result
 
     def describe(self, logits: npt.NDArray[np.floating]) -> str:
-        """The likeliest label, or the number, of logits (K,)."""
+        """The most probable label, or the number, for logits (K,)."""
         if self.is_regression:
             return f"{self.numbers(logits):.4g}"
         return self.label.values[int(logits.argmax())]
 
     def numbers(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """The expected outputs in their own unit, (...,)."""
+        """The expected outputs in their original unit, (...,)."""
         return np.asarray(logits[..., 0], np.float64) * self.label.scale + self.label.mean

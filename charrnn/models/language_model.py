@@ -1,7 +1,7 @@
 """A generative model of characters: layers of a cell, a readout, and the heads that end a sequence.
 
-The same methods serve NumPy arrays and torch tensors. The model is a frozen description; its parameters are
-a flat dict that every method is handed. It knows nothing of files, optimisers or how text is drawn.
+The same methods serve NumPy arrays and torch tensors. The model is a frozen description; its parameters are a
+flat dict that is passed to every method. It does not depend on files, optimisers or sampling.
 """
 
 import math
@@ -49,16 +49,16 @@ from charrnn.models.stopping import STOPS, Stop
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig(LayersConfig):
-    """What generates a sequence of symbols, perhaps given a vector and perhaps attending to a memory."""
+    """A generator of symbol sequences, optionally given a context vector, optionally attending to a memory."""
 
     context_size: VectorSize = 0
-    """Of the vector; 0 for none."""
+    """The size of the context vector; 0 for none."""
     context_mode: ContextMode = "both"
     context_readout: bool = False
-    """Whether the readout sees the vector beside the last layer's output."""
+    """Whether the readout reads the context vector beside the last layer's output."""
     attention: AttentionName | None = None
     memory_size: VectorSize = 0
-    """Of each vector of the memory."""
+    """The size of each vector of the memory."""
     stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=len(STOP_NAMES))]
     length_scale: Positive = 1.0
     """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
@@ -71,12 +71,12 @@ _STARTS = re.compile(r"context\.\d+\.\d+\.weight")
 
 
 class Assessment(NamedTuple):
-    """What the model makes of steps, each (T, B), zero where nothing is charged."""
+    """The model's evaluation of steps, each (T, B), zero where nothing is charged."""
 
     nll: Array
-    """Nats: −log of the probability of what the step is charged for."""
+    """−log p of the event that the step is charged for, in nats."""
     stopping: Array
-    """The part of `nll` spent on ending or not ending here."""
+    """The part of `nll` for ending or not ending here."""
     correct: Array
     """1.0 where the most probable character is the one that follows."""
     log_go_on: Array
@@ -85,28 +85,28 @@ class Assessment(NamedTuple):
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """p(y) as section 10.2.3 of *Deep Learning* has it: hidden-to-hidden recurrence, o = c + V h, softmax.
+    """p(y) as in section 10.2.3 of *Deep Learning*: hidden-to-hidden recurrence, o = c + V h, softmax.
 
-    V = `readout.weight` (S, H), c = `readout.bias` (S,), S = vocabulary (+ 1 for EOS, the last); a symbol is read
-    as a row of `embedding.weight` (symbols, E), or as a one-hot vector where E = 0;
-    how texts end has parameters of its own (`charrnn.models.stopping`);
-    layer l's cell under `layers.l.`, its learned initial state under `initial_state.l.`. Layers before the
-    first cell are under `input.`, those between the last one and the readout under `output.`, those between
-    one step and the next in each cell under `layers.l.transition.` (section 10.5). A cell whose outputs are
-    logits has no readout behind it.
+    V = `readout.weight` (S, H), c = `readout.bias` (S,), S = vocabulary (+ 1 for EOS, the last). A symbol is read
+    as a row of `embedding.weight` (symbols, E), or as a one-hot vector if E = 0. The ways to end a text have
+    their own parameters (`charrnn.models.stopping`). Layer l's cell is under `layers.l.`, its learned initial
+    state under `initial_state.l.`. Layers before the first cell are under `input.`, those between the last cell
+    and the readout under `output.`, those between one step and the next in each cell under `layers.l.transition.`
+    (section 10.5). A cell whose outputs are logits has no readout after it.
 
-    Given a vector x (X,) it is p(y | x): R = `context.weight` (G, X) adds R x to what the first layer makes of
-    every input (`--context-mode add`), and layer l's states begin at tanh(q + Q x) with Q under `context.l.` and
-    q under `initial_state.l.` (`init`), or both. Source: section 10.2.4, figure 10.9. With `context_readout` h is
-    followed by x in what the readout and the heads see (Cho et al. 2014). Given a memory, the first layer's
-    outputs ask for what the layers above and the readout see beside them (`charrnn.models.attention`).
+    Given a context vector x (X,), the model is p(y | x). `--context-mode add` adds R x to the first layer's
+    projection of every input, with R = `context.weight` (G, X); `init` starts layer l's states at tanh(q + Q x),
+    with Q under `context.l.` and q under `initial_state.l.`; `both` does both. Source: section 10.2.4, figure
+    10.9. With `context_readout` the readout and the heads read [h, x] (Cho et al. 2014). Given a memory, the
+    first layer's outputs are the queries, and the layers above and the readout also read the result
+    (`charrnn.models.attention`).
     """
 
     config: GeneratorConfig
 
     @cached_property
     def layers(self) -> tuple[Cell, ...]:
-        """Raises ValueError for a cell that cannot be built so."""
+        """Raises ValueError if a cell cannot be built this way."""
         c = self.config
         if (c.attention is None) != (c.memory_size == 0):
             raise ValueError("attention and the memory that it looks at go together")
@@ -164,7 +164,7 @@ class LanguageModel:
     def frozen(self) -> frozenset[str]:
         """Parameters that are never trained."""
         names = {f"layers.{index}.{name}" for index, cell in enumerate(self.layers) for name in cell.frozen}
-        # R and the embedding belong to U: where the one is not trained, the others are not.
+        # R and the embedding belong to U: if U is not trained, they are not trained either.
         return frozenset(
             names | self.shapes.keys() & {CONTEXT, EMBEDDING} if self.input_weight in names else names
         )
@@ -175,7 +175,7 @@ class LanguageModel:
 
     @cached_property
     def endings(self) -> dict[StopName, Stop]:
-        """The parts by which its texts end, in the order of their names in `stops`."""
+        """The parts that end its texts, in the order of their names in `stops`."""
         c = self.config
         return {name: STOPS[name](c.vocab_size, c.length_scale) for name in c.stop}
 
@@ -186,18 +186,18 @@ class LanguageModel:
 
     @property
     def symbol_size(self) -> int:
-        """Entries of the vector that a symbol is read as."""
+        """The size of the vector that a symbol is read as."""
         return self.config.embedding_size or self.num_input_symbols
 
     @property
     def input_size(self) -> int:
-        """A symbol's, the count, and the context that is added."""
+        """The total size of a symbol, the count and the added context."""
         count = sum(ending.num_features for ending in self.endings.values())
         return self.symbol_size + count + (self.config.context_size if self.adds_context else 0)
 
     @property
     def readout_size(self) -> int:
-        """H, the context's size included where the readout sees it."""
+        """H, plus the context's size if the readout reads the context."""
         return self.layers[-1].output_size + (self.config.context_size if self.config.context_readout else 0)
 
     @property
@@ -233,11 +233,11 @@ class LanguageModel:
 
     @property
     def num_parameters(self) -> int:
-        """Numbers in all parameters, those that are never trained included."""
+        """The number of entries of all parameters, including those that are never trained."""
         return sum(map(math.prod, self.shapes.values()))
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
-        """Fresh parameters; the training sequences' lengths (S,) place the heads that end a sequence."""
+        """New parameters; the training sequences' lengths (S,) initialise the heads that end a sequence."""
         params = {**embedding_init(rng, self.shapes), **self.input_layers.init(rng)}
         for index, cell in enumerate(self.layers):
             params |= {f"layers.{index}.{name}": value for name, value in layer_init(cell, rng).items()}
@@ -264,7 +264,7 @@ class LanguageModel:
         return params
 
     def initial_state(self, params: Params, batch_size: int, context: Array | None = None) -> States:
-        """The state of B rows before anything was read, given their contexts (B, X) where the model has one."""
+        """The state of B rows before the first input, given their contexts (B, X) if the model has any."""
         states: list[State] = []
         for index, cell in enumerate(self.layers):
             state = start(cell, params, f"initial_state.{index}.", batch_size)
@@ -279,9 +279,9 @@ class LanguageModel:
     def inputs(
         self, params: Params, ids: Array, remaining: Array | None, context: Array | None = None
     ) -> Array | OneHot:
-        """What the first cell reads: symbols (..., ), what is still to come of each row under `length`, contexts.
+        """The first cell's inputs: symbols (...,), the characters still to come (under `length`) and contexts.
 
-        Absent counts and contexts, None, are a zero input. To be read with the parameters `joined`.
+        Missing counts or contexts (None) are a zero input. The cell must read this with the `joined` parameters.
         """
         like = next(iter(params.values()))
         features = []
@@ -297,7 +297,7 @@ class LanguageModel:
         return self.input_layers(params, OneHot(ids, self.num_input_symbols, joined, params.get(EMBEDDING)))
 
     def joined(self, params: Params) -> Params:
-        """The parameters with R beside U, as `inputs` and the layers need them."""
+        """The parameters with R appended to U, as `inputs` and the layers need them."""
         if not self.adds_context:
             return params
         return {**params, self.input_weight: concat([params[self.input_weight], params[CONTEXT]], axis=1)}
@@ -310,7 +310,7 @@ class LanguageModel:
         dropout: Dropout | None = None,
         memory: Memory | None = None,
     ) -> tuple[Array, States]:
-        """Runs the layers over steps: what the readout and the heads read (T, B, H), and the states at the end."""
+        """Runs the layers over steps; returns what readout and heads read (T, B, H), and the final states."""
         params = self.joined(params)
         x = self.inputs(params, steps.inputs, steps.remaining, steps.context)
         look = self.look(params, memory)
@@ -318,7 +318,7 @@ class LanguageModel:
         return self.output(params, top, look, steps.context), final
 
     def look(self, params: Params, memory: Memory | None, first: int = 0) -> Look | None:
-        """What the first layer's outputs ask a memory at the steps from `first` on; None without attention."""
+        """The look at a memory for the steps from `first` on; None without attention."""
         if self.attention is None:
             return None
         if memory is None:
@@ -326,7 +326,7 @@ class LanguageModel:
         return Look(self.attention, params, memory, first)
 
     def output(self, params: Params, top: Array, look: Look | None, context: Array | None) -> Array:
-        """What the readout and the heads read, (..., H), of the last layer's outputs, what was seen in a memory
+        """What the readout and the heads read, (..., H), from the last layer's outputs, the look at a memory
         and the context."""
         if self.attention is not None and look is not None:
             top = self.attention.combine(params, top, look.seen)
@@ -336,21 +336,21 @@ class LanguageModel:
         return concat([top, broadcast(context, (*top.shape[:-1], self.config.context_size))], axis=-1)
 
     def logits(self, params: Params, hidden: Array) -> Array:
-        """o = c + V h, shape (..., S); h itself where the cell gives o."""
+        """o = c + V h, shape (..., S); h itself if the cell's output is o."""
         if self.layers[-1].gives_logits:
             return hidden
         return hidden @ params["readout.weight"].T + params["readout.bias"]
 
     def nll(self, params: Params, hidden: Array, steps: Steps, logits: Array | None = None) -> Array:
-        """−log of the probability of what each step is charged for, nats, (T, B); zero where it is nothing.
+        """−log p of the event that each step is charged for, in nats, (T, B); zero if there is none.
 
-        logits: those of `hidden`, where they have been computed already.
+        logits: those of `hidden`, if they have already been computed.
         """
         logits = self.logits(params, hidden) if logits is None else logits
         return self._nll(params, hidden, steps, self._log_softmax(logits, steps))
 
     def assess(self, params: Params, hidden: Array, steps: Steps) -> Assessment:
-        """The nll with its parts and what a report needs beside it."""
+        """The nll with its parts, and the other values that a report needs."""
         V = self.config.vocab_size
         log_p = self._log_softmax(self.logits(params, hidden), steps)
         nll = self._nll(params, hidden, steps, log_p)
@@ -362,7 +362,7 @@ class LanguageModel:
                 continue
             go_on, stop = part.chances(params, hidden, log_p)
             mine = steps.stops == part.index
-            # What an unseen character costs leaves nothing of the softmax to a symbol that would end the text.
+            # An unseen character's cost is not from the softmax, so no part of it is for the ending symbol.
             charged = character if part.symbol is None else character & (steps.targets < V)
             log_go = where(mine, go_on, log_go)
             stopping = where(mine & charged, -go_on, stopping)
@@ -372,7 +372,7 @@ class LanguageModel:
         return Assessment(nll, stopping, correct, where(character | ending, log_go, 0.0 * log_go))
 
     def _log_softmax(self, logits: Array, steps: Steps) -> Array:
-        """Log-probabilities (T, B, S); a symbol that ends texts has none in rows that end in another way."""
+        """Log-probabilities (T, B, S); a symbol that ends texts is masked in rows that end in another way."""
         for part in self.endings.values():
             if part.symbol is not None and len(self.endings) > 1:
                 is_ending = asarray(np.arange(self.num_logits) == part.symbol, like=logits)
@@ -400,7 +400,7 @@ class LanguageModel:
 def one_layer(
     cell: str, vocab_size: int, hidden_size: int, options: dict[str, Option] | None = None
 ) -> LanguageModel:
-    """A model of one layer whose texts end by EOS, to look at: it belongs to no text."""
+    """A one-layer model whose texts end by EOS, for inspection: it belongs to no corpus."""
     return LanguageModel(
         GeneratorConfig(
             cell=cell,  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What every model builds its layers from: a cell, deep from step to step where that is asked for."""
+"""What every model builds its layers from: a cell, with a deep transition if requested."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,21 +17,21 @@ from charrnn.config import CellName, Depth, EmbeddingSize, InitialState, Option,
 
 @dataclass(frozen=True, kw_only=True)
 class LayersConfig:
-    """Layers of one cell, whatever they read and whatever is read off them.
+    """Layers of one cell, for any kind of input and readout.
 
     The bounds, here and below, hold for anything read from disk; they stop a hostile file before memory is
-    asked for.
+    allocated.
     """
 
     cell: CellName
     cell_options: dict[str, Option] = field(default_factory=dict)
     """Keyword arguments of the cell beyond its sizes, such as `{"reset_gate": "before"}` for a GRU."""
     vocab_size: VocabSize
-    """Symbols that are read."""
+    """The number of symbols that can be read."""
     hidden_size: Width
     num_layers: Annotated[int, Meta(ge=1, le=64)]
     embedding_size: EmbeddingSize = 0
-    """Of the trained vector that is read for each symbol; 0 reads one-hot vectors."""
+    """The size of the trained vector for each symbol; 0 for one-hot vectors."""
     input_depth: Depth = 1
     transition_depth: Depth = 1
     output_depth: Depth = 1
@@ -39,11 +39,11 @@ class LayersConfig:
 
 
 EMBEDDING = "embedding.weight"
-"""The vectors that symbols are read as, a row each."""
+"""The vectors that symbols are read as, one per row."""
 
 EMBEDDING_SCALE = 0.6
-"""Standard deviation of their entries at first: about as long as a state, they move the gates as it does. Twice
-as long or half as long, ten seconds' training was 0.01 nats worse."""
+"""Initial standard deviation of their entries. The vectors are about as long as a state, so they affect the gates
+as much. With twice or half the length, ten seconds' training was 0.01 nats worse."""
 
 Dropout: TypeAlias = Callable[[Array], Array]
 """Zeroes some of the values, in training."""
@@ -52,20 +52,20 @@ T = TypeVar("T")
 
 
 def under(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
-    """The parameters of a part of a model, under their names in the whole."""
+    """The parameters of a part of a model, under their names in the whole model."""
     return {prefix + name: value for name, value in values.items()}
 
 
 def part_of(params: Params, prefix: str, names: Iterable[str]) -> Params:
-    """Those of the whole under their names in the part."""
+    """The part's parameters from the whole model's, under their names in the part."""
     return {name: params[prefix + name] for name in names}
 
 
 def build_layer(config: LayersConfig, input_size: int, num_outputs: int) -> Cell:
     """One layer of the configuration's cell that reads vectors (..., input_size).
 
-    num_outputs: of the whole model, for cells that feed them back. Raises ValueError for a cell that cannot be
-    built so.
+    num_outputs: the model's number of outputs, for cells that feed outputs back. Raises ValueError if the cell
+    cannot be built this way.
     """
     cell = build_cell(config.cell, input_size, config.hidden_size, config.cell_options, num_outputs=num_outputs)
     return cell if config.transition_depth == 1 else DeepTransition(cell, config.transition_depth)
@@ -74,13 +74,13 @@ def build_layer(config: LayersConfig, input_size: int, num_outputs: int) -> Cell
 def embedding_init(
     rng: np.random.Generator, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Vectors of independent normal entries, for the symbols of the model that has these parameters."""
+    """Embedding vectors of independent normal entries, if `shapes` has an embedding."""
     shape = shapes.get(EMBEDDING)
     return {} if shape is None else {EMBEDDING: EMBEDDING_SCALE * rng.standard_normal(shape, np.float32)}
 
 
 def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], block: int) -> npt.NDArray[np.float32]:
-    """A matrix of orthogonal square blocks, each drawn uniformly; d side by side are scaled by d^(−1/2).
+    """A matrix of orthogonal square blocks, each drawn uniformly; d blocks side by side are scaled by d^(−1/2).
 
     Source of the draw: Mezzadri 2007.
     """
@@ -93,10 +93,10 @@ def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], block: int) ->
 
 
 def layer_init(cell: Cell, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-    """A cell's fresh parameters, with orthogonal hidden-to-hidden matrices, one for each gate.
+    """A cell's new parameters, with orthogonal hidden-to-hidden matrices, one for each gate.
 
-    They keep the norms of what they carry back through time (Saxe, McClelland and Ganguli 2014), which was worth
-    0.01 to 0.03 nats of a minute's training. What is drawn once and never trained stays as the cell draws it.
+    These preserve the norms of the gradients carried back through time (Saxe, McClelland and Ganguli 2014), which
+    gained 0.01 to 0.03 nats in a minute's training. Frozen parameters stay as the cell draws them.
     """
     params = cell.init(rng)
     W = params.get(HIDDEN_TO_HIDDEN)
@@ -111,7 +111,7 @@ def initial_shapes(cell: Cell) -> list[tuple[int, ...]]:
 
 
 def start(cell: Cell, params: Params, prefix: str, batch_size: int) -> State:
-    """A cell's state before it read anything: zero, or what was learned under `prefix`0, `prefix`1, …"""
+    """A cell's state before the first input: zero, or the learned state under `prefix`0, `prefix`1, …"""
     zero = cell.zero_state(batch_size, next(iter(params.values())))
     if f"{prefix}0" not in params:
         return zero

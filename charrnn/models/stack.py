@@ -1,4 +1,4 @@
-"""Layers one above the other: read over time to train and score, stepped to draw text, traced to study them."""
+"""Stacked layers: read over time to train and score, stepped to sample text, traced to study them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from charrnn.models.attention import Look
 from charrnn.models.layers import Dropout, part_of
 
 States: TypeAlias = tuple[State, ...]
-"""One state a layer."""
+"""One state per layer."""
 
 LayerParams: TypeAlias = Sequence[Params]
 """The parameters of each layer, under their names in the cell."""
@@ -21,8 +21,8 @@ LayerParams: TypeAlias = Sequence[Params]
 class Stack:
     """h_l(t), s_l(t) = step_l(b_l + U_l h_{l−1}(t), s_l(t−1)) for each layer l = 1 … L, with h_0(t) = x(t).
 
-    Layer l's parameters are under `layers.l.` in the model's, l from 0 on. With a look at a memory, what h_1 sees
-    there stands beside h_l in what layer l + 1 reads.
+    Layer l's parameters are under `layers.l.` in the model's, l from 0 on. With attention to a memory,
+    layer l + 1 reads h_l and the context that h_1 attends to.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.5, figure 10.13a.
     """
@@ -30,15 +30,15 @@ class Stack:
     cells: tuple[Cell, ...]
 
     def params(self, whole: Params) -> list[Params]:
-        """Each layer's own out of the model's."""
+        """Each layer's parameters, from the model's."""
         return [part_of(whole, f"layers.{number}.", cell.shapes) for number, cell in enumerate(self.cells)]
 
     def compact(self, params: LayerParams) -> list[Params]:
-        """The same in the form by which many steps multiply fastest."""
+        """The parameters in the form that makes many steps fastest."""
         return [cell.compact(own) for cell, own in zip(self.cells, params, strict=True)]
 
     def project(self, params: LayerParams, x: Array | OneHot) -> Array:
-        """What the first layer makes of inputs (…, I): (…, G)."""
+        """The first layer's projection of inputs (…, I): (…, G)."""
         return self.cells[0].project(params[0], x)
 
     def step(
@@ -65,7 +65,7 @@ class Stack:
     ) -> tuple[Array, States]:
         """All steps of every layer: inputs (T, B, I) -> h_L (T, B, H) and the states at the end.
 
-        dropout: of each layer's outputs.
+        dropout: applied to each layer's outputs.
         """
         h, final = x, []
         for number, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
@@ -77,7 +77,7 @@ class Stack:
         return h, tuple(final)
 
     def trace(self, params: LayerParams, x: Array | OneHot, states: States) -> list[Trace]:
-        """The same, layer by layer, with every state on the way."""
+        """Runs all steps layer by layer and keeps every state."""
         traces: list[Trace] = []
         for cell, own, state in zip(self.cells, params, states, strict=True):
             projected = cell.project(own, traces[-1].outputs if traces else x)
@@ -86,5 +86,5 @@ class Stack:
 
 
 def _beside(h: Array, look: Look | None) -> Array:
-    """What a layer reads of the one below it."""
+    """The input of the layer above: h and, with attention, the context."""
     return h if look is None else concat([h, look.seen], axis=-1)

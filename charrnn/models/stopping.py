@@ -1,8 +1,8 @@
-"""The ways in which a text ends, each a part of a model: parameters, inputs, costs, and how a draw ends.
+"""The ways in which a text ends, each a part of a model: parameters, inputs, costs, and the end in sampling.
 
 `eos` is a symbol of the softmax; `halt` is a Bernoulli output at every step; `length` draws τ first, from a
-distribution with unbounded support, and counts down; `none` has no end. Another way is another class and its line
-in STOPS. Written with `charrnn.cells.arrays`, so NumPy and torch run the same lines.
+distribution with unbounded support, and counts down; `none` has no end. To add a way, add a class and its line in
+STOPS. The code uses `charrnn.cells.arrays`, so NumPy and torch run the same lines.
 """
 
 import math
@@ -34,7 +34,7 @@ from charrnn.config import StopName
 from charrnn.corpus.steps import STOP_INDEX, Kind, Steps
 
 COUNT_CENTRES = np.arange(0.0, 12.5, 0.5)
-"""Where the features of the count stand, in octaves of r + 1: fine near the end, coarse far from it."""
+"""The centres of the count's features, in octaves of r + 1: fine near the end, coarse far from it."""
 
 COUNT_FEATURES = 1 + len(COUNT_CENTRES)
 
@@ -42,15 +42,15 @@ COMPONENTS = 8
 """Logistic components of the length distribution; three parameters each."""
 
 LOG_SCALE_BOUND = 4.0
-"""Bound on |ln s| of a component, softly kept: no component degenerates, so F stays a proper distribution."""
+"""Soft bound on |ln s| of a component: no component degenerates, so F stays a proper distribution."""
 
 
 def count_features(remaining: Array, like: Array) -> Array:
     """The count input: r_t = τ − t, the characters still to come, as bounded features (..., F).
 
-    A present flag, then bumps max(0, 1 − 2 |log₂(r + 1) − c|) at c = 0, ½, 1, …, 12, where all larger counts
-    are told as the largest; all zero where `remaining` is negative (absent). The bumps sum to one and hardly
-    overlap, so a unit can tell the last few counts apart by their own weights.
+    A present flag, then bumps max(0, 1 − 2 |log₂(r + 1) − c|) at c = 0, ½, 1, …, 12, where larger counts are
+    clipped to the largest; all zero where `remaining` is negative (absent). The bumps sum to one and hardly
+    overlap, so a unit can distinguish the last few counts by separate weights.
     """
     present = floats(remaining >= 0, like)[..., None]
     octaves = log(floats(where(remaining >= 0, remaining, 0), like) + 1.0)[..., None] * (1.0 / math.log(2.0))
@@ -65,11 +65,11 @@ class LengthDistribution(NamedTuple):
 
         F(k) = Σ_i w_i σ((g(k) − μ_i) / s_i),    p(τ) = F(τ) − F(τ − 1),    F(−1) = 0 as g(−1) = −∞
 
-    The logarithm lets one family fit lengths that differ by orders of magnitude, the mixture their several
-    modes; the linear term, with κ the mean training length, makes the tail fall geometrically, at least as
-    fast as exp(−k / (κ s)), so that a sample is never absurdly long. F is closed in sigmoids and
-    exponentials, p(τ) is computed without cancellation, and a quantile needs only a search. All parameters
-    are an output of h_0, hence shapes (..., K).
+    The logarithm lets one family fit lengths that differ by orders of magnitude, the mixture fits their several
+    modes; the linear term, with κ the mean training length, makes the tail fall geometrically, at least as fast
+    as exp(−k / (κ s)), so that a sample is never absurdly long. F has a closed form in sigmoids and exponentials,
+    p(τ) is computed without cancellation, and a quantile needs only a search. All parameters are computed from
+    h_0, hence shapes (..., K).
     """
 
     log_weights: Array
@@ -109,7 +109,7 @@ class LengthDistribution(NamedTuple):
         return where(k >= 0, tail, 0.0 * tail)
 
     def inverse_survival(self, log_survival: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """The smallest k ≥ 0 with ln(1 − F(k)) ≤ the given values (...); NumPy only.
+        """The smallest k ≥ 0 with ln(1 − F(k)) ≤ `log_survival` (...); NumPy only.
 
         For ln(1 − u) with u uniform it draws exactly from p(τ); for ln(1 − u) + ln(1 − F(j)) from p(τ | τ > j).
         """
@@ -136,7 +136,7 @@ class LengthDistribution(NamedTuple):
 
 def initial_length_bias(lengths: npt.NDArray[np.int64], kappa: float) -> npt.NDArray[np.float32]:
     """The length head's bias (3K,) before training: components at the quantiles of the training lengths."""
-    # F(τ) − F(τ − 1) is largest where a component stands halfway between g(τ − 1) and g(τ).
+    # F(τ) − F(τ − 1) is largest where a component is halfway between g(τ − 1) and g(τ).
     middle = lengths + 0.5
     g = np.log(middle) + middle / kappa
     means = np.quantile(g, (np.arange(COMPONENTS) + 0.5) / COMPONENTS)
@@ -157,23 +157,23 @@ def _log1m_exp(x: Array) -> Array:
 # The parts -------------------------------------------------------------------------------------------------
 
 NEVER = -1e30
-"""ln of a probability of zero, without the NaN that −∞ brings to sums."""
+"""ln of probability zero; −∞ would cause NaN in sums."""
 
 
 class Chances(NamedTuple):
-    """Of a text that has come to a state, (...)."""
+    """Log-probabilities that a text goes on or stops at a state, (...)."""
 
     log_go_on: Array
     log_stop: Array
 
 
 class Turn(NamedTuple):
-    """One step of B rows that are drawn, NumPy."""
+    """One sampling step of B rows, NumPy."""
 
     symbols: npt.NDArray[np.int64]
     """(B,) drawn from the softmax."""
     remaining: npt.NDArray[np.int64] | None
-    """(B,) characters still to come, where τ was drawn first."""
+    """(B,) characters still to come, if τ was drawn first."""
     log_stop: npt.NDArray[np.float64]
     log_survival: npt.NDArray[np.float64]
     """(B,) ln of the probability of not having stopped yet, this step included."""
@@ -184,7 +184,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class Stop(ABC):
-    """A way to end. What is not abstract here is that of an output that may end the text at every state."""
+    """A way to end a text. The defaults here are for an output that may end the text at every state."""
 
     vocab_size: int
     """V"""
@@ -193,20 +193,20 @@ class Stop(ABC):
 
     name: ClassVar[StopName]
     words: ClassVar[str]
-    """What texts end by."""
+    """A phrase for what ends texts."""
     num_features: ClassVar[int] = 0
-    """Numbers that it adds to each input."""
+    """The number of features that it adds to each input."""
     announces: ClassVar[bool] = False
-    """Whether τ is drawn before the text; BOS is then read twice, without the count and with it."""
+    """Whether τ is drawn before the text; BOS is then read twice, first without the count, then with it."""
 
     @property
     def index(self) -> int:
-        """What `Steps.stops` calls it."""
+        """Its number in `Steps.stops`."""
         return STOP_INDEX[self.name]
 
     @property
     def symbol(self) -> int | None:
-        """The symbol of the softmax that ends the text, if one does; the others then include going on."""
+        """The symbol of the softmax that ends the text, if any; the other symbols then imply going on."""
         return None
 
     def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
@@ -216,30 +216,30 @@ class Stop(ABC):
     def init(
         self, hidden_size: int, lengths: npt.NDArray[np.int64], logit_bias: npt.NDArray[np.float32]
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Fresh parameters by the training texts' lengths (N,); it may set the bias of its own logit."""
+        """New parameters, from the training texts' lengths (N,); may set its own logit's bias in `logit_bias`."""
         return {}
 
     def features(self, remaining: Array, like: Array) -> Array:
-        """What it adds to the inputs, (..., num_features), of texts with so many characters to come (...)."""
+        """Features (..., num_features) added to the inputs of texts with `remaining` (...) characters to come."""
         raise NotImplementedError
 
     def distribution(self, params: Params, hidden: Array) -> LengthDistribution:
-        """p(τ), where it announces τ, given the state after BOS without the count, (..., H)."""
+        """p(τ), if it announces τ, given the state (..., H) after BOS without the count."""
         raise NotImplementedError
 
     @abstractmethod
     def chances(self, params: Params, hidden: Array, log_p: Array, remaining: Array | None = None) -> Chances:
-        """At states (..., H), with the softmax's log-probabilities (..., S)."""
+        """The chances at states (..., H), given the softmax's log-probabilities (..., S)."""
 
     def nll(self, params: Params, hidden: Array, steps: Steps, log_p: Array) -> Array:
-        """Nats that steps cost beyond the softmax, (T, B)."""
+        """The cost of steps beyond the softmax, in nats, (T, B)."""
         log_go_on, log_stop = self.chances(params, hidden, log_p)
         nothing = 0.0 * log_go_on
         ending = where(steps.kinds == Kind.ENDING, -log_stop, nothing)
         return where(steps.kinds == Kind.CHARACTER, -log_go_on, ending)
 
     def ends(self, turn: Turn) -> npt.NDArray[np.bool_]:
-        """Which rows end here, (B,). At temperature 0 a row ends where it has probably ended."""
+        """Which rows end here, (B,). At temperature 0 a row ends once it has ended with probability ≥ ½."""
         if turn.temperature == 0.0:
             return np.asarray(turn.log_survival <= -math.log(2.0))
         return np.asarray(np.log(np.maximum(turn.uniform(), 1e-300)) < turn.log_stop)
@@ -296,9 +296,9 @@ class Halt(Stop):
 
 
 class Length(Stop):
-    """τ from p(τ), whose parameters are W h_0 + b: W = `length.weight` (3K, H), b = `length.bias` (3K,).
+    """Draws τ from p(τ), whose parameters are W h_0 + b: W = `length.weight` (3K, H), b = `length.bias` (3K,).
 
-    From then on the inputs carry r_t = τ − t, and the text ends at r_t = 0.
+    The later inputs contain r_t = τ − t, and the text ends at r_t = 0.
     """
 
     name = "length"
@@ -359,7 +359,7 @@ STOPS: dict[StopName, type[Stop]] = {"eos": Eos, "halt": Halt, "length": Length,
 
 
 def _counted(log_p: Array, remaining: Array) -> Chances:
-    """Of texts that end, for certain, where no character is to come."""
+    """The chances of texts that certainly end where no characters are left, and nowhere else."""
     nothing, over = 0.0 * log_p[..., 0], remaining <= 0
     return Chances(where(over, NEVER, nothing), where(over, nothing, NEVER))
 

@@ -1,4 +1,4 @@
-"""A model as the files of a checkpoint, and back. Reading imports no torch."""
+"""Converts a model to the files of a checkpoint and back. Reading imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from charrnn.models.language_model import GeneratorConfig, LanguageModel
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(CheckpointConfig, GeneratorConfig):
-    """A language model's shape, and what is needed to read text as it was trained to."""
+    """A language model's sizes and options, and what is needed to read text as in training."""
 
     task: Literal["generate"] = "generate"
     columns: tuple[Column, ...] = ()
-    """What the text is conditioned on; `context_size` is their size."""
+    """What the text is conditioned on; `context_size` is their total size."""
     text_column: Annotated[str, Meta(max_length=1000)] | None = None
-    """Where the text stands in a table; None where the corpus is plain text."""
+    """The table column that contains the text; None if the corpus is plain text."""
     split: SplitName
     order: OrderName
     separator: Annotated[str, Meta(max_length=8)] = "\n"
-    """What stood between the sequences of the corpus, and stands between samples."""
+    """The string between the sequences of the corpus, and between samples."""
 
 
 class _Parametric(Protocol):
@@ -51,27 +51,27 @@ class Saved(Generic[Config, Model]):
     model: Model
     params: Params
     sha256: str
-    """Of model.safetensors."""
+    """The hash of model.safetensors."""
     source: Symbols
 
 
 @dataclass(frozen=True)
 class SavedPair(Saved[Config, Model]):
-    """The same of a model that writes symbols of its own."""
+    """A saved model that also writes symbols, from a vocabulary of its own."""
 
     target: Symbols
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model of text with its NumPy parameters and the characters that it knows."""
+    """A language model with its NumPy parameters and its vocabulary."""
 
     config: ModelConfig
     model: LanguageModel
     params: Params
     vocabulary: Vocabulary
     sha256: str
-    """Of model.safetensors."""
+    """The hash of model.safetensors."""
 
 
 def model_files(
@@ -80,9 +80,9 @@ def model_files(
     symbols: Sequence[str],
     outputs: Sequence[str] | None = None,
 ) -> dict[str, bytes]:
-    """What a checkpoint holds of a model; the weights' bytes depend on the weights alone.
+    """A model's files in a checkpoint; the weights' bytes depend on the weights alone.
 
-    outputs: the symbols that it writes where they are others than those it reads.
+    outputs: the symbols that it writes, if they differ from those it reads.
     """
     return {
         CONFIG: encode_json(config),
@@ -97,7 +97,7 @@ def task_of(checkpoint: Checkpoint) -> TaskName:
 
 
 def load_model(checkpoint: Checkpoint) -> SavedModel:
-    """A language model. Raises CheckpointError for what does not fit together, before memory is asked for."""
+    """Loads a language model. Raises CheckpointError for inconsistent files, before it allocates memory."""
     task = task_of(checkpoint)
     if task != "generate":
         raise CheckpointError(
@@ -119,7 +119,7 @@ def load_model(checkpoint: Checkpoint) -> SavedModel:
 def load_saved(
     checkpoint: Checkpoint, config: Config, model: Model, num_symbols: int, separator: str
 ) -> Saved[Config, Model]:
-    """A model of this configuration that reads so many symbols. Raises CheckpointError as `load_model` does."""
+    """Loads a model that reads `num_symbols` symbols. Raises CheckpointError as `load_model` does."""
     source = _symbols(checkpoint, checkpoint.vocab(), num_symbols, separator)
     return Saved(config, model, _params(checkpoint, model), checkpoint.model_sha256, source)
 
@@ -131,7 +131,7 @@ def load_pair(
     num_symbols: tuple[int, int],
     separators: tuple[str, str],
 ) -> SavedPair[Config, Model]:
-    """The same of a model that reads so many symbols and writes so many."""
+    """Loads a model that also writes symbols; `num_symbols` and `separators` are (read, written)."""
     read, written = num_symbols
     saved = load_saved(checkpoint, config, model, read, separators[0])
     target = _symbols(checkpoint, checkpoint.output_vocab(), written, separators[1])
@@ -153,7 +153,7 @@ def _counted(checkpoint: Checkpoint, symbols: list[str], expected: int) -> tuple
 
 
 def _params(checkpoint: Checkpoint, model: _Parametric) -> Params:
-    """A checkpoint's parameters. Raises CheckpointError for those that are not the model's or not finite."""
+    """A checkpoint's parameters. Raises CheckpointError if they are not the model's or not finite."""
     try:
         shapes = model.shapes
     except (TypeError, ValueError) as error:

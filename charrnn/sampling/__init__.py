@@ -1,1 +1,1 @@
-"""Drawing text from a model and scoring text by it, in NumPy alone: no torch is imported here."""
+"""Draws text from a model and scores text with it, in NumPy alone: torch is not imported here."""

@@ -1,7 +1,7 @@
-"""Ancestral sampling: symbols are drawn one after another, each given those before, until the text ends.
+"""Ancestral sampling: symbols are drawn one after another, each given the previous ones, until the text ends.
 
-Many samples are drawn as one batch: a row that has ended gives its place to the next sample, and every
-sample draws from a stream of its own. At temperature 1 without filters a sample is an exact draw from the
+Many samples are drawn as one batch: when a row ends, the next sample takes its place, and every sample has its
+own random stream. At temperature 1 without filters a sample is an exact draw from the
 model's distribution.
 """
 
@@ -23,12 +23,12 @@ from charrnn.sampling.stepper import FloatArray, IntArray, Stepper, join_rows, t
 FinishReason = Literal["eos", "halt", "length", "num_chars", "max_chars"]
 
 BATCH = 512
-"""Samples drawn side by side."""
+"""Samples drawn in one batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to draw. num_chars: exactly so many characters; max_chars: a cut, which the sample reports."""
+    """What to draw. num_chars: the exact length; max_chars: where to cut, which the sample reports."""
 
     stop: StopName
     prompt: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
     symbols: IntArray
     finish_reason: FinishReason
     log_prob: float
-    """Nats: the model's own ln P(text) at temperature 1 without filters; of a cut text, of the prefix."""
+    """Nats: the model's own ln P(text) at temperature 1 without filters; for a cut text, that of the prefix."""
 
 
 class _Start(NamedTuple):
@@ -61,7 +61,7 @@ _PER_ROW = ("numbers", "hidden", "log_prob", "log_survival", "lengths", "symbols
 
 
 class _Rows:
-    """The samples under way: (B, …) arrays in step with one another."""
+    """The unfinished samples, as parallel (B, …) arrays."""
 
     def __init__(self, first: int, start: _Start, prompt: IntArray) -> None:
         n = len(start.log_prob)
@@ -108,7 +108,7 @@ class _Rows:
 
 
 class Sampler:
-    """Draws samples 0, 1, … of a request. `draw` yields them as they end; `stream` one, symbol by symbol."""
+    """Draws samples 0, 1, … of a request. `draw` yields them as they end; `stream` yields one by its symbols."""
 
     def __init__(self, stepper: Stepper, request: Request) -> None:
         self._stepper, self._request = stepper, request
@@ -136,7 +136,7 @@ class Sampler:
             yield from self._advance(rows)
 
     def stream(self, sample: int) -> Iterator[int | Drawn]:
-        """Each symbol of one sample as it is drawn, after the prompt, and at last the whole."""
+        """Each symbol of one sample after the prompt, as it is drawn, and finally the whole sample."""
         self._streams = RowStreams(self._request.seed)
         rows = self._admit(None, range(sample, sample + 1))
         while len(rows):
@@ -147,7 +147,7 @@ class Sampler:
             yield from finished
 
     def _admit(self, rows: _Rows | None, samples: range) -> _Rows:
-        """Opens the samples' streams and places them behind the rows under way."""
+        """Opens the samples' random streams and appends their rows to the unfinished ones."""
         self._streams.open(samples)
         new = _Rows(samples.start, self._start(len(samples)), self._request.prompt)
         if rows is None:
@@ -178,13 +178,13 @@ class Sampler:
         return _Start(prefix.state, prefix.hidden, taus - k, log_prob)
 
     def _median_or_uniform(self, n: int) -> npt.NDArray[np.float64]:
-        """What the length is drawn by: at temperature 0 its median is taken, else it is drawn as it is."""
+        """The quantiles that select lengths, (n,): the median at temperature 0, otherwise uniform draws."""
         if self._request.filters.temperature == 0.0:
             return np.full(n, 0.5 - 1e-12)
         return self._streams.uniform_of_last(n)
 
     def _advance(self, rows: _Rows) -> Iterator[Drawn]:
-        """One step for every row: it ends, and is yielded and dropped, or it grows by a character."""
+        """One step for every row: it either ends, and is yielded and removed, or grows by one character."""
         request, stepper, V = self._request, self._stepper, self._vocab_size
         log_p, log_follows, log_stop = stepper.log_next(self._ending, rows.hidden, rows.remaining)
         drawable = log_p[..., :V] if request.num_chars is not None else log_p
@@ -212,7 +212,7 @@ class Sampler:
         rows.hidden, rows.state = stepper.step(symbols, rows.remaining, rows.state)
 
     def _ends(self, rows: _Rows, symbols: IntArray, log_stop: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Which rows end here, (B,); a text of a given length ends only there."""
+        """Which rows end here, (B,); a text with a requested length ends only at that length."""
         if self._request.num_chars is not None and not self._ending.announces:
             return np.zeros(len(rows), bool)
         temperature = self._request.filters.temperature
@@ -222,7 +222,7 @@ class Sampler:
         return self._ending.ends(turn)
 
     def _full(self, rows: _Rows) -> npt.NDArray[np.bool_] | None:
-        """Rows that may not grow, (B,); None where no row is that long."""
+        """Rows that have reached a length limit, (B,); None if there is no such row."""
         limits = [n for n in (self._request.num_chars, self._request.max_chars) if n is not None]
         if not limits or rows.longest < min(limits):
             return None
@@ -241,6 +241,6 @@ class Sampler:
         if request.num_chars is not None and length >= request.num_chars:
             return Drawn(int(rows.numbers[row]), symbols, "num_chars", log_prob)
         if self._ending.announces:
-            # The row's τ was longer than the cut; of the prefix every τ could have been the cause.
+            # The row's τ was longer than the cut; the prefix could have come from any τ.
             log_prob = length_candidates(self._stepper, self._ending, symbols).log_evidence
         return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)

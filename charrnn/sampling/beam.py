@@ -1,7 +1,7 @@
-"""The outputs of an encoder-decoder: the likeliest one by beam search, or draws, many inputs side by side.
+"""Outputs of an encoder-decoder for batches of inputs: the most probable by beam search, or random draws.
 
-A hypothesis is a prefix of an output. Each step extends the K best of every input by every symbol and by the
-end; of all of these the best go on. With one hypothesis that is extended at random it is ancestral sampling.
+A hypothesis is a prefix of an output. Each step extends the K best hypotheses of every input by every symbol
+and by the end, and keeps the best extensions. With one hypothesis, extended at random, this is ancestral sampling.
 """
 
 import math
@@ -20,23 +20,23 @@ from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import Given, IntArray, Stepper, take_rows
 
 ROWS = 256
-"""Hypotheses that are extended side by side."""
+"""Hypotheses that are extended in one batch."""
 
 
 class Hypothesis(NamedTuple):
     symbols: IntArray
     log_prob: float
-    """Nats: ln p(output | input), the ending included; of an output that was cut, of the prefix."""
+    """Nats: ln p(output | input), the ending included; for an output that was cut, that of the prefix."""
     score: float
-    """What hypotheses are ranked by: the log-probability over (length + 1)^A."""
+    """Ranks the hypotheses: the log-probability divided by (length + 1)^A."""
     ended: bool
-    """False where it was cut because it went on for too long."""
+    """False if it was cut because it was too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """beam: K, hypotheses kept of each input; length_penalty: A, 0 ranks by probability, 1 by its mean a symbol;
-    seed: where there is one, outputs are drawn at this temperature and not searched for."""
+    """beam: K, hypotheses kept for each input; length_penalty: A, 0 ranks by log-probability, 1 by its mean per
+    symbol; seed: if any, outputs are drawn at `temperature` instead of searched for."""
 
     beam: int = 1
     length_penalty: float = 1.0
@@ -46,18 +46,18 @@ class Search:
 
 GREEDY = Search()
 BEAM = Search(beam=5)
-"""What outputs are searched with unless another search is asked for."""
+"""The default search for outputs."""
 
 
 def groups(num_inputs: int, how: Search, n: int) -> Iterator[IntArray]:
-    """The inputs in groups whose hypotheses are followed side by side."""
+    """The inputs in groups whose hypotheses form one batch."""
     size = max(1, ROWS // (how.beam if how.seed is None else n))
     for first in range(0, num_inputs, size):
         yield np.arange(first, min(first + size, num_inputs))
 
 
 def draws(number: int, num_inputs: int, seed: int, n: int) -> tuple[npt.NDArray[np.intp], RowStreams]:
-    """n rows for each input from that number on: whose they are, and a stream of random numbers for each."""
+    """n rows for each input from `number` on: the input that each row belongs to, and the rows' random streams."""
     streams = RowStreams(seed)
     streams.open(range(number * n, (number + num_inputs) * n))
     return np.repeat(np.arange(num_inputs), n), streams
@@ -66,7 +66,7 @@ def draws(number: int, num_inputs: int, seed: int, n: int) -> tuple[npt.NDArray[
 def gathered(
     num_inputs: int, owners: npt.NDArray[np.intp], finished: list[list[Hypothesis]], how: Search, n: int
 ) -> Iterator[list[Hypothesis]]:
-    """What was found for each input: its n best, or all that was drawn."""
+    """The hypotheses of each input: the n best, or all that were drawn."""
     found: list[list[Hypothesis]] = [[] for _ in range(num_inputs)]
     for owner, hypotheses in zip(owners, finished, strict=True):
         found[owner] += hypotheses
@@ -75,13 +75,13 @@ def gathered(
 
 
 def prediction_of(target: Symbols, text: str, found: list[Hypothesis]) -> Prediction:
-    """What was found for an input, as it is told."""
+    """The prediction for an input, from its hypotheses."""
     candidates = [Candidate(target.decode(h.symbols), math.exp(h.log_prob)) for h in found]
     return Prediction(text, candidates[0].value, candidates[0].probability, candidates)
 
 
 class Beam:
-    """B inputs with K hypotheses each, in (B K) rows; one each where they are drawn."""
+    """B inputs with K hypotheses each, in (B K) rows; one hypothesis each if they are drawn."""
 
     def __init__(
         self, decoder: Stepper, ending: Stop, how: Search, longest: IntArray, streams: RowStreams | None
@@ -96,8 +96,8 @@ class Beam:
     ) -> list[list[Hypothesis]]:
         """Finished hypotheses of each input.
 
-        given: what the (B K) rows are conditioned on at step t; taus: (B,) each one's length where it is known,
-        and log_p (B,) what that cost.
+        given: what the (B K) rows are conditioned on at step t; taus: (B,) each output's length, if it is known;
+        log_p: (B,) the log-probability of that length.
         """
         B, K, V = self._inputs, self.K, self._V
         decoder, rows = self._decoder, B * K
@@ -115,7 +115,7 @@ class Beam:
         while open_inputs.any():
             length = symbols.shape[1]
             _, go, end = decoder.log_next(self._ending, hidden, remaining)
-            # The end stands behind the symbols, as EOS does.
+            # The end is the column after the symbols, as EOS is.
             total = np.concatenate([log_p[:, None] + go, (log_p + end)[:, None]], axis=1).reshape(B, K * (V + 1))
             ranked = self._ranked(total) if self._streams is None else self._drawn(go, end, self._streams)
             parents, chosen = np.zeros(rows, np.int64), np.full(rows, V)
@@ -155,7 +155,7 @@ class Beam:
         return ranked
 
     def _drawn(self, go: npt.NDArray[np.float64], end: npt.NDArray[np.float64], streams: RowStreams) -> IntArray:
-        """An extension of each row, (B, 1). EOS takes part in the temperature, other ends do not."""
+        """Draws an extension of each row, (B, 1). The temperature applies to EOS, but not to other ends."""
         T = self._how.temperature
         if self._ending.symbol is not None:
             go, end = go / T, end / T
@@ -169,7 +169,7 @@ class Beam:
 
 
 def drawn(log_weights: npt.NDArray[np.float64], u: npt.NDArray[np.float64]) -> IntArray:
-    """(B,) one column of each row of (B, N), as likely as its weight; u (B,) uniform in [0, 1)."""
+    """(B,) a column drawn from each row of (B, N) in proportion to its weight; u (B,) uniform in [0, 1)."""
     weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
     below = np.cumsum(weights, axis=-1)
     found: IntArray = (below <= u[:, None] * below[:, -1:]).sum(axis=-1)

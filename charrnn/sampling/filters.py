@@ -10,9 +10,9 @@ FloatArray = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """temperature: 0 is the most probable symbol; top_k: the k most probable characters; top_p: the fewest that
-    hold this share of the characters' probability (Holtzman et al. 2020); min_p: those at least this share as
-    probable as the most probable one. Several filters keep what each of them keeps."""
+    """temperature: 0 selects the most probable symbol; top_k keeps the k most probable characters; top_p the
+    fewest that hold this share of the characters' probability (Holtzman et al. 2020); min_p those at least this
+    fraction as probable as the most probable one. Several filters keep what all of them keep."""
 
     temperature: float = 1.0
     top_k: int | None = None
@@ -20,7 +20,7 @@ class Filters:
     min_p: float | None = None
 
     def probabilities(self, log_probs: npt.NDArray[np.float64], num_chars: int) -> npt.NDArray[np.float64]:
-        """What to draw from, (B, S), for log-probabilities (B, S) whose entries from num_chars on are of EOS."""
+        """The distribution to draw from, (B, S), by log-probabilities (B, S), of EOS from num_chars on."""
         if self.temperature == 0.0:
             best = np.argmax(log_probs, axis=-1)
             return np.asarray(np.arange(log_probs.shape[-1]) == best[..., None], np.float64)
@@ -53,7 +53,7 @@ class Filters:
 
 
 def draw(p: npt.NDArray[np.float64], u: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """One symbol a row, (B,), by inversion: probabilities (B, S), uniforms (B,) in [0, 1)."""
+    """Draws one symbol per row, (B,), by inversion: probabilities (B, S), uniforms (B,) in [0, 1)."""
     cumulative = p.cumsum(axis=-1)
     index = (cumulative <= (u * cumulative[..., -1])[..., None]).sum(axis=-1)
     return np.asarray(np.minimum(index, p.shape[-1] - 1), np.int64)

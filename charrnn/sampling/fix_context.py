@@ -1,4 +1,4 @@
-"""Makes of a model of p(y | x) and one x a plain model of p(y), which everything that draws text can use."""
+"""Turns a model of p(y | x) and one x into a plain model of p(y), which all code that draws text can use."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from charrnn.models.layers import EMBEDDING
 
 
 def fix_context(model: LanguageModel, params: Params, x: npt.NDArray[np.floating]) -> tuple[LanguageModel, Params]:
-    """The model without a context, and NumPy parameters with which it is the model given x (X,).
+    """The model without a context, and NumPy parameters with which it equals the model given x (X,).
 
-    Exactly one symbol is read at every step, so R x goes into each symbol's column of U, or into the column of an
-    entry of the embedding that is always 1, and tanh(q + Q x) is an initial state like any learned one. A
-    character that the model does not know, a zero input, would read no R x: such text is scored with its context
-    beside it, and never drawn.
+    Exactly one symbol is read at every step, so R x is added to each symbol's column of U, or is the column of an
+    extra embedding entry that is always 1; tanh(q + Q x) becomes a learned initial state. An unknown character is
+    a zero input and would receive no R x, but text with such characters is never drawn, and is scored with its
+    context as an input.
     """
     kept: dict[str, npt.NDArray[np.floating]] = dict(params)
     size = model.config.embedding_size

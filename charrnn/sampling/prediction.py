@@ -1,4 +1,4 @@
-"""What a model makes of an input, whatever the model: the fields of a line of `charrnn predict --json`."""
+"""The prediction of any model for an input: the fields of a line of `charrnn predict --json`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def most_probable(text: str, values: Sequence[str], probabilities: npt.NDArray[n
 def predictions(
     readout: LabelReadout, params: Params, texts: Sequence[str], logits: npt.NDArray[np.floating], n: int
 ) -> Iterator[Prediction]:
-    """For each text the n most probable labels, or its number, by its logits (R, K)."""
+    """For each text, from its logits (R, K), the n most probable labels or its number."""
     if readout.is_regression:
         for text, number in zip(texts, readout.numbers(logits).tolist(), strict=True):
             yield Prediction(text, number, None, [])
@@ -49,7 +49,7 @@ def predictions(
 
 
 def read_inputs(symbols: Symbols, texts: Sequence[str]) -> Ragged:
-    """The texts' symbols in Unicode form C, an unknown one as the number behind the last.
+    """The numbers of the texts' symbols, in Unicode form C; unknown symbols get the number after the last.
 
     Raises CorpusError for a text that is too long.
     """

@@ -1,4 +1,4 @@
-"""What a prompt does: it is a prefix of the text, read before anything is drawn."""
+"""Reads prompts. A prompt is a prefix of the text that the model reads before anything is drawn."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from charrnn.models.stopping import LengthDistribution, Stop
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper
 
 SUPPORT = 512
-"""Candidate lengths that are run through a prompt; a wider distribution is represented by its quantiles."""
+"""Maximum number of candidate lengths read with a prompt; quantiles represent a wider distribution."""
 
 NEGLIGIBLE = -23.0
 """ln of the tail probability beyond which a length is no candidate (1e-10)."""
 
 
 class Prefix(NamedTuple):
-    """C copies of a model that have read BOS and a prompt of k characters."""
+    """C rows that have read BOS and a prompt of k characters."""
 
     state: States
     hidden: FloatArray
@@ -28,7 +28,7 @@ class Prefix(NamedTuple):
 
 
 def read_prefix(stepper: Stepper, ending: Stop, prompt: IntArray, taus: IntArray | None = None) -> Prefix:
-    """Reads BOS and the prompt (k,) from the initial state, as many rows as there are taus (C,), or one."""
+    """Reads BOS and the prompt (k,) from the initial state, in one row per entry of taus (C,), or in one row."""
     model = stepper.model
     rows = 1 if taus is None else len(taus)
     state = stepper.initial_state(rows)
@@ -68,10 +68,10 @@ class Candidates(NamedTuple):
 
 
 def length_candidates(stepper: Stepper, ending: Stop, prompt: IntArray) -> Candidates:
-    """p(τ | τ ≥ k, prompt) ∝ p(τ) Π p(prompt | τ), every candidate τ run as one batch.
+    """p(τ | τ ≥ k, prompt) ∝ p(τ) Π p(prompt | τ), with all candidates τ in one batch.
 
-    At most SUPPORT lengths: all that have a noticeable probability if they are few enough, otherwise as many
-    quantiles of p(τ | τ ≥ k), which then all have the same prior share.
+    At most SUPPORT lengths: all of non-negligible probability if they are few enough, otherwise SUPPORT
+    quantiles of p(τ | τ ≥ k), which all have the same prior share.
     """
     p, k = length_distribution(stepper, ending), len(prompt)
     log_reach = float(p.log_survival(np.array([k - 1]))[0])

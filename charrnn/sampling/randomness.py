@@ -1,4 +1,4 @@
-"""A stream of uniform numbers for every sample, so that none depends on its neighbours in a batch."""
+"""A stream of uniform numbers for every sample, so that no sample depends on its neighbours in a batch."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ BLOCK = 128
 
 
 class RowStreams:
-    """B counter-based streams (Philox, keyed by seed and sample number), read in step or one by one."""
+    """B counter-based streams (Philox, keyed by seed and sample number), read all together or only the last."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -40,7 +40,7 @@ class RowStreams:
         return numbers
 
     def uniform_of_last(self, rows: int) -> npt.NDArray[np.float64]:
-        """One number in [0, 1) from each of the rows opened last; the others stay where they are."""
+        """One number in [0, 1) from each of the last `rows` rows; the other streams do not advance."""
         numbers: npt.NDArray[np.float64] = self._blocks[self._rows[-rows:], self._next[-rows:]]
         self._next[-rows:] += 1
         self._renumber()

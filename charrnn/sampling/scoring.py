@@ -1,6 +1,6 @@
 """The exact log-likelihood of given texts, in NumPy: float32 equations, sums in float64.
 
-A text is scored cold, given the initial state, in windows, so that its length costs no memory.
+A text is scored from the initial state, in windows, so that memory does not grow with its length.
 """
 
 import itertools
@@ -36,7 +36,7 @@ class WorstCharacter:
 
 @dataclass(frozen=True)
 class Score:
-    """What a model says of one text; the fields of a line of `charrnn score --json`."""
+    """A model's score for one text; the fields of a line of `charrnn score --json`."""
 
     text: str
     nll: float
@@ -44,7 +44,7 @@ class Score:
     bits_per_char: float | None
     """None for the empty text."""
     nll_length: float
-    """The part of `nll` spent on ending here and not before."""
+    """The part of `nll` for ending here and not before."""
     num_chars: int
     num_oov: int
     worst: list[WorstCharacter]
@@ -52,7 +52,7 @@ class Score:
 
 
 def choose_stop(model: LanguageModel, stop: StopName | None) -> StopName:
-    """The mechanism that is meant: the one asked for, or the model's first of eos, halt, length.
+    """The stop mechanism: the requested one, or the model's first of eos, halt, length.
 
     Raises UsageError when the model has no such mechanism.
     """
@@ -69,7 +69,7 @@ def choose_stop(model: LanguageModel, stop: StopName | None) -> StopName:
 def assess_windows(
     model: LanguageModel, params: Params, windows: Iterable[Window]
 ) -> Iterator[tuple[Window, Array, Assessment]]:
-    """Each window with its hidden states (T, B, H) and what the model makes of it.
+    """Each window with its hidden states (T, B, H) and the model's assessment of it.
 
     The state is carried from one window to the next; a window that is fresh in all rows starts over.
     """
@@ -88,7 +88,7 @@ def score(
     stop: StopName | None = None,
     context: npt.NDArray[np.float32] | None = None,
 ) -> Iterator[Score]:
-    """A score for every text given one context (X,), in order; reads a few texts ahead and keeps no more."""
+    """A score for every text, in order, given one context (X,); reads and keeps only a few texts ahead."""
     chosen = choose_stop(saved.model, stop)
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
@@ -99,7 +99,7 @@ def score(
 def score_batch(
     saved: SavedModel, texts: list[str], stop: StopName, contexts: npt.NDArray[np.float32] | None = None
 ) -> list[Score]:
-    """The scores of a few texts given their contexts (R, X), read side by side."""
+    """The scores of a few texts given their contexts (R, X), read in one batch."""
     sequences = replace(Sequences.from_texts(texts), contexts=contexts)
     reader = StepReader.of(sequences, saved.vocabulary)
     nll, stopping = np.zeros(len(texts)), np.zeros(len(texts))
@@ -136,7 +136,7 @@ def score_batch(
 
 
 class _Worst:
-    """The few largest of a long row of numbers that comes in pieces."""
+    """The WORST largest of a long series of numbers that arrives in pieces."""
 
     def __init__(self) -> None:
         self._index = np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""A model one step at a time, for drawing text: the cells' own equations, with the first product as a table."""
+"""Runs a model step by step, for drawing text: the cells' own equations, with the first product as a table."""
 
 from typing import NamedTuple
 
@@ -17,18 +17,18 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Given(NamedTuple):
-    """What B rows are conditioned on, as their steps need it."""
+    """What B rows are conditioned on, in the form that steps need."""
 
     context: FloatArray | None
     """(B, X)"""
     effect: FloatArray | None
-    """(B, G) what the context adds to the first layer's projection; None where it adds nothing."""
+    """(B, G) what the context adds to the first layer's projection; None if it adds nothing."""
     memory: Memory | None
     step: int = 0
-    """How many steps came before."""
+    """Number of earlier steps."""
 
     def take(self, rows: npt.NDArray[np.intp]) -> "Given":
-        """Some of the rows, in another order, or several times."""
+        """The selected rows, in any order, with repetitions."""
         return Given(
             None if self.context is None else self.context[rows],
             None if self.effect is None else self.effect[rows],
@@ -41,14 +41,14 @@ NOTHING = Given(None, None, None)
 
 
 class Stepper:
-    """Holds a model's NumPy parameters as stepping needs them. Every method takes and returns B rows."""
+    """Holds a model's NumPy parameters in the form that steps need. Every method takes and returns B rows."""
 
     def __init__(self, model: LanguageModel, params: Params) -> None:
         self.model, self.params = model, params
         self._joined = model.joined(params)
         self._layers = model.stack.compact(model.stack.params(self._joined))
         self._zero = model.num_input_symbols
-        # A symbol's product is a row of this table, and the symbol `_zero`, a zero input, has what is left of it.
+        # Row i of this table is symbol i's product; row `_zero`, for a zero input, is the constant term alone.
         self._table = self._project(np.arange(self._zero + 1), None, None)
         self._counts = any(ending.num_features for ending in model.endings.values())
         self._affine = model.config.input_depth == 1
@@ -57,7 +57,7 @@ class Stepper:
         return self.model.initial_state(self.params, rows, given.context)
 
     def given(self, context: FloatArray | None, memory: Memory | None = None) -> Given:
-        """Contexts (B, X) and a memory of B rows, made ready."""
+        """Prepares contexts (B, X) and a memory of B rows."""
         effect = None
         if context is not None and self.model.adds_context and self._affine:
             effect = context @ self.params[CONTEXT].T
@@ -66,14 +66,14 @@ class Stepper:
     def step(
         self, inputs: IntArray, remaining: IntArray | None, state: States, given: Given = NOTHING
     ) -> tuple[FloatArray, States]:
-        """Reads one symbol a row: inputs (B,), remaining (B,) or None for absent -> hidden (B, H), state."""
+        """Reads one symbol per row: inputs (B,), remaining (B,) or None for absent -> hidden (B, H), state."""
         hidden, state, _ = self.attentive_step(inputs, remaining, state, given)
         return hidden, state
 
     def attentive_step(
         self, inputs: IntArray, remaining: IntArray | None, state: States, given: Given
     ) -> tuple[FloatArray, States, FloatArray | None]:
-        """The same, and where each row looked, (B, S), if it has a memory."""
+        """Like `step`, and also returns each row's attention weights, (B, S), if there is a memory."""
         look = self.model.look(self.params, given.memory, given.step)
         projected = self._first(inputs, remaining, given)
         top, after = self.model.stack.step(self._layers, projected, state, look)
@@ -83,9 +83,9 @@ class Stepper:
     def log_next(
         self, ending: Stop, hidden: FloatArray, remaining: IntArray | None
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """At states (B, H), in float64: ln of the softmax (B, S), of each next character (B, V), of the end (B,).
+        """Log-probabilities at `hidden` (B, H), float64: softmax (B, S), each next character (B, V), end (B,).
 
-        They differ where the softmax has no symbol for the end.
+        The first two differ if the softmax has no symbol for the end.
         """
         V = self.model.config.vocab_size
         logits: FloatArray = self.model.logits(self.params, hidden)
@@ -96,7 +96,7 @@ class Stepper:
         return log_p, log_p + go_on[:, None], stop
 
     def _first(self, inputs: IntArray, remaining: IntArray | None, given: Given) -> FloatArray:
-        """What the first cell makes of symbols, counts and contexts, (B, G)."""
+        """The first layer's projection of symbols, counts and contexts, (B, G)."""
         if not self._affine and (given.context is not None or (self._counts and remaining is not None)):
             return self._project(inputs, remaining, given.context)
         x: FloatArray = self._table[inputs]

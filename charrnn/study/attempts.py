@@ -1,4 +1,4 @@
-"""One attempt of a sweep: what is tried, what came of it, and the file in which what is done is kept."""
+"""One attempt of a sweep: its trial, its outcome, and the log file that keeps finished attempts."""
 
 import fcntl
 import math
@@ -26,11 +26,11 @@ MAX_LINE_BYTES = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A cell, how it is trained, and what helps it."""
+    """A cell, its training settings and its remedies."""
 
     cell: str
     options: dict[str, Option] = field(default_factory=dict)
-    """The cell's own."""
+    """The cell's own options."""
     hidden_size: int = 32
     batch_size: int = 32
     learning_rate: float = 3e-3
@@ -45,12 +45,12 @@ class Trial:
     span: int
     seed: int
     steps: int
-    """At most."""
+    """The maximum number of training steps."""
     design: Design
 
     @property
     def key(self) -> bytes:
-        """The same for trials that are the same, and only for those."""
+        """Two keys are equal if and only if their trials are equal."""
         return msgspec.json.encode(self, order="deterministic")
 
 
@@ -58,18 +58,18 @@ class Trial:
 class Outcome:
     solved: bool
     steps: int
-    """Taken, until it was solved, came to nothing or the budget was spent."""
+    """Steps taken until the problem was solved, training diverged or the budget was spent."""
     loss: float | None
-    """On fresh rows at the end; None where training diverged."""
+    """The final loss on fresh rows; None if training diverged."""
     error: float | None
-    """Of the same rows: what `solved` was judged by."""
+    """The error on the same rows, which decides `solved`."""
     seconds: float
 
 
 def attempt(trial: Trial, notify: Callable[[int], object] = lambda _steps: None) -> Outcome:
-    """Trains and measures; `notify` is told now and then how many steps were taken.
+    """Trains and measures; calls `notify` now and then with the number of steps taken.
 
-    Raises ValueError for a design that cannot be built or a span that the problem does not have.
+    Raises ValueError for a design that cannot be built or a span below the problem's shortest.
     """
     begun, design = time.monotonic(), trial.design
     trained = train_on(
@@ -96,7 +96,7 @@ def attempt(trial: Trial, notify: Callable[[int], object] = lambda _steps: None)
     )
 
 
-# What is done ----------------------------------------------------------------------------------------------
+# The log of finished attempts ------------------------------------------------------------------------------
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,15 +109,15 @@ _BEGINNING = msgspec.json.encode({"schema": "charrnn.study.span.attempt/1"})[:-1
 
 
 class AttemptLog:
-    """The outcomes in a file, a line of JSON each, and the one process that may add to it, until `close`.
+    """A file of outcomes, one JSON line each; until `close`, only this process may add to it.
 
-    A line is added when its attempt has ended. One that was cut short, by a kill or a full disk, is taken away
-    when the file is opened again, so that its attempt is made anew.
+    A line is added when its attempt has ended. A line cut short, by a kill or a full disk, is removed when the
+    file is opened again, so that its attempt is repeated.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises CheckpointError, touching nothing, for a file that is not one of these or cannot be opened;
-        RunLockedError when another process has it."""
+        """Raises CheckpointError, without changing the file, if it is not such a log or cannot be opened;
+        RunLockedError if another process has locked it."""
         self.path = path
         self._outcomes: dict[bytes, Outcome] = {}
         with writing(path):
@@ -134,7 +134,7 @@ class AttemptLog:
         return self._outcomes.get(trial.key)
 
     def add(self, trial: Trial, outcome: Outcome) -> None:
-        """Raises ResourceError when the disk is full and CheckpointError when it cannot be written to."""
+        """Raises ResourceError when the disk is full and CheckpointError when the file cannot be written."""
         line = msgspec.json.encode(_Line("charrnn.study.span.attempt/1", trial, outcome)) + b"\n"
         with writing(self.path):
             self._file.write(line)
@@ -182,7 +182,7 @@ class AttemptLog:
 
 
 def _is_torn(tail: bytes) -> bool:
-    """Whether it can be the beginning of one of our lines, and not the end of somebody else's file."""
+    """Whether `tail` can be the beginning of a line of this log, and not the end of some other file."""
     return len(tail) < MAX_LINE_BYTES and (_BEGINNING.startswith(tail) or tail.startswith(_BEGINNING))
 
 

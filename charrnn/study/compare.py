@@ -1,8 +1,8 @@
-"""Designs side by side on one text: equal time, and where asked for equal size.
+"""Compares designs on one text at equal training time and, if requested, at equal size.
 
-Each is trained by `charrnn train` in a process of its own, so that threads and memory are its own too, and
-measured by one full pass over the held-out part. A comparison that was interrupted goes on where it stopped:
-its runs are resumed, and those that are done are only measured.
+Each is trained by `charrnn train` in its own process, with its own threads and memory, and measured by one full
+pass over the held-out part. An interrupted comparison continues where it stopped: unfinished runs are resumed,
+and finished ones are only measured.
 """
 
 import re
@@ -28,7 +28,7 @@ from charrnn.training.loop import Metrics
 
 POLL_SECONDS = 0.2
 DIVERGED = 5
-"""The exit code of a run that came to nothing: a row of the table, not an end of the comparison."""
+"""The exit code of a run that diverged: it gets a row of the table and does not end the comparison."""
 
 SIZE_TOLERANCE = 0.05
 
@@ -37,7 +37,7 @@ Notify = Callable[[str, float], object]
 
 @dataclass(frozen=True)
 class Variant:
-    """A design: what it is called, and what `charrnn train` is told of it."""
+    """A design: its label and its options for `charrnn train`."""
 
     label: str
     options: tuple[str, ...]
@@ -45,7 +45,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One run. Its figures are None where training diverged."""
+    """One run. Its figures are None if training diverged."""
 
     label: str
     seed: int
@@ -55,13 +55,13 @@ class Compared:
     steps: int | None = None
     epochs: float | None = None
     chars_per_second: float | None = None
-    """In training, the median over the run."""
+    """Training speed, the median over the run."""
     loss: float | None = None
     """Nats per character of the held-out text."""
 
 
 def equal_hidden_size(config: TrainConfig, dataset: Dataset, target: int) -> int:
-    """The units with which this model has the parameters nearest to the target. Raises UsageError beyond ± 5 %."""
+    """The hidden size whose parameter count is nearest to the target. Raises UsageError beyond ± 5 %."""
 
     def parameters(units: int) -> int:
         resolved = resolve(replace(config, hidden_size=units, seed=config.seed or 0), dataset)
@@ -87,19 +87,19 @@ class Comparison:
     variants: Sequence[Variant]
     seeds: Sequence[int]
     common: Sequence[str]
-    """What `charrnn train` is told of all of them: a budget, how the text is read."""
+    """Options of `charrnn train` for all variants: a budget, how the text is read."""
     root: Path
     jobs: int = 1
     seconds: float | None = None
-    """How long a run should take, where that is known before one has ended."""
+    """The expected time of a run, if it is known before one has ended."""
     notify: Notify = lambda _what, _share: None
-    """Called with what is being done and the share of all that is done."""
+    """Called with the current task and the share of all work that is done."""
     _running: dict[str, "subprocess.Popen[str]"] = field(default_factory=dict)
     _begun: dict[str, float] = field(default_factory=dict)
     _took: list[float] = field(default_factory=list)
 
     def results(self) -> Iterator[Compared]:
-        """In the order in which the runs end. Raises CharRNNError when one of them fails to train."""
+        """Yields results in the order in which the runs end. Raises CharRNNError if a run fails to train."""
         waiting = [(variant, seed) for seed in self.seeds for variant in self.variants]
         total, done = len(waiting), 0
         asked = {self._name(variant, seed): (variant, seed) for variant, seed in waiting}
@@ -124,7 +124,7 @@ class Comparison:
                 process.communicate()
 
     def _tell(self, done: int, total: int) -> None:
-        """What is being trained, and how far all of it is by the time that a run takes."""
+        """Reports what is being trained and the overall progress, estimated from the time that a run takes."""
         what = f"training {', '.join(self._running)}, {done} of {total} done"
         each = max(self._took, default=self.seconds)
         if each is None:
@@ -151,7 +151,7 @@ class Comparison:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # A Ctrl-C is then for this process alone, which lets them save.
+            start_new_session=True,  # A Ctrl-C then reaches this process alone, which lets the runs save.
         )
 
     def _measured(self, name: str, variant: Variant, seed: int, process: "subprocess.Popen[str]") -> Compared:

@@ -1,8 +1,8 @@
-"""What one step of a cell connects to what, measured: nothing here knows any cell.
+"""Measures what depends on what in one step of a cell, without any knowledge of the cell.
 
-A cell's step is run in NumPy at a small size with random parameters. Each input and each array of the earlier
-state is changed on its own, and what changes with it depends on it. Which parameter carries a dependence is seen
-by setting the parameter, or a block of it, to zero.
+A cell's step is run in NumPy at a small size with random parameters. Each input and each array of the previous
+state is changed on its own; whatever changes with it depends on it. To see which parameter carries a dependence,
+the parameter, or a block of it, is set to zero.
 """
 
 from collections.abc import Iterable
@@ -21,18 +21,18 @@ Numbers = npt.NDArray[np.float64]
 Params = dict[str, Numbers]
 
 UNITS, INPUTS, OUTPUTS = 5, 4, 3
-"""Sizes to measure at; no two are equal, so that a parameter's blocks of `UNITS` can be told."""
+"""Sizes to measure at; no two are equal, so that a parameter's blocks of `UNITS` can be recognised."""
 
 TOLERANCE = 1e-9
 
 INPUT, HIDDEN, OUTPUT, TARGET, LOSS = "x", "h", "o", "y", "L"
 
 Passing = Literal["gate", "share"]
-"""How a value is passed on without a parameter: by a gate that other values move, or by a fixed share."""
+"""How a value is passed on without a parameter: by a gate that depends on other values, or as a fixed share."""
 
 
 class Block(NamedTuple):
-    """A part of a parameter: rows and columns in units of `UNITS`, where they divide the shape."""
+    """A block of a parameter; its row and column count blocks of `UNITS`, if `UNITS` divides the size."""
 
     parameter: str
     row: int
@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
 
 READOUT = Block("weight_ho", 0, 0)
-"""V of a cell that gives logits itself."""
+"""V of a cell whose outputs are logits."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Connection:
     target: str
     delay: int
     parameters: tuple[str, ...]
-    """Those it passes through, from the source to the target where there are several."""
+    """The parameters that it passes through, from the source to the target if there are several."""
     symbols: tuple[str, ...]
-    """Of the parameters; parts of one that serve different delays are told by the least delay."""
+    """The symbols of the parameters; parts of one that serve different delays get the least delay as subscript."""
     passing: Passing | None = None
-    """Whether the value is also passed on as it is."""
+    """How the value is also passed on without a parameter, if it is."""
 
 
 class _Link(NamedTuple):
@@ -67,7 +67,7 @@ class _Link(NamedTuple):
 
 
 def connections(name: str, options: dict[str, Option]) -> tuple[Connection, ...]:
-    """Of a model of one layer of the cell: its step, the readout and the loss.
+    """The connections of a one-layer model of the cell: its step, the readout and the loss.
 
     Raises ValueError for an option that the cell does not have or cannot take.
     """
@@ -84,7 +84,7 @@ def connections(name: str, options: dict[str, Option]) -> tuple[Connection, ...]
 
 
 class _Step:
-    """A step of a cell as a function of named arrays: the input "x", the earlier state's by their numbers."""
+    """A step of a cell as a function of named arrays: the input "x", and those of the previous state by number."""
 
     def __init__(self, cell: Cell) -> None:
         rng = np.random.default_rng(0)
@@ -101,7 +101,7 @@ class _Step:
         self.before = self.run(self.values)
 
     def run(self, values: dict[str, Numbers], params: Params | None = None) -> dict[str, Numbers]:
-        """The output "h" and the new state's arrays by their numbers; what is not among the values is zero."""
+        """The output "h" and the new state's arrays by number; arrays missing from the values are zero."""
         weights = self.params if params is None else params
         numbers = iter(range(len(self.sources)))
         state = map_state(lambda zero: values.get(str(next(numbers)), zero), self.zero)
@@ -110,9 +110,9 @@ class _Step:
         return {HIDDEN: output, **{str(i): array for i, array in enumerate(state_arrays(new))}}
 
     def heard(self, targets: list[str], sources: tuple[str, ...]) -> list[tuple[str, str]]:
-        """Those pairs of target and source in which the target changes with the source.
+        """The pairs of target and source in which the target changes with the source.
 
-        Sources are changed together and halved where that shows: of a long history few are heard.
+        Sources are changed together, and halved if that has an effect: few arrays of a long history have one.
         """
         changed = self.run({**self.values, **{source: self.others[source] for source in sources}})
         moved = [target for target in targets if _differ(changed[target], self.before[target])]
@@ -122,7 +122,7 @@ class _Step:
         return self.heard(moved, sources[:half]) + self.heard(moved, sources[half:])
 
     def link(self, target: str, source: str) -> tuple[frozenset[Block], Passing | None]:
-        """The blocks that carry a dependence, and what is left of it without them."""
+        """The blocks that carry a dependence, and how the value is passed on without them, if it is."""
         effect, background = self._effect(target, source, self.params, {}), {}
         if not _differ(effect, 0.0):
             background = self.values
@@ -139,9 +139,9 @@ class _Step:
         return blocks, "gate" if _differ(*among) else "share"
 
     def _effect(self, target: str, source: str, params: Params, background: dict[str, Numbers]) -> Numbers:
-        """How the target changes when the source goes from zero to its value, among these values of the others.
+        """The change of the target when the source goes from zero to its value, given `background` for the others.
 
-        Where the others are zero, no parameter that acts on them can be mistaken for one that acts on the source.
+        If the others are zero, no parameter that acts on them can be mistaken for one that acts on the source.
         """
         there = {key: value for key, value in background.items() if key != source}
         moved = self.run({**there, source: self.values[source]}, params)[target]
@@ -157,9 +157,9 @@ class _Step:
 def _without_shifts(step: _Step) -> list[_Link]:
     """Links between the input, the output "h" and memories, in place of links between arrays of states.
 
-    An array that only hands on an older one is that one, some steps ago. What never hears of an earlier state of
-    its own is no memory: whoever hears it hears its sources. An output that hears a memory hears it as it is
-    after the step.
+    An array that only copies an older one counts as that one, with a longer delay. An array that does not depend
+    on an earlier value of its own, even indirectly, is no memory: whatever depends on it is linked to its sources
+    instead. An output that depends on a memory is linked to the memory's value after the step.
     """
     new = step.before
     given = {value.tobytes(): key for key, value in step.values.items()}
@@ -219,7 +219,7 @@ def _ancestors(key: str, links: list[_Link]) -> set[str]:
 
 
 def _after_the_step(links: list[_Link], memories: set[str]) -> list[_Link]:
-    """In place of m(t−1) -> h(t) a link m(t) -> h(t), and no other link that passes through m(t) alone."""
+    """Replaces m(t−1) -> h(t) by m(t) -> h(t), and drops the other links to h(t) that pass through m(t) alone."""
     inside = {link.source: link for link in links if link.target in memories and link.source == link.target}
     found: list[_Link] = []
     for link in links:
@@ -253,10 +253,10 @@ def _field_names(step: _Step, memories: set[str]) -> dict[str, str]:
 
 
 def _through_readout(links: list[_Link], cell: Cell) -> list[_Link]:
-    """Of a cell that gives logits: the units h between the inputs and the output o, and o where that is fed back.
+    """For a cell that gives logits: adds the units h between the inputs and the output o, which may be fed back.
 
-    W goes from step to step. Where it reads the input, the input brings what would be fed back: the true output
-    of the step before.
+    W acts from step to step. If W reads the input, the input contains what would be fed back: the true output of
+    the previous step.
     """
     if not cell.gives_logits:
         return links
@@ -270,7 +270,7 @@ def _through_readout(links: list[_Link], cell: Cell) -> list[_Link]:
 
 
 def _named(name: str, links: list[_Link], order: list[str]) -> list[Connection]:
-    """Links with the symbols of the cell's equations, one for each pair of nodes."""
+    """The links with the symbols of the cell's equations, one for each source, target and delay."""
     merged: dict[tuple[str, str, int], _Link] = {}
     for link in links:
         key = link[:3]

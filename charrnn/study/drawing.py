@@ -1,8 +1,8 @@
-"""An unfolded graph drawn in characters: time runs to the right, a step is a column, a kind of node a row.
+"""An unfolded graph drawn in characters: time runs to the right, each step is a column, each kind of node a row.
 
-Between two rows of nodes lies a channel of lines. A connection within a step goes straight up or down; another
-leaves its node by an exit, or by a lane past the rows between, follows a track, and enters where an arrow is.
-Lines that cross (┼) do not meet.
+A channel of lines lies between two rows of nodes. A connection within a step goes straight up or down; any other
+leaves its node by an exit, or by a lane past the rows between, follows a track, and ends at an arrow. Lines that
+cross (┼) are not joined.
 """
 
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from charrnn.study.unfold import Unfolded
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8
 LINES = " ╵╷│╴┘┐┤╶└┌├─┴┬┼"
-"""By the sum of the directions in which lines leave a place."""
+"""Indexed by the sum of the directions in which lines leave a place."""
 
 WIDEST_GAP = 14
-"""Columns between two nodes at most."""
+"""The most columns between two nodes."""
 
 NARROWEST = 8
-"""Columns of a step at least."""
+"""The fewest columns of a step."""
 
 
 class Port(IntEnum):
@@ -38,14 +38,14 @@ class Channel:
 
     ports: set[Port] = field(default_factory=set)
     tracks: list[list[tuple[int, int]]] = field(default_factory=list)
-    """The columns that the lines of each track take."""
+    """For each track, the ranges of columns that its lines take."""
     downwards: bool = False
-    """Whether what goes straight goes down."""
+    """Whether the straight lines go down."""
     top: int = 0
-    """The first line."""
+    """The number of its first line of text."""
 
     def offset(self, port: Port) -> int:
-        """Of a port from the beginning of a node."""
+        """Columns from the beginning of a node to a port."""
         return sorted(self.ports).index(port) + (len(self.ports) <= 3)
 
     @property
@@ -58,7 +58,7 @@ class Channel:
         return max(1, self.arrows_above + len(self.tracks) + below)
 
     def track(self, left: int, right: int) -> int:
-        """The number of the first track with room between two columns, which it takes."""
+        """Takes the range of columns on the first track that has room for it; returns the track's number."""
         free = (n for n, taken in enumerate(self.tracks) if all(right < a or b < left for a, b in taken))
         number = next(free, len(self.tracks))
         if number == len(self.tracks):
@@ -72,17 +72,17 @@ class Channel:
 
 @dataclass(frozen=True)
 class Route:
-    """A connection that takes a track of a channel."""
+    """A connection that runs along a track of a channel."""
 
     by: Connection
     channel: int
     exit: Port | None
-    """None for a lane beside the node, because rows lie between."""
+    """None for a lane beside the node, used when other rows lie between."""
     entry: Port
 
 
 def draw(graph: Unfolded, width: int) -> "Drawing":
-    """As many steps as fit the width, at least two, since all repeat."""
+    """Draws as many steps as fit the width, at least two; all steps are alike."""
     for steps in range(min(graph.steps, width // NARROWEST), 2, -1):
         drawing = Drawing(graph, steps, width)
         if max(map(len, drawing.lines)) <= width:
@@ -91,7 +91,7 @@ def draw(graph: Unfolded, width: int) -> "Drawing":
 
 
 def label(by: Connection) -> str:
-    """The parameters on the way, the first for many, and how the value is passed on besides."""
+    """The symbols of a connection's parameters, only the first if there are more than two, and its `passing`."""
     symbols = by.symbols if len(by.symbols) <= 2 else (f"{by.symbols[0]}…",)
     return "+".join(part for part in (" ".join(symbols), by.passing) if part)
 
@@ -99,7 +99,7 @@ def label(by: Connection) -> str:
 class Drawing:
     """Nodes, straight lines and tracks painted on a plane.
 
-    steps: how many are drawn. lines: what is drawn. beyond: connections that reach back before all of it.
+    steps: the number of steps drawn. lines: the drawing. beyond: connections that start before its first step.
     """
 
     def __init__(self, graph: Unfolded, steps: int, width: int) -> None:
@@ -184,7 +184,7 @@ class Drawing:
         return self.margin + (time - self.first) * self.pitch
 
     def _ends(self, route: Route, time: int) -> tuple[int, int]:
-        """The columns where a route leaves and where it enters."""
+        """The columns where a route leaves its source and enters its target."""
         channel, left = self.channels[route.channel], self._column(time - route.by.delay)
         out = self.node + len(label(route.by)) + 2 if route.exit is None else channel.offset(route.exit)
         return left + out, self._column(time) + channel.offset(route.entry)
@@ -225,7 +225,7 @@ class Drawing:
 
     @staticmethod
     def _span(channel: Channel, upper: bool, track: int) -> tuple[int, int]:
-        """Lines from the node above, or to the one below, and a track."""
+        """The first and last line between a track and the node above it (`upper`) or below it."""
         return (channel.top - 1, track) if upper else (track, channel.top + channel.height)
 
     def _write(self, x: int, y: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Stretches of a text, side by side, for what is measured over so many steps of it."""
+"""Excerpts of a text, as rows of a batch, for measurements over a given number of steps."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Excerpts:
     steps: Steps
     """(W + T, B)"""
     warm_up: int
-    """W, the steps that only bring the state to where T steps are measured."""
+    """W, the steps that only prepare the state for the T measured steps."""
     length: int
     """T"""
 
@@ -35,12 +35,12 @@ def excerpts(
     length: int | None,
     name: str,
 ) -> Excerpts:
-    """`rows` stretches of `length` steps, spread evenly over the text, each read as the model reads it.
+    """`rows` excerpts of `length` steps, spread evenly over the text, each read as the model reads it.
 
-    In an ordered text they are parts of one stream, before each of which up to WARM_UP steps are read; of
-    independent sequences they are the beginnings of those that are long enough. Where they are not asked for, the
-    length is USUAL_LENGTH and there are USUAL_ROWS, or what a shorter text has. Raises CorpusError for a text,
-    called `name`, that has not what is asked for.
+    In an ordered text they are parts of one stream, each read after up to WARM_UP earlier steps; of independent
+    sequences they are the beginnings of those that are long enough. `length` defaults to USUAL_LENGTH and `rows`
+    to USUAL_ROWS, or to what a shorter text has. Raises CorpusError, which names the text `name`, if the text is
+    too short.
     """
     reader = StepReader.of(sequences, vocabulary)
     counts, first = _step_counts(reader, STOP_INDEX[stop])
@@ -53,7 +53,7 @@ def excerpts(
 
 
 def _step_counts(reader: StepReader, stop: int) -> tuple[IntArray, IntArray]:
-    """How many steps each sequence takes, and the position of its first, both (S,)."""
+    """The number of steps of each sequence and the position of its first step, both (S,)."""
     s = reader.sequences
     first = np.full(len(s), -1 if stop == LENGTH else 0)
     for end in {0, len(s) - 1} if len(s) else ():
@@ -64,7 +64,7 @@ def _step_counts(reader: StepReader, stop: int) -> tuple[IntArray, IntArray]:
 def _of_stream(
     counts: IntArray, first: IntArray, rows: int | None, length: int | None, name: str
 ) -> tuple[IntArray, IntArray, int]:
-    """The sequence and position of each step, (W + T, B), and W: each row ends an equal part of the stream."""
+    """The sequence and position of each step, (W + T, B), and W; each row ends an equal part of the stream."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     if rows is None:
@@ -87,7 +87,7 @@ def _of_stream(
 def _of_sequences(
     counts: IntArray, first: IntArray, rows: int | None, length: int | None, name: str
 ) -> tuple[IntArray, IntArray, int]:
-    """The same, each row the beginning of a sequence."""
+    """The same, with each row the beginning of a sequence and W = 0."""
     longest = np.sort(counts)[::-1]
     if rows is None:
         rows = max(1, min(USUAL_ROWS, int((counts >= (length or 1)).sum())))

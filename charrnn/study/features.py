@@ -1,4 +1,4 @@
-"""What can be said of each character of a text, once it has been read: where it stands and what is open there."""
+"""Features of each character of a text, once it is read: its position, and the brackets and quotes open there."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 NEAR_END = 10
-"""Characters to come beyond which the end of a sequence is no nearer."""
+"""The largest value of `to_end`: beyond it the distance to the end is not counted."""
 
 
 class Feature(NamedTuple):
-    """Something that each character of a text has, once it has been read."""
+    """A property of each character of a text, once it is read."""
 
     name: str
     about: str
@@ -43,13 +43,13 @@ _APOSTROPHES = "'’"
 
 
 def features(text: str, *, has_end: bool = True) -> FloatArray:
-    """(len(text), len(FEATURES)) of one sequence; at each character as they are when it has just been read.
+    """The features of one sequence, (len(text), len(FEATURES)), at each character just after it is read.
 
-    An opening mark is inside what it opens, and a closing mark outside. A bracket that nothing opened is passed
-    over; one that nothing closes stays open. Quotation marks are ", “ ”, „ ”, « » and ‘ ’. The straight ' is an
-    apostrophe and never a quotation mark, and so is ’ between two letters or digits. What was quoted ends at a
-    blank line, so that one mark too few does not turn all that follows inside out. has_end: whether the sequence
-    ends behind the text; one that was cut does not.
+    An opening mark counts as inside what it opens, and a closing mark as outside. A closing bracket without an
+    opening one is ignored; an opening bracket without a closing one stays open. Quotation marks are ", “ ”, „ ”,
+    « » and ‘ ’. The straight ' is an apostrophe and never a quotation mark, and so is ’ between two letters or
+    digits. Every quotation ends at a blank line, so that a missing mark does not invert the rest of the text.
+    has_end: whether the sequence ends after the text; a sequence that was cut does not.
     """
     found = np.zeros((len(text), len(FEATURES)))
     depth = {"round": 0, "square": 0, "curly": 0}
@@ -82,7 +82,7 @@ def features(text: str, *, has_end: bool = True) -> FloatArray:
 
 
 def _quote(awaited: list[str], character: str) -> None:
-    """Changes the stack of closing marks that are awaited, the innermost last."""
+    """Updates the stack of expected closing marks, the innermost last."""
     if character in awaited:
         del awaited[len(awaited) - 1 - awaited[::-1].index(character) :]
     elif character == '"':

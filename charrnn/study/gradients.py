@@ -1,9 +1,9 @@
-"""How far gradients reach: the Jacobian of an output with respect to the state of each step before.
+"""How far gradients reach: the Jacobian of an output with respect to the state of each earlier step.
 
-By the chain rule ∂h(T)/∂s(t) = ∂h(T)/∂s(T−1) · ∂s(T−1)/∂s(T−2) ⋯ ∂s(t+1)/∂s(t): as a product it shrinks or grows
-exponentially with the lag T − t, and with it all that a weight can learn from steps so far apart. What is
-measured is this product itself, exactly, and not the gradient of a loss with respect to weights, which adds up
-all lags and is ruled by the short ones.
+By the chain rule ∂h(T)/∂s(t) = ∂h(T)/∂s(T−1) · ∂s(T−1)/∂s(T−2) ⋯ ∂s(t+1)/∂s(t): such a product shrinks or grows
+exponentially with the lag T − t, and so does all that a weight can learn from steps that far apart. This file
+measures the product itself, exactly, and not the gradient of a loss with respect to weights, which sums over all
+lags and is dominated by the short ones.
 
 Source: Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013, section 2; Goodfellow, Bengio and
 Courville, *Deep Learning*, section 10.7.
@@ -24,24 +24,24 @@ from charrnn.study.trajectory import Trajectory
 Norm = Literal["frobenius", "spectral"]
 
 MOST_NUMBERS = 1 << 23
-"""Of a Jacobian held at a time: so many of its rows go back together."""
+"""The most numbers of a Jacobian held at a time; this sets how many of its rows go back together."""
 
 
 class Pulled(NamedTuple):
-    """Rows of ∂h(T)/∂s(T−τ), but for a factor."""
+    """Rows of ∂h(T)/∂s(T−τ), up to a factor."""
 
     arrays: list[torch.Tensor]
     """(D, B, …) for each array of the state: D directions of h(T), B rows of the batch."""
     log_scale: torch.Tensor
-    """(B,), the logarithm of what they are to be multiplied by."""
+    """(B,), the logarithm of the factor by which to multiply them."""
 
 
 def pull_back(trajectory: Trajectory, directions: torch.Tensor) -> Iterator[Pulled]:
-    """uᵀ ∂h(T)/∂s(T−τ) for the directions u (D, H), for τ = 1, 2 … T: a vector-Jacobian product a step.
+    """uᵀ ∂h(T)/∂s(T−τ) for the directions u (D, H), for τ = 1, 2 … T: one vector-Jacobian product per step.
 
-    All directions go back side by side through one graph a step; no step's own Jacobian (S, S) is ever formed.
-    Every step they are scaled to a largest entry of 1, so that nothing vanishes to 0 or grows to ∞ but in the
-    scale.
+    All directions go back side by side through one graph per step; the Jacobian (S, S) of a step is never formed.
+    At each step they are scaled to a largest entry of 1, so that they do not vanish to 0 or grow to ∞; only
+    `log_scale` changes without limit.
     """
     B, D = trajectory.num_rows, len(directions)
     log_scale = torch.zeros(B, dtype=torch.float64)
@@ -67,7 +67,7 @@ def pull_back(trajectory: Trajectory, directions: torch.Tensor) -> Iterator[Pull
 def _gradients(
     ends: list[torch.Tensor], leaves: list[torch.Tensor], back: list[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Of Σ ends · back with respect to each leaf, for all directions at once, (D, B, …)."""
+    """The gradients of Σ ends · back with respect to each leaf, for all directions at once, (D, B, …)."""
     moved = [(end, g) for end, g in zip(ends, back, strict=True) if end.requires_grad]
     if not leaves or not moved:
         return [leaf.new_zeros(len(back[0]), *leaf.shape) for leaf in leaves]
@@ -85,8 +85,8 @@ def log_gradient_norms(
 ) -> NDArray[np.float64]:
     """ln ‖∂h(T)/∂a(T−τ)‖ (Frobenius) for the lags τ = 1 … T, each row and each array a of the state, (T, B, A).
 
-    It is −∞ where nothing is left. output_size: H of the output h. Called with the share that is done, `notify`
-    may show it. Memory is that of one row and of MOST_NUMBERS of its Jacobian.
+    It is −∞ where the Jacobian is 0. output_size: H of the output h. notify: called with the share that is done.
+    The memory needed is that of one row and of MOST_NUMBERS numbers of its Jacobian.
     """
     T, B, A = trajectory.lags, trajectory.num_rows, len(state_arrays(trajectory.states[0]))
     found = np.full((T, B, A), -np.inf)
@@ -118,8 +118,8 @@ def gradient_norms(
     """‖∂h(T)/∂s(T−τ)‖ for the lags τ = 1 … T, (T,), the mean over the rows, in float64.
 
     inputs: (T, B, I), NumPy. state: s(0), NumPy; zero unless given. s(t) is the whole state after step t, all its
-    arrays side by side: h and c of an LSTM, the whole history of a skip connection. A state that is empty, as
-    under teacher forcing, hands nothing on: 0.
+    arrays side by side: h and c of an LSTM, the whole history of a skip connection. An empty state, as under
+    teacher forcing, carries nothing: its norms are 0.
     """
     jacobians = output_jacobians(cell, params, inputs, state=state)
     order: Literal["fro", 2] = "fro" if norm == "frobenius" else 2

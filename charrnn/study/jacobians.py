@@ -1,4 +1,4 @@
-"""A step's own Jacobian ∂s(t)/∂s(t−1), known by its products with vectors: its norm, and how products of it grow.
+"""The Jacobian ∂s(t)/∂s(t−1) of a step, from its products with vectors: its norm and its growth over many steps.
 
 Source: Pascanu, Mikolov and Bengio 2013, section 2; Vogt et al. 2022, *On Lyapunov exponents for RNNs*.
 """
@@ -15,31 +15,31 @@ from charrnn.cells.unroll import Recurrence
 from charrnn.study.trajectory import Trajectory, flat, unflattener
 
 Product = Callable[[torch.Tensor], torch.Tensor]
-"""Vectors (N, S) -> what N matrices make of one each, (N, S)."""
+"""Vectors (N, S) -> the products of N matrices with one vector each, (N, S)."""
 
 LANCZOS_STEPS = 60
 TOLERANCE = 1e-5
-"""Of a largest eigenvalue of JᵀJ, relative to it: what is left over when it is found."""
+"""The residual, relative to the largest eigenvalue of JᵀJ, at which the iteration stops."""
 CHECK_EVERY = 2
 
 GROWTH_TOLERANCE = 1e-4
-"""Of the same over all steps: 0.00005 nats at most, to be divided by their number."""
+"""The same for the product of all steps: an error of at most 0.00005 nats, later divided by their number."""
 
 MOST_KEPT = 1 << 20
-"""Numbers in the states of a trajectory whose steps' graphs, some forty times as large, are kept together."""
+"""The most numbers in a trajectory's states for which all steps' graphs, about forty times as large, are kept."""
 
 MOST_NUMBERS = 1 << 24
-"""Of Lanczos vectors held at a time: so many steps are measured together."""
+"""The most numbers in Lanczos vectors held at a time; this sets how many steps are measured together."""
 
 
 class StepJacobians:
     """J = ∂s(t)/∂s(t−1) of N steps at once, never formed.
 
-    v ↦ Jv is the derivative of u ↦ Jᵀu, which is linear, so that both are products that back-propagation knows.
+    v ↦ Jv is the derivative of u ↦ Jᵀu, which is linear, so back-propagation can compute both products.
     """
 
     def __init__(self, cell: Recurrence, params: Any, projected: torch.Tensor, state: object):
-        """projected (N, G) and the state of N rows that each step begins with."""
+        """projected: (N, G). state: of N rows, the state that each step begins with."""
         self._unflatten = unflattener(state)
         before = map_state(lambda array: array.detach().requires_grad_(), state)
         _, after = cell.step(params, projected, before)
@@ -98,12 +98,12 @@ def step_norms(
 def largest_singular_values(
     push: Product, pull: Product, start: torch.Tensor, tolerance: float = TOLERANCE
 ) -> torch.Tensor:
-    """Of N matrices by their products with vectors, (N,), from a start (N, S) that is no accident.
+    """The largest singular value of N matrices, (N,), from their products with vectors; start: generic, (N, S).
 
-    Lanczos' iteration on JᵀJ: the largest eigenvalue θ of its projection on the Krylov space of the start, which
-    is the power iteration's, but all of it and not its last vector alone. It is done when what is left over of
-    JᵀJ q − θ q is less than `tolerance` θ; then θ differs from an eigenvalue by no more. All vectors are kept and
-    made orthogonal again, which rounding would else undo.
+    Lanczos iteration on JᵀJ: θ is the largest eigenvalue of its projection on the Krylov space of the start, which
+    all vectors of the power iteration span, not only the last. It stops when the residual ‖JᵀJ q − θ q‖ is at most
+    `tolerance` θ; then θ differs from an eigenvalue by no more than that. All vectors are kept and orthogonalised
+    again, because rounding destroys their orthogonality.
 
     Source: Golub and Kahan 1965; Saad 2011, *Numerical Methods for Large Eigenvalue Problems*, section 6.3.
     """
@@ -115,11 +115,11 @@ def largest_singular_values(
         w = pull(push(basis[-1]))
         diagonal.append((basis[-1] * w).sum(-1))
         known = torch.stack(basis, 1)
-        for _ in range(2):  # The second time takes away what rounding left of the known directions.
+        for _ in range(2):  # The second pass removes what rounding left of the known directions.
             w = w - ((known @ w[..., None]).transpose(1, 2) @ known)[:, 0]
         k = len(basis)
         after, length = _unit(w)
-        # What is left of a space that is used up is rounding and no direction.
+        # Once the Krylov space is exhausted, what is left is rounding and no direction.
         used_up = length <= 10.0 * torch.finfo(w.dtype).eps * _largest_of(diagonal, beside)
         length, after = length.masked_fill(used_up, 0.0), after.masked_fill(used_up[:, None], 0.0)
         last = k == min(S, LANCZOS_STEPS) or not length.any()
@@ -142,11 +142,11 @@ def _largest_of(diagonal: list[torch.Tensor], beside: list[torch.Tensor]) -> tor
 
 
 def growth(trajectory: Trajectory, notify: Callable[[float], object] = lambda _share: None) -> NDArray[np.float64]:
-    """ln of the largest singular value of ∂s(T)/∂s(0) of each row, (B,); −∞ where nothing of s(0) is left.
+    """ln of the largest singular value of ∂s(T)/∂s(0) of each row, (B,); −∞ if that Jacobian is 0.
 
-    Divided by T it is the largest finite-time Lyapunov exponent, in nats a step: what the nearest of other states
-    comes to grow or shrink by, in the direction that grows most. Each step is scaled by how much it makes a random
-    vector grow, so that the product is neither 0 nor ∞ whatever T is.
+    Divided by T it is the largest finite-time Lyapunov exponent, in nats per step: the rate at which a small
+    change of the state grows or shrinks, in the direction that grows most. Each step is divided by its growth of a
+    random vector, so that the product is neither 0 nor ∞ for any T.
 
     Source: Bengio, Simard and Frasconi 1994; Eckmann and Ruelle 1985, *Ergodic theory of chaos*, section III.
     """
@@ -178,7 +178,7 @@ def growth(trajectory: Trajectory, notify: Callable[[float], object] = lambda _s
 
 
 class _Steps(Sequence[StepJacobians]):
-    """Those of a trajectory, kept where they are small and else made anew each time that they are asked for."""
+    """The step Jacobians of a trajectory, kept if they are small and otherwise made again at each access."""
 
     def __init__(self, trajectory: Trajectory) -> None:
         t = self._trajectory = trajectory
@@ -197,11 +197,11 @@ class _Steps(Sequence[StepJacobians]):
 
 
 def _unit(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (N, S) at length 1, or 0 where they are 0, and their lengths (N,)."""
+    """Vectors (N, S) scaled to length 1, with zero vectors left 0, and their lengths before, (N,)."""
     length = torch.linalg.vector_norm(v, dim=-1)
     return v / torch.where(length > 0, length, torch.ones_like(length))[:, None], length
 
 
 def _random(rows: int, size: int, like: torch.Tensor) -> torch.Tensor:
-    """Normal numbers, the same every time."""
+    """Standard normal numbers, the same at each call."""
     return torch.from_numpy(np.random.default_rng(0).normal(size=(rows, size))).to(like.dtype)

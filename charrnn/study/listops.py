@@ -1,7 +1,8 @@
-"""ListOps: expressions of operators on lists of digits, whose value needs the tree that the brackets say.
+"""ListOps: expressions of operators on lists of digits, whose value depends on the tree that the brackets give.
 
-`[MAX 2 9 [MIN 4 7 ] 0 ]` is 9. Written for `charrnn train --task tree` as a value, a tab and an expression, each
-list as pairs from the left, `( ( ( ( ( [MAX 2 ) 9 ) … ) 0 ) ] )`, its operator and its end leaves like any other.
+`[MAX 2 9 [MIN 4 7 ] 0 ]` is 9. A line for `charrnn train --task tree` is a value, a tab and an expression. Each
+list is written as pairs from the left, `( ( ( ( ( [MAX 2 ) 9 ) … ) 0 ) ] )`; its operator and its end are leaves
+like any other symbol.
 
 Source: Nangia and Bowman 2018, *ListOps: A Diagnostic Dataset for Latent Tree Learning*.
 """
@@ -16,7 +17,7 @@ Brackets = Literal["pairs", "lists", "random"]
 
 
 def _median(values: Sequence[int]) -> int:
-    """The lower whole number between the two in the middle where they are two, as in the paper."""
+    """The median; of two middle values, their mean rounded down, as in the paper."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) // 2
 
@@ -34,7 +35,7 @@ OPERATORS: dict[str, Callable[[Sequence[int]], int]] = {
 END = "]"
 
 MOST_DRAWN = 10_000
-"""Symbols at which a draw is given up, unless larger ones are asked for: with much nesting some would not end."""
+"""Symbols at which a draw is abandoned, unless larger ones are requested: with much nesting some would not end."""
 
 _List = tuple[str, list[Any]]
 """An operator and its arguments, each a list or a digit."""
@@ -46,11 +47,11 @@ class Expression:
     symbols: tuple[str, ...]
     """Digits, operators and ends, in order."""
     pairs: str
-    """With the brackets that belong to them, two things in each."""
+    """The symbols with their brackets, two items in each pair of brackets."""
     lists: str
-    """The same with a list in each pair of brackets."""
+    """The same with one list in each pair of brackets."""
     depth: int
-    """Lists within one another."""
+    """The number of lists nested within one another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +61,12 @@ class ListOps:
     operators: tuple[str, ...] = tuple(OPERATORS)
     max_depth: int = 20
     max_args: int = 5
-    """Of a list, which has 2 to so many, equally likely."""
+    """A list has 2 to `max_args` arguments; each number is equally likely."""
     nesting: float = 0.25
-    """Probability that an argument is a list, above the greatest depth."""
+    """Probability that an argument is a list, at depths below `max_depth`."""
 
     def draw(self, rng: np.random.Generator, room: int = MOST_DRAWN) -> Expression | None:
-        """An expression of at most `room` symbols; None for a larger one, of which no more is drawn."""
+        """An expression of at most `room` symbols; None for a larger one, whose drawing stops there."""
         try:
             return _expression(self._list(rng, 1, _Room(room)))
         except _TooLarge:
@@ -89,7 +90,7 @@ class _TooLarge(Exception):  # noqa: N818
 
 
 class _Room:
-    """For so many symbols."""
+    """A budget of symbols; spending more raises _TooLarge."""
 
     def __init__(self, symbols: int) -> None:
         self._left = symbols
@@ -126,12 +127,12 @@ def rows(
     max_symbols: int = 10_000,
     exclude: Collection[str] = (),
 ) -> Iterator[tuple[int, str]]:
-    """Values and expressions, of so many symbols; fewer than `number` where a hundred draws in a row for each of
-    them found nothing new.
+    """Yields values and expressions of `min_symbols` to `max_symbols` symbols.
 
-    No two have the same symbols, and none those of an expression in `exclude`, whatever the brackets around them.
-    The same seed gives the same expressions in any brackets. The `random` ones are a binary tree drawn over the
-    symbols, whatever they mean: every pair of neighbours, one after the other, is as likely to be joined next.
+    There are fewer than `number` if 10,000 draws in a row, and 100 more for each missing one, find nothing new.
+    No two have the same symbols, and none has those of an expression in `exclude`, whatever the brackets. The same
+    seed gives the same expressions with any brackets. `random` brackets are a random binary tree over the symbols,
+    whatever they mean: at each step every pair of neighbours is equally likely to be joined.
     """
     rng, trees = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     seen, vain = {_bare(text) for text in exclude}, 0

@@ -1,7 +1,7 @@
-"""Synthetic problems whose answers depend on what was read long before, and what a constant makes of each.
+"""Synthetic problems whose answers depend on inputs read long before, each with the loss of a constant output.
 
-A problem is drawn afresh, batch by batch; `span` is how far back the answers reach. This file does not know what
-is trained on it. Losses are written for NumPy and torch alike.
+Each batch is drawn afresh; `span` is how many steps back the answers depend on. This file does not depend on the
+models that are trained. Losses work with NumPy and with torch.
 """
 
 import math
@@ -24,20 +24,20 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is read and what is asked for."""
+    """Inputs, targets and how outputs are judged."""
 
     name: str
     input_size: int
     output_size: int
     draw: Callable[[np.random.Generator, int, int], Batch]
-    """(rng, rows, span) -> a fresh batch. Raises ValueError for a span under the shortest."""
+    """(rng, rows, span) -> a fresh batch. Raises ValueError for a span below `shortest_span`."""
     shortest_span: int
     loss: Callable[[Array, Array], Array]
-    """Outputs (N, B, O), targets -> what training lowers, ()."""
+    """Outputs (N, B, O), targets -> the loss that training minimises, ()."""
     error: Callable[[Array, Array], Array]
-    """Outputs (N, B, O), targets -> what tells whether the problem is solved, ()."""
+    """Outputs (N, B, O), targets -> the error that decides whether the problem is solved, ()."""
     baseline: float
-    """The expected loss of the best constant output, which knows no input."""
+    """The expected loss of the best constant output, which ignores the input."""
     solved_below: float
     """The error under which the problem counts as solved."""
 
@@ -66,7 +66,7 @@ def one_hot(ids: NDArray[np.int64], size: int) -> NDArray[np.float32]:
 
 
 def draw_adding(rng: np.random.Generator, rows: int, span: int) -> Batch:
-    """T = `span` steps of (value, marker); the last output is to be the sum of the two marked values.
+    """T = `span` steps of (value, marker); the last output should be the sum of the two marked values.
 
     Values are uniform in [0, 1); one marker is 1 in each half, the others are 0. Raises ValueError for T < 2.
     """
@@ -100,14 +100,14 @@ Source: Hochreiter and Schmidhuber 1997, section 5.4; with markers in halves as 
 # Copying ---------------------------------------------------------------------------------------------------
 
 ANSWERS = 20
-"""Symbols that are asked for."""
+"""Symbols to output."""
 
 
 def copying(symbols: int) -> Problem:
-    """Each output is to be the symbol, one-hot, that was read `span` steps before; ANSWERS of them are asked for.
+    """Each output should be the one-hot symbol that was read `span` steps before; the last ANSWERS outputs count.
 
-    Symbols are uniform and independent, so nothing but memory tells them: a constant costs ln `symbols`. At all
-    times the last `span` symbols are still to be said, span · log₂ `symbols` bits.
+    Symbols are uniform and independent, so only memory can predict them: a constant costs ln `symbols`. At every
+    step the last `span` symbols are still to be output, span · log₂ `symbols` bits.
 
     Source: the delay line of Jaeger 2002, *Short term memory in echo state networks*, with symbols for numbers.
     """
@@ -135,18 +135,18 @@ COPYING = copying(4)
 # Temporal order ---------------------------------------------------------------------------------------------
 
 SYMBOLS = "abcdXYEB"
-"""Noise, what is to be remembered, how a sequence begins and how it ends."""
+"""Noise (a to d), the marks to remember (X, Y), the first symbol (E) and the last symbol (B) of a sequence."""
 
 PLACES = {2: ((10, 20), (50, 60)), 3: ((10, 20), (33, 43), (66, 76))}
-"""For so many marks: between which hundredths of the way each of them stands."""
+"""For each number of marks: the range, in hundredths of the sequence, in which each mark occurs."""
 
 
 def temporal_order(marks: int) -> Problem:
-    """Which of X and Y stood at each of `marks` places, in their order: one class of 2^`marks`, asked at the end.
+    """Which of X and Y occurred at each of `marks` places, in order: one class of 2^`marks`, output at the end.
 
     T = `span` steps: E, then noise, uniform on a, b, c, d, with an X or a Y, uniform and independent, at a uniform
-    place within each of PLACES, then B. The class reads as a binary number, X = 0, Y = 1, the first mark first.
-    The paper draws 100 to 110 steps; here all rows have one length.
+    place within each of PLACES, then B. The class is a binary number, X = 0, Y = 1, the first mark first. The
+    paper draws 100 to 110 steps; here all rows have the same length.
 
     Source: Hochreiter and Schmidhuber 1997, section 5.6, tasks 6a (two marks) and 6b (three).
     """
@@ -178,7 +178,7 @@ def temporal_order(marks: int) -> Problem:
 
 
 def _hundredths(share: int, marks: int, steps: int) -> int:
-    """So many hundredths of the steps. 33 and 66 mean thirds, so that each mark has a place in few steps too."""
+    """`share` hundredths of the steps. 33 and 66 mean thirds, so that each mark has a place even in few steps."""
     if marks == 3 and share >= 33:
         thirds, rest = divmod(share, 33)
         return thirds * steps // 3 + rest * steps // 100
@@ -195,11 +195,10 @@ CHARACTERS = OPENING + CLOSING + FILLER
 
 
 def draw_brackets(rng: np.random.Generator, rows: int, span: int) -> Batch:
-    """A text of `span` characters: an opening bracket, then filler; which character comes next closes it.
+    """A text of `span` characters: an opening bracket, then filler; the next character closes the bracket.
 
-    Brackets and filler are uniform and independent. The class is one of CHARACTERS, as in a generator of text,
-    and the closing bracket stands `span` characters behind the one that it depends on. Raises ValueError for an
-    empty text.
+    Brackets and filler are uniform and independent. The class is one of CHARACTERS, as in a text generator, and
+    the closing bracket comes `span` characters after the opening one. Raises ValueError for an empty text.
     """
     if span < 1:
         raise ValueError(f"span {span}: an opening bracket needs at least one character")
@@ -220,9 +219,9 @@ BRACKETS = Problem(
     baseline=math.log(len(OPENING)),
     solved_below=0.01,
 )
-"""The best constant gives each closing bracket a quarter.
+"""The best constant gives each closing bracket probability 1/4.
 
-It is the task of latching a symbol over noise; Bengio, Simard and Frasconi 1994, section 2, with characters.
+This is the task of latching a symbol over noise of Bengio, Simard and Frasconi 1994, section 2, with characters.
 """
 
 PROBLEMS = {problem.name: problem for problem in (ADDING, COPYING, TEMPORAL_ORDER, TEMPORAL_ORDER_3, BRACKETS)}

@@ -1,8 +1,8 @@
-"""What is done against gradients that vanish or explode, beside the choice of a cell: each alone or together.
+"""Remedies for vanishing and exploding gradients besides the choice of a cell, to use alone or together.
 
-Clipping (section 10.11.1 of *Deep Learning*), where recurrent weights start, a penalty on gradients that change
-their length on the way back (section 10.11.2), and, as a contrast, what a chain of independent weights needs
-(section 10.7).
+Clipping (section 10.11.1 of *Deep Learning*), the initialisation of recurrent weights, a penalty on gradients
+that change their length on the way back (section 10.11.2), and, as a contrast, the variance that a chain of
+independent weights needs (section 10.7).
 """
 
 import math
@@ -22,20 +22,20 @@ Clip = Literal["norm", "value", "none"]
 Start = Literal["default", "orthogonal", "identity"]
 
 INPUT_DEVIATION = 1e-3
-"""Standard deviation of U beside an identity W (Le, Jaitly and Hinton 2015, section 4)."""
+"""Standard deviation of U if W starts as the identity (Le, Jaitly and Hinton 2015, section 4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remedies:
-    """What an attempt is helped by; none of them changes an equation of its cell."""
+    """The remedies of an attempt; none of them changes an equation of its cell."""
 
     clip: Clip = "norm"
     """norm: a gradient longer than `grad_clip` is scaled to it, all parameters together. value: each entry is cut
-    to ± `grad_clip`. none: gradients are taken as they are."""
+    to ± `grad_clip`. none: gradients stay unchanged."""
     grad_clip: float = 1.0
     init: Start = "default"
     flow_penalty: float = 0.0
-    """λ of L + λ Ω."""
+    """λ in L + λ Ω."""
 
 
 USUAL = Remedies()
@@ -55,21 +55,21 @@ def clip_gradients(trained: Sequence[torch.Tensor], remedies: Remedies) -> None:
         torch.nn.utils.clip_grad_value_(trained, remedies.grad_clip)
 
 
-# Where recurrent weights start -----------------------------------------------------------------------------
+# Initialisation of recurrent weights -----------------------------------------------------------------------
 
 
 def start(
     init: Start, cell: Cell, params: dict[str, NDArray[np.float32]], rng: np.random.Generator
 ) -> dict[str, NDArray[np.float32]]:
-    """The cell's own fresh parameters with W = `weight_hh` put elsewhere.
+    """The cell's own initial parameters with W = `weight_hh` initialised according to `init`.
 
-    orthogonal: each H x H matrix of W is a uniform random orthogonal matrix, so that h W keeps the length of h.
-    The matrices of a gated cell stand one below the other, those of a skip cell side by side.
-    identity: W = 1, b = 0, U normal with a deviation of INPUT_DEVIATION, so that what is read adds up. Le, Jaitly
-    and Hinton 2015 have it for rectified linear units, whose h W is then h for as long as h ≥ 0; no cell here has
-    those. With tanh it holds near h = 0 alone: each step multiplies a gradient by 1 − h².
+    orthogonal: each H x H block of W is a uniform random orthogonal matrix, so that h W keeps the length of h.
+    The blocks of a gated cell lie one below the other, those of a skip cell side by side.
+    identity: W = 1, b = 0, U normal with standard deviation INPUT_DEVIATION, so that the inputs add up. Le, Jaitly
+    and Hinton 2015 use it for rectified linear units, for which h W is then h as long as h ≥ 0; no cell here has
+    those. With tanh this holds only near h = 0: each step multiplies a gradient by 1 − h².
 
-    Raises ValueError for a cell that has no such W, or one that is never trained.
+    Raises ValueError for a cell that has no such W or never trains it.
     """
     if init == "default":
         return params
@@ -91,7 +91,7 @@ def start(
 
 
 def _orthogonal(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Uniform over all of them: Q of a normal matrix, its columns turned so that R's diagonal is positive."""
+    """A uniform random orthogonal matrix: Q of a normal matrix, with column signs that make diag R positive."""
     Q, R = np.linalg.qr(rng.normal(size=(size, size)))
     return Q * np.sign(np.diag(R))
 
@@ -100,10 +100,10 @@ def _orthogonal(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 
 
 def traced(cell: Cell, params: Params, inputs: Array, state: State) -> tuple[Array, list[State]]:
-    """Outputs (T, B, H) and the states s(0) … s(T), a step at a time.
+    """Outputs (T, B, H) and the states s(0) … s(T), computed one step at a time.
 
-    Each state's arrays are nodes of the graph of their own, and an output that is one of them is that very node,
-    so that the gradient of a loss with respect to s(t) is of all that follows from s(t) and of nothing else.
+    Each state array is its own node of the autograd graph, and an output that is a state array is the same node.
+    So the gradient of a loss with respect to s(t) covers everything that depends on s(t) and nothing else.
 
     Raises ValueError for a cell without a state.
     """
@@ -116,7 +116,7 @@ def traced(cell: Cell, params: Params, inputs: Array, state: State) -> tuple[Arr
 
 @dataclass(frozen=True)
 class _Nodes:
-    """A cell whose states are nodes of their own."""
+    """A cell whose state arrays are each their own node of the autograd graph."""
 
     cell: Cell
 
@@ -128,7 +128,7 @@ class _Nodes:
 
 
 def state_gradients(loss: Array, states: Sequence[State]) -> list[list[Array]]:
-    """∂L/∂s(t) for each state given, an array for each of its arrays; the graph is kept."""
+    """∂L/∂s(t) for each of these states, one gradient for each of its arrays; the graph is kept."""
     arrays = [state_arrays(state) for state in states]
     flat = [array for parts in arrays for array in parts]
     found = iter(torch.autograd.grad(loss, flat, retain_graph=True, materialize_grads=True))
@@ -140,13 +140,13 @@ def flow_penalty(
 ) -> Array:
     """Ω = Σ_t (‖∂L/∂s(t+1) · ∂s(t+1)/∂s(t)‖ / ‖∂L/∂s(t+1)‖ − 1)², (), the mean over the rows, for t = 1 … T − 1.
 
-    inputs: (T, B, I). states: s(0) … s(T). gradients: ∂L/∂s(t) for the same t. A ratio is 1 where a step hands a
-    gradient on at its full length; a gradient that is 0 has no direction and is left out.
+    inputs: (T, B, I). states: s(0) … s(T). gradients: ∂L/∂s(t) for the same t. A ratio is 1 if a step keeps the
+    length of a gradient; a gradient that is 0 has no direction and is left out.
 
-    States and gradients are constants here, so that Ω moves the parameters by what they make of one step alone:
-    nothing is propagated through the states, and all steps are one batch. The original lets Ω act on W alone, with
-    the slopes of tanh constants too; here U and b, which choose the slopes, feel it as well. A cell of several
-    state arrays is taken by all of them side by side.
+    States and gradients are constants here, so Ω acts on the parameters only through single steps: nothing is
+    back-propagated through the states, and all steps are one batch. In the original Ω acts on W alone and the
+    slopes of tanh are constants too; here it also acts on U and b, which determine the slopes. If a cell has
+    several state arrays, they form one vector.
 
     Source: Pascanu, Mikolov and Bengio 2013, section 3.3; Goodfellow, Bengio and Courville, *Deep Learning*,
     section 10.11.2, equation 10.52.
@@ -158,7 +158,7 @@ def flow_penalty(
     largest = torch.stack([g.abs().flatten(1).amax(1) for g in back]).amax(0)
     live = largest > 0.0
     scale = torch.where(live, largest, torch.ones_like(largest))
-    back = [g / scale.reshape(-1, *(1,) * (g.ndim - 1)) for g in back]  # Their squares would underflow.
+    back = [g / scale.reshape(-1, *(1,) * (g.ndim - 1)) for g in back]  # Unscaled, their squares would underflow.
     leaves = [array.requires_grad_() for array in before]
     given = iter(leaves)
     state = map_state(lambda _: next(given), states[1])
@@ -172,12 +172,12 @@ def flow_penalty(
 
 
 def _side_by_side(steps: Sequence[Sequence[Array]]) -> list[Array]:
-    """Each array of all steps, one below the other, (T B, …), as constants."""
+    """Each state array of all steps, concatenated to (T B, …), as a constant."""
     return [torch.cat([array.detach() for array in same]) for same in zip(*steps, strict=True)]
 
 
 def _lengths(arrays: Sequence[Array]) -> Array:
-    """‖·‖ of each row of the arrays side by side; a hair above 0 at least, where a root has no slope."""
+    """The norm of each row over all arrays, kept slightly above 0, where the square root has no derivative."""
     squares = torch.stack([(array * array).flatten(1).sum(1) for array in arrays]).sum(0)
     return (squares + 1e-30).sqrt()
 
@@ -188,8 +188,8 @@ def _lengths(arrays: Sequence[Array]) -> Array:
 def chain_variance(wanted: float, weights: int) -> float:
     """v = v*^(1/n): the variance of each of n independent weights of mean 0 whose product has the variance v*.
 
-    E[(w_1 ⋯ w_n)²] = E[w_1²] ⋯ E[w_n²] = vⁿ. A feed-forward network has such a chain and can be given it at any
-    depth. A recurrent one has a single weight n times.
+    E[(w_1 ⋯ w_n)²] = E[w_1²] ⋯ E[w_n²] = vⁿ. A feed-forward network has such a chain and can start with this
+    variance at any depth. A recurrent network uses a single weight n times.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.7; Sussillo 2014.
     """
@@ -197,9 +197,9 @@ def chain_variance(wanted: float, weights: int) -> float:
 
 
 def log10_repeated_variance(variance: float, times: int) -> float:
-    """log₁₀ of the variance of wⁿ, w one normal weight of mean 0 and variance v.
+    """log₁₀ of the variance of wⁿ, for one normal weight w of mean 0 and variance v.
 
-    E[w²ⁿ] = vⁿ (2n − 1)!!, and E[wⁿ]² = vⁿ ((n − 1)!!)² for even n, 0 for odd ones.
+    E[w²ⁿ] = vⁿ (2n − 1)!!, and E[wⁿ]² = vⁿ ((n − 1)!!)² for even n, 0 for odd n.
     """
     square, mean = _log_odd_product(2 * times), _log_odd_product(times)
     less = 0.0 if times % 2 else math.exp(2.0 * mean - square)

@@ -1,6 +1,6 @@
-"""A small network trained on a synthetic problem of a given span until it has solved it or its steps are spent.
+"""Trains a small network on a synthetic problem of a given span until it is solved or the steps are spent.
 
-One layer and Adam at a constant rate: what differs between two attempts is the cell and what helps it
+One layer and Adam at a constant learning rate: two attempts differ in the cell and in the remedies
 (`charrnn.study.remedies`). As the span of the dependencies grows, gradient-based training becomes harder:
 Goodfellow, Bengio and Courville, *Deep Learning*, section 10.7.
 """
@@ -30,9 +30,9 @@ TEST_ROWS = 1000
 class Network:
     """One layer of a cell and o(t) = c + V h(t), V = `readout.weight` (O, H), c = `readout.bias` (O,).
 
-    A cell whose outputs are logits is its own readout. One under teacher forcing reads y(t−1), the true output
-    of the step before, in front of x(t): one-hot, and 0 where none was asked for. It is given the truth in tests
-    too, so that its errors are those of what it cannot carry, not of what it was led to by its own.
+    A cell whose outputs are logits has no other readout. A cell under teacher forcing reads y(t−1), the true
+    output of the previous step, in front of x(t): one-hot, and 0 if that step has no target. It reads true outputs
+    in tests too, so that its errors show what it cannot carry, not the effect of its own wrong outputs.
     """
 
     problem: Problem
@@ -53,7 +53,7 @@ class Network:
         return cls(problem, build(problem.input_size + problem.output_size) if forced else built, forced)
 
     def init(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-        """The cell's own start; V and c uniform within ± H^(−1/2)."""
+        """The cell's own initial parameters; V and c uniform within ± H^(−1/2)."""
         params = self.cell.init(rng)
         if not self.cell.gives_logits:
             O, H = self.problem.output_size, self.cell.output_size  # noqa: E741
@@ -70,7 +70,7 @@ class Network:
         )
 
     def answer(self, params: Params, batch: Batch) -> Array:
-        """The outputs that are asked for, (N, B, O), from tensors."""
+        """The outputs that have targets, the last N, (N, B, O), from tensors."""
         outputs, _ = unroll(
             self.cell, params, batch.inputs, self.cell.zero_state(batch.inputs.shape[1], batch.inputs)
         )
@@ -90,7 +90,7 @@ class Network:
 
 
 def _before(batch: Batch, output_size: int) -> NDArray[np.float32]:
-    """y(t−1), (T, B, O)."""
+    """The previous targets y(t−1), (T, B, O)."""
     steps, rows, _ = batch.inputs.shape
     classes = np.issubdtype(batch.targets.dtype, np.integer)
     targets = one_hot(batch.targets, output_size) if classes else batch.targets
@@ -104,11 +104,11 @@ class Attempt:
     """How training went."""
 
     losses: NDArray[np.float64]
-    """Of each step that was taken, on its own fresh batch, (n,)."""
+    """(n,), the loss of each step on its own fresh batch."""
     errors: NDArray[np.float64]
     """The problem's error on fresh rows, every `check_every` steps and at the end."""
     fresh_loss: float
-    """The problem's loss on the last of those rows, which a constant's can be held against."""
+    """The problem's loss on the last of those rows, comparable with `Problem.baseline`."""
     solved: bool
     params: dict[str, NDArray[Any]] = field(repr=False)
 
@@ -128,11 +128,11 @@ def train_on(
     check_every: int = 100,
     notify: Callable[[int], object] = lambda _steps: None,
 ) -> Attempt:
-    """At most `steps` steps; fewer if the problem is solved or the loss no longer finite.
+    """Trains for at most `steps` steps; fewer if the problem is solved or the loss is no longer finite.
 
-    Weights, training rows and test rows come from three streams of the seed, so two cells with inputs of one
-    size are given the same rows. `notify` is told at each check how many steps were taken. Raises ValueError for
-    what the cell or the problem cannot be.
+    Weights, training rows and test rows come from three streams of the seed, so two cells with inputs of the same
+    size read the same rows. Each check calls `notify` with the number of steps taken. Raises ValueError for
+    options that the cell cannot have or a span that the problem cannot have.
     """
     network = Network.of(problem, cell, hidden_size, options)
     init_rng, train_rng, test_rng = np.random.default_rng(seed).spawn(3)
@@ -174,7 +174,7 @@ def train_on(
 
 
 def _objective(network: Network, params: Params, batch: Batch, remedies: Remedies) -> tuple[Array, Array]:
-    """The problem's loss L and what is lowered: L, or L + λ Ω."""
+    """The problem's loss L and the minimised objective: L, or L + λ Ω."""
     if remedies.flow_penalty == 0.0:
         loss = network.problem.loss(network.answer(params, batch), batch.targets)
         return loss, loss

@@ -1,4 +1,4 @@
-"""Eigenvalues of the matrices that act from step to step, and what they tell of a cell and what they do not."""
+"""Eigenvalues of the matrices that act from step to step, and what they do and do not say about a cell."""
 
 from dataclasses import dataclass
 
@@ -24,17 +24,17 @@ GATES: dict[type, tuple[str, ...]] = {
     CoupledLSTM: ("W_f", "W_g", "W_o"),
     GRU: ("W_r", "W_z", "W_n"),
 }
-"""The blocks (H, H) of `weight_hh` in the order in which they stand there; g and n are candidates."""
+"""The blocks (H, H) of `weight_hh` in their order there; g and n are candidates."""
 
 MOST_UNITS = 1024
-"""Up to which all eigenvalues are found; of a larger matrix the largest alone."""
+"""The largest size for which all eigenvalues are computed; of a larger matrix, only the largest one is."""
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A square matrix through which a state acts on the next."""
+    """The eigenvalues of a square matrix through which a state acts on the next one."""
 
     matrix: str
     """Its name in the cell's equations."""
@@ -54,7 +54,7 @@ GATED = (
 
 
 def what_it_tells(cell: Cell) -> str:
-    """In words, what the radii of `recurrent_matrices` are of, and what may be concluded from them."""
+    """In words, which matrices `recurrent_matrices` has, and what may be concluded from their radii."""
     if isinstance(cell, DeepTransition):
         return f"{what_it_tells(cell.cell)}; the layers of the transition act beside them"
     if isinstance(cell, OutputRecurrent):
@@ -74,10 +74,10 @@ def what_it_tells(cell: Cell) -> str:
 
 
 def recurrent_matrices(cell: Cell, params: dict[str, NDArray[np.floating]]) -> dict[str, Matrix]:
-    """The square matrices by which a layer's state acts on its next one, by name; none where only shares do.
+    """The square matrices by which a layer's state acts on its next one, by name; empty if no matrix does.
 
-    For a gated cell W's block of each gate; for a skip cell the block of each delay; for a leaky one W, and
-    α + (1 − α) W, its step's Jacobian where tanh is linear; where the output is what is fed back, V W.
+    A gated cell has a block of W for each gate, a skip cell one for each delay. A leaky cell has W and
+    α + (1 − α) W, its step's Jacobian where tanh is linear. A cell that feeds its output back has V W.
     """
     while isinstance(cell, DeepTransition):
         cell = cell.cell
@@ -102,7 +102,7 @@ def recurrent_matrices(cell: Cell, params: dict[str, NDArray[np.floating]]) -> d
 
 
 def spectrum(name: str, W: Matrix) -> Spectrum:
-    """Of a square matrix."""
+    """The spectrum of a square matrix."""
     norm = float(np.linalg.norm(W, 2))
     if len(W) > MOST_UNITS:
         return Spectrum(name, len(W), largest_eigenvalue(W), norm, None)

@@ -1,9 +1,9 @@
-"""What single units of a language model tell of the text that they have read, in NumPy; nothing here knows colour.
+"""How single units of a language model follow features of the text that they read, in NumPy; no colours here.
 
-Each character of a text has features (how far it stands in its line, whether it is quoted, …), and each unit has
-an activation once it has been read. Units are ranked by how well their activation follows a feature. The best of
-many units would follow any feature by chance, so they are chosen on the first half of the text, and what is said
-of them is measured on the second.
+Each character of a text has features (its place in its line, whether it is quoted, …), and each unit has an
+activation once the character is read. Units are ranked by how well their activation follows a feature. The best
+of many units would follow any feature by chance, so units are chosen on the first half of the text and evaluated
+on the second.
 
 Source: Karpathy, Johnson and Fei-Fei 2015, *Visualizing and Understanding Recurrent Networks*, section 4.2.
 """
@@ -31,23 +31,23 @@ from charrnn.study.features import FEATURE_NAMES, FEATURES, FloatArray, features
 What = Literal["memory", "output"]
 
 BATCH = 64
-"""Independent sequences that are read side by side."""
+"""Independent sequences that are read in parallel."""
 WINDOW_STEPS = 4096
-"""Steps of all rows together whose products are held at a time."""
+"""Steps of all rows together whose intermediate values are held at a time."""
 BLOCK = 4096
 """Characters whose activations are held in float64 at a time."""
 MOST_NUMBERS = 1 << 27
-"""Activations that are held, of all units and characters together."""
+"""The most activations that are held, over all units and characters."""
 ALIKE = 1e-6
-"""A spread below this part of the largest value is rounding, so what has it does not vary."""
+"""A spread below this share of the largest value is rounding: such values count as constant."""
 
 IntArray = npt.NDArray[np.int64]
 Notify = Callable[[str, float], object]
-"""Called with what is being done and the share of it that is done."""
+"""Called with the current task and the share of it that is done."""
 
 
 def sequences_of(text: str, split: SplitName) -> Sequences:
-    """A text in memory as sequences, found as a corpus's are."""
+    """Splits a text in memory into sequences, as a corpus is split."""
     code_points = to_code_points(text)
     lines, grouping = LineFinder(0), GROUPINGS[split]()
     parts = [grouping.feed(*lines.feed(code_points))] if len(code_points) else []
@@ -58,7 +58,7 @@ def sequences_of(text: str, split: SplitName) -> Sequences:
 
 
 def first_chars(sequences: Sequences, most: int) -> Sequences:
-    """The beginning of the sequences; the last one kept may be cut, and then has no end."""
+    """The first `most` characters of the sequences; the last one kept may be cut, and then has no end."""
     starts, ends = np.asarray(sequences.starts[:most]), np.asarray(sequences.ends[:most])
     before = np.cumsum(ends - starts) - (ends - starts)
     kept = max(1, int(np.searchsorted(before, most)))
@@ -75,12 +75,12 @@ def first_chars(sequences: Sequences, most: int) -> Sequences:
 
 
 def unit_counts(model: LanguageModel) -> tuple[int, ...]:
-    """Of each layer."""
+    """The number of units of each layer."""
     return tuple(cell.output_size for cell in model.layers)
 
 
 def has_memory(model: LanguageModel) -> bool:
-    """Whether the cells carry a memory c beside what they put out."""
+    """Whether all cells carry a memory c besides their output."""
     return all("c" in _fields(cell) for cell in model.layers)
 
 
@@ -91,18 +91,18 @@ def _fields(cell: Cell) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """N characters of a text, and the U units of all layers once each has been read."""
+    """N characters of a text, and the activations of all layers' U units after each character."""
 
     text: str
-    """The sequences', joined with nothing between."""
+    """The text of the sequences, joined with nothing between."""
     sequence: IntArray
     """(N,) the sequence that each character belongs to."""
     values: npt.NDArray[np.float32]
     """(N, U) tanh(c) of a memory c, or a cell's output h."""
     layers: tuple[int, ...]
-    """Units of each layer, U together."""
+    """Units of each layer, U in total."""
     num_oov: int
-    """Characters that the model does not know."""
+    """Characters that are not in the model's vocabulary."""
     features: FloatArray
     """(N, len(FEATURES))"""
 
@@ -115,7 +115,7 @@ class Activations:
         return layer, column
 
     def column(self, layer: int, unit: int) -> int:
-        """Raises UsageError for a unit that there is not."""
+        """Raises UsageError if the model has no such unit."""
         if not (0 <= layer < len(self.layers) and 0 <= unit < self.layers[layer]):
             there = ", ".join(f"{i}:0 to {i}:{size - 1}" for i, size in enumerate(self.layers))
             raise UsageError(f"--unit {layer}:{unit}: the model has no such unit; it has {there}")
@@ -129,10 +129,10 @@ def activations(
     what: What,
     notify: Notify = lambda _what, _share: None,
 ) -> Activations:
-    """Reads sequences as the model was trained to: each from the initial state, or one after the other.
+    """Reads sequences as in training: each from the initial state, or all as one stream.
 
-    h_t is the state after BOS, y_1 … y_t, so a character's activation is that of the step that reads it. The
-    memory is asked for only of cells that have one.
+    h_t is the state after BOS, y_1 … y_t, so a character's activation is that of the step that reads it. `what`
+    may be the memory only if the cells have one.
     """
     model = saved.model
     reader = StepReader.of(sequences, saved.vocabulary)
@@ -164,9 +164,9 @@ def activations(
 
 
 def _lanes(reader: StepReader, taus: IntArray, stop: int, is_ordered: bool) -> Iterator[tuple[IntArray, IntArray]]:
-    """Which sequence and which position of it each step of each row reads, both (T, B); PADDING and −1 for none.
+    """The sequence and the position in it that each step of each row reads, both (T, B); PADDING and −1 for none.
 
-    One row of all sequences where the state is carried from one to the next, else a row for each.
+    If the state is carried from one sequence to the next, one row holds all of them; else each has its own row.
     """
     first = np.array([reader.first_position(s, stop) for s in range(len(taus))])
     counts = taus + 1 - first
@@ -186,7 +186,7 @@ def _lanes(reader: StepReader, taus: IntArray, stop: int, is_ordered: bool) -> I
 def _read(
     saved: SavedModel, reader: StepReader, sequence: IntArray, position: IntArray, stops: IntArray, what: What
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """The first step of each window, and all units at its steps (T, B, U); the rows start cold."""
+    """The first step of each window, and all units at its steps (T, B, U); rows start from the initial state."""
     model, params = saved.model, saved.model.joined(saved.params)
     layers = model.stack.compact(model.stack.params(params))
     steps_at_once = max(1, WINDOW_STEPS // sequence.shape[1])
@@ -212,16 +212,16 @@ def _units(trace: Trace, what: What) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitFigures:
-    """How a unit follows a feature. None where one of the two does not vary."""
+    """How a unit follows a feature. Figures are None if the unit or the feature does not vary."""
 
     layer: int
     unit: int
     found: float | None
     """Pearson's correlation on the first half of the text, by which units are ranked."""
     correlation: float | None
-    """The same on the second half."""
+    """Pearson's correlation on the second half."""
     auc: float | None
-    """Of a binary feature, on the second half: see `auc`, with the sign of `found`. None of a count."""
+    """`auc` of the activations times the sign of `found`, on the second half; None if the feature is a count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,9 +232,9 @@ class FeatureUnits:
     about: str
     binary: bool
     mean: float
-    """Of the feature on the second half; of a binary one the share of characters that have it."""
+    """The feature's mean on the second half; for a binary feature the share of characters that have it."""
     units: tuple[UnitFigures, ...]
-    """None at all where the feature does not vary in both halves."""
+    """Empty unless the feature varies in both halves."""
 
 
 def rank(found: Activations, names: Sequence[str] = FEATURE_NAMES, top: int = 3) -> list[FeatureUnits]:
@@ -251,7 +251,7 @@ def rank(found: Activations, names: Sequence[str] = FEATURE_NAMES, top: int = 3)
 
 
 def follow(found: Activations, column: int, names: Sequence[str] = FEATURE_NAMES) -> list[FeatureUnits]:
-    """The same figures of one unit that was chosen otherwise, in the order of the features."""
+    """The figures of `rank` for the unit of this column, one entry for each name."""
     half = len(found.text) // 2
     first = correlations(found.values[:half, [column]], found.features[:half])
     every = np.full((len(FEATURES), found.values.shape[1]), np.nan)
@@ -294,9 +294,9 @@ def _or_none(number: float) -> float | None:
 
 
 def correlations(values: npt.NDArray[np.floating], against: FloatArray) -> FloatArray:
-    """(F, U) Pearson's correlations of columns (N, U) with columns (N, F); NaN where one does not vary.
+    """(F, U) Pearson's correlations of columns (N, U) with columns (N, F); NaN if either does not vary.
 
-    Sums in float64, about the means.
+    Deviations from the means are summed in float64.
     """
     N, U = values.shape
     if N == 0 or U == 0:
@@ -320,7 +320,7 @@ def correlations(values: npt.NDArray[np.floating], against: FloatArray) -> Float
 
 
 def auc(on: npt.NDArray[np.floating], off: npt.NDArray[np.floating]) -> float:
-    """The area under the ROC curve: how often one of `on` is above one of `off`, a tie counted half.
+    """The area under the ROC curve: how often a value of `on` exceeds one of `off`; a tie counts half.
 
     0.5 is chance, 1 perfect. Source: Mann and Whitney 1947; Hanley and McNeil 1982.
     """
@@ -349,16 +349,16 @@ class StatesReport:
     stop: StopName
     what: What
     layers: tuple[int, ...]
-    """Units of each."""
+    """Units of each layer."""
     num_chars: int
-    """Read, of `total_chars` there are; None where the rest was not counted."""
+    """Characters read, out of `total_chars`, which is None if the rest was not counted."""
     total_chars: int | None
     num_chosen: int
-    """Characters that the units were chosen on; the figures are of those behind them."""
+    """Characters that the units were chosen on; they are evaluated on the rest."""
     num_oov: int
     features: tuple[FeatureUnits, ...]
     activations: UnitActivations | None = None
-    """Of the unit that was asked for."""
+    """The activations of the requested unit, if any."""
     schema: Literal["charrnn.study.states/1"] = "charrnn.study.states/1"
 
 
@@ -369,7 +369,7 @@ def unit_activations(found: Activations, column: int) -> UnitActivations:
 
 
 def telling_passage(found: Activations, feature: str, length: int) -> slice:
-    """Where in the second half of the text a feature varies most, from the beginning of a line if there is one."""
+    """The passage of the second half in which a feature varies most, from the beginning of a line if possible."""
     N = len(found.text)
     half = N // 2
     length = min(length, N - half)

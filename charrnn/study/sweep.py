@@ -1,7 +1,7 @@
-"""Many attempts: every design at every span with every seed, several at a time, none made twice.
+"""Attempts with every design at every span with every seed, several at a time, none made twice.
 
-A sweep that was interrupted goes on where it stopped, for the attempts that had ended are in a file
-(`charrnn.study.attempts.AttemptLog`). An attempt depends on its trial alone, not on how many are made beside it.
+An interrupted sweep continues where it stopped, because finished attempts are kept in a file
+(`charrnn.study.attempts.AttemptLog`). An attempt depends on its trial alone, not on how many run in parallel.
 """
 
 import os
@@ -32,9 +32,9 @@ Notify = Callable[[str, float], object]
 def grid(
     problem: str, designs: Mapping[str, Design], spans: Sequence[int], seeds: Sequence[int], steps: int
 ) -> list[tuple[str, Trial]]:
-    """Every trial with the label of its design; all of one seed before the next, the short spans first.
+    """Every trial with the label of its design, ordered by seed, then by span as given.
 
-    Raises UsageError for a design that cannot be built or a span that the problem does not have.
+    Raises UsageError for a design that cannot be built or a span below the problem's shortest.
     """
     shortest = PROBLEMS[problem].shortest_span
     for span in spans:
@@ -55,18 +55,18 @@ def grid(
 
 @dataclass
 class Sweep:
-    """Makes the trials, `jobs` at a time, but those that are done."""
+    """Runs the trials that are not done yet, `jobs` at a time."""
 
     trials: Sequence[tuple[str, Trial]]
     done: AttemptLog
     jobs: int = 1
     notify: Notify = lambda _what, _share: None
-    """Called with what is being done and the share of all that is done."""
+    """Called with the current task and the share of all work that is done."""
 
     def outcomes(self) -> Iterator[tuple[str, Trial, Outcome]]:
-        """Label, trial and outcome: of those that are known first, then of the others as they end.
+        """Yields label, trial and outcome: first the known outcomes, then the others as their attempts end.
 
-        Two labels of one design share its attempts. Raises CharRNNError when a process that made one was lost.
+        Two labels of one design share its attempts. Raises CharRNNError if a worker process is lost.
         """
         waiting: dict[bytes, Trial] = {}
         labels: dict[bytes, list[str]] = {}
@@ -87,7 +87,7 @@ class Sweep:
 
 @dataclass
 class _Pace:
-    """How much is done, and how long the rest takes at most: by the steps through time that were made till now."""
+    """How much is done and how long the rest takes at most, judged by the time steps computed so far."""
 
     trials: Mapping[bytes, Trial]
     notify: Notify
@@ -118,7 +118,7 @@ Ended = Iterator[tuple[Trial, Outcome]]
 
 
 def _in_turn(trials: Sequence[Trial], _jobs: int, pace: _Pace) -> Ended:
-    """In this process."""
+    """Runs the trials in this process, one after another."""
 
     def heard(trial: Trial, steps: int) -> None:
         pace.took(trial, steps)
@@ -143,7 +143,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _side_by_side(trials: Sequence[Trial], jobs: int, pace: _Pace) -> Ended:
-    """In processes of one thread each, every one of them fed by a thread of this process that mostly waits."""
+    """Runs the trials in single-threaded processes, each fed by a thread of this process that mostly waits."""
     waiting: queue.SimpleQueue[Trial] = queue.SimpleQueue()
     for trial in trials:
         waiting.put(trial)
@@ -174,7 +174,7 @@ def _side_by_side(trials: Sequence[Trial], jobs: int, pace: _Pace) -> Ended:
         for process in processes:
             process.terminate()
         for process, thread in zip(processes, feeding, strict=True):
-            with process:  # Closes its pipes when it has ended and nobody reads from them any more.
+            with process:  # Closes its pipes once it has ended and no thread reads from them.
                 thread.join()
 
 
@@ -185,7 +185,7 @@ def _begin() -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **dict.fromkeys(THREADS, "1")},
-        start_new_session=True,  # A Ctrl-C is then for this process alone.
+        start_new_session=True,  # A Ctrl-C then reaches this process alone.
     )
 
 
@@ -194,7 +194,7 @@ def _feed(
     waiting: "queue.SimpleQueue[Trial]",
     heard: "queue.SimpleQueue[tuple[Trial, int | Outcome | CharRNNError]]",
 ) -> None:
-    """Hands trials to a process, one after another, and what it says of them to who waits for it."""
+    """Sends trials to a process, one after another, and puts its replies on the queue `heard`."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -203,7 +203,7 @@ def _feed(
             trial = waiting.get_nowait()
         except queue.Empty:
             return
-        with suppress(OSError):  # Where it is gone, its output tells.
+        with suppress(OSError):  # If the process is gone, its output shows it.
             process.stdin.write(msgspec.json.encode(trial) + b"\n")
             process.stdin.flush()
         for line in process.stdout:
@@ -218,7 +218,7 @@ def _feed(
             return
 
 
-# What came of it -------------------------------------------------------------------------------------------
+# Summary ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,13 +230,13 @@ class Successes:
     attempts: int
     solved: int
     median_steps: float | None
-    """To success, over the attempts that succeeded; None if none did."""
+    """Steps to success, over the attempts that succeeded; None if none did."""
     median_loss: float | None
-    """On fresh rows at the end, over all attempts; None where that is one that diverged."""
+    """The final loss on fresh rows, over all attempts; None if the median is that of one that diverged."""
 
 
 def summary(label: str, span: int, outcomes: Sequence[Outcome]) -> Successes:
-    """Every attempt counts. One that diverged has a loss above all others."""
+    """Every attempt counts. One that diverged counts as having an infinite loss."""
     steps = [outcome.steps for outcome in outcomes if outcome.solved]
     losses = [float("inf") if outcome.loss is None else outcome.loss for outcome in outcomes]
     middle = median(losses)

@@ -1,6 +1,6 @@
-"""What becomes of a change in a network's state: gradients against lag, what a step stretches, how it all grows.
+"""How a change in a network's state propagates: gradients against lag, the stretch of a step, Lyapunov exponents.
 
-One report for a language model on stretches of a text, layer by layer.
+One report for a language model on excerpts of a text, layer by layer.
 """
 
 from collections.abc import Callable
@@ -31,9 +31,9 @@ class Decay:
     norms: tuple[float, ...]
     """The mean over the rows."""
     log_norms: tuple[float, ...]
-    """The mean over the rows of the logarithm, which no single row rules; −∞ where a row has nothing left."""
+    """The mean over the rows of the logarithm, so that no row dominates; −∞ if the Jacobian of a row is 0."""
     rate: float | None
-    """Nats a step: the slope of `log_norms` over the longer half of the lags; None where there is none."""
+    """Nats per step: the slope of `log_norms` over the longer half of the lags; None if undefined, see `slope`."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,24 @@ class Stretch:
     least: float
     most: float
     each: tuple[tuple[float, ...], ...]
-    """Of each step, and in it of each row."""
+    """One entry for each step, with one value for each row."""
 
 
 @dataclass(frozen=True)
 class Layer:
     layer: int
-    """From 1, the lowest."""
+    """Counted from 1, the lowest."""
     state_size: int
     own: Decay
-    """∂h_l(T)/∂s_l(T−τ), of the layer's output and its own state."""
+    """∂h_l(T)/∂s_l(T−τ), the layer's output with respect to its own state."""
     top: Decay
-    """∂h_L(T)/∂s_l(T−τ), of the top layer's output; the same in the top layer."""
+    """∂h_L(T)/∂s_l(T−τ), the top layer's output; equal to `own` in the top layer."""
     matrices: tuple[Spectrum, ...]
     note: str
-    """What their radii tell."""
+    """What the radii of `matrices` mean."""
     stretch: Stretch
     lyapunov: float
-    """Nats a step: ln σ_max(∂s_l(T)/∂s_l(0)) / T, the mean over the rows; −∞ where nothing is left."""
+    """Nats per step: ln σ_max(∂s_l(T)/∂s_l(0)) / T, the mean over the rows; −∞ if the Jacobian of a row is 0."""
     lyapunov_rows: tuple[float, ...]
 
 
@@ -71,7 +71,7 @@ class ThroughTime:
 
     schema: Literal["charrnn.study.gradients/1"] = "charrnn.study.gradients/1"
     run: str | None
-    """None for a model that was not trained."""
+    """None for an untrained model."""
     step: int | None
     model: str
     """Cell, layers and units, as `lstm 2 x 384`."""
@@ -81,7 +81,7 @@ class ThroughTime:
     length: int
     """T, the longest lag."""
     warm_up: int
-    """Steps that each row reads before."""
+    """Steps that each row reads before the measured ones."""
     layers: tuple[Layer, ...]
 
 
@@ -95,7 +95,7 @@ def through_time(
     step: int | None = None,
     notify: Notify = lambda _what, _share: None,
 ) -> ThroughTime:
-    """Measured in the number type of the NumPy parameters.
+    """Measures a model on excerpts, in the number type of the NumPy parameters.
 
     Raises ValueError for a model that carries no state from step to step.
     """
@@ -151,7 +151,7 @@ def through_time(
 
 
 def require_state(model: LanguageModel) -> None:
-    """Raises ValueError for a model with a layer that carries nothing from step to step."""
+    """Raises ValueError for a model with a layer that carries no state from step to step."""
     if not all(initial_shapes(cell) for cell in model.layers):
         raise ValueError(
             f"the cell {model.config.cell} carries no state from step to step here, so there are no gradients "
@@ -160,7 +160,7 @@ def require_state(model: LanguageModel) -> None:
 
 
 def decay(logs: Numbers) -> Decay:
-    """Of ln ‖∂h/∂a‖ for each lag, row and array of the state, (T, B, A)."""
+    """The decay, from ln ‖∂h/∂a‖ for each lag, row and array of the state, (T, B, A)."""
     whole = 0.5 * np.logaddexp.reduce(2.0 * logs, axis=-1)
     with np.errstate(over="ignore"):
         norms = np.exp(np.logaddexp.reduce(whole, axis=-1) - np.log(whole.shape[1]))
@@ -169,7 +169,7 @@ def decay(logs: Numbers) -> Decay:
 
 
 def slope(values: Numbers) -> float | None:
-    """Of values (T,) over the second half of them, by least squares; None for fewer than two, or for −∞."""
+    """The least-squares slope of the second half of values (T,); None if it has fewer than two or a −∞."""
     half = values[len(values) // 2 :]
     if len(half) < 2 or not np.isfinite(half).all():
         return None

@@ -1,4 +1,4 @@
-"""The way of a recurrent network's state through a text, step by step, for what is measured along it."""
+"""The states of a recurrent network at each step of a text, for measurements along them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from charrnn.models.language_model import LanguageModel
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A recurrence driven by a text: what acted on it from outside, and every state that it was in. Tensors."""
+    """A recurrence driven by a text: its projected inputs and all its states, as tensors."""
 
     cell: Recurrence
     params: Any
     projected: torch.Tensor
-    """(T, B, G), the input's part of each step."""
+    """(T, B, G), the input's contribution to each step."""
     states: Sequence[State]
-    """s(0) … s(T), of B rows each; s(t) is what step t ends with."""
+    """s(0) … s(T), of B rows each; s(t) is the state after step t."""
 
     @property
     def lags(self) -> int:
@@ -36,27 +36,27 @@ class Trajectory:
 
     @property
     def state_size(self) -> int:
-        """S, the numbers in one row's state, all its arrays together."""
+        """S, the number of entries in one row's state, over all its arrays."""
         return sum(array[0].numel() for array in state_arrays(self.states[0]))
 
     def row(self, number: int) -> "Trajectory":
-        """One row of the batch alone."""
+        """The trajectory of one row of the batch."""
         only = slice(number, number + 1)
         states = [map_state(lambda array: array[only], state) for state in self.states]
         return Trajectory(self.cell, self.params, self.projected[:, only], states)
 
 
 class Trajectories(NamedTuple):
-    """Those of a model's layers, each driven by the one below, and that of all layers together."""
+    """The trajectory of each layer of a model, driven by the layer below, and that of all layers together."""
 
     layers: tuple[Trajectory, ...]
     whole: Trajectory
 
 
 def follow(model: LanguageModel, params: Params, steps: Steps, warm_up: int) -> Trajectories:
-    """A model over steps, of which the first `warm_up` only bring the state to where the trajectories begin.
+    """Runs a model over steps; the trajectories begin after the first `warm_up` of them.
 
-    params: NumPy; their number type is that of everything that is computed.
+    params: NumPy; everything is computed in their number type.
     """
     tensors = {name: torch.from_numpy(value) for name, value in model.joined(params).items()}
     read = map_arrays(torch.from_numpy, steps)
@@ -74,12 +74,12 @@ def follow(model: LanguageModel, params: Params, steps: Steps, warm_up: int) -> 
 
 
 def flat(arrays: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Arrays (…, B, …) of a state side by side, (B, S)."""
+    """The arrays (B, …) of a state side by side, (B, S)."""
     return torch.cat([array.reshape(len(array), -1) for array in arrays], -1)
 
 
 def unflattener(like: State) -> Callable[[torch.Tensor], State]:
-    """What makes states of the structure of `like` from vectors (B, S)."""
+    """A function that turns vectors (B, S) into states with the structure of `like`."""
     shapes = [array.shape[1:] for array in state_arrays(like)]
     sizes = [shape.numel() for shape in shapes]
 

@@ -18,7 +18,7 @@ class Node:
     name: str
     kind: str
     time: int
-    """From 1 to τ; up to 0 for what an initial state brings."""
+    """From 1 to τ; 0 or less for parts of an initial state."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Edge:
 
 @dataclass(frozen=True)
 class Shared:
-    """A parameter, and at how many of the steps it acts."""
+    """A parameter, and the number of steps at which it acts."""
 
     symbols: tuple[str, ...]
-    """Several where parts of it serve different delays."""
+    """Several if parts of it serve different delays."""
     name: str
     shape: tuple[int, ...]
     times: int
@@ -48,20 +48,20 @@ class Unfolded:
     cell: str
     steps: int
     connections: tuple[Connection, ...]
-    """What is the same at every step."""
+    """The connections, the same at every step."""
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     parameters: tuple[Shared, ...]
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of the nodes, from the output down to the input, memories under the hidden units."""
+        """The kinds of nodes, from the output down to the input, memories below the hidden units."""
         hidden = dict.fromkeys(c.target for c in self.connections if c.target not in ORDER)
         return (*ORDER, *hidden, INPUT)
 
 
 def unfold(model: LanguageModel, steps: int) -> Unfolded:
-    """A model of one layer over τ = `steps` steps, measured from its cell. Raises ValueError."""
+    """A one-layer model over τ = `steps` steps, measured from its cell. Raises ValueError like `connections`."""
     name = model.config.cell
     found = connections(name, model.config.cell_options)
     edges = [edge for time in range(1, steps + 1) for edge in _edges(found, time)]
@@ -84,7 +84,7 @@ def unfold(model: LanguageModel, steps: int) -> Unfolded:
 
 
 def _edges(found: tuple[Connection, ...], time: int) -> list[tuple[tuple[str, int], tuple[str, int], Connection]]:
-    """Those that end at this time. Inputs and targets begin at time 1; states are there before."""
+    """The edges that end at this time. Inputs and targets begin at time 1; states exist before."""
     return [
         ((by.source, time - by.delay), (by.target, time), by)
         for by in found

@@ -1,6 +1,6 @@
-"""A process of one thread that makes attempts: trials as lines of JSON come in, and outcomes go out.
+"""A single-threaded process that makes attempts: it reads trials as lines of JSON and writes outcomes.
 
-Between them numbers go out, the steps that the present attempt has taken. It ends with its input.
+Between outcomes it writes numbers, the steps that the current attempt has taken. It ends when its input ends.
 """
 
 import sys

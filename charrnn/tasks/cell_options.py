@@ -1,4 +1,4 @@
-"""Which layers a configuration asks for: the cell's own options among them, and whether they can be built."""
+"""The layers of a configuration, with the options of its cell, and a check that they can be built."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from charrnn.models.language_model import GeneratorConfig, LanguageModel
 
 
 def cell_options(config: TrainConfig) -> dict[str, Option]:
-    """What was chosen among the cell's own options.
+    """The values chosen for the cell's own options.
 
-    Raises UsageError for a value that the cell cannot take, and for an option that only other cells have.
+    Raises UsageError for a value that the cell does not accept, and for an option that only other cells have.
     """
     owners = _owners()
     chosen = {name: value for name in owners if (value := getattr(config, name)) is not None}
@@ -31,7 +31,7 @@ def cell_options(config: TrainConfig) -> dict[str, Option]:
 
 
 def _owners() -> dict[str, list[str]]:
-    """The cells that have each option which not all have."""
+    """For each option that not all cells have, the cells that have it."""
     owners: dict[str, list[str]] = {}
     for cell in CELLS:
         for name in option_names(cell):
@@ -40,7 +40,7 @@ def _owners() -> dict[str, list[str]]:
 
 
 def refuse_foreign(config: TrainConfig) -> None:
-    """Raises UsageError for what was asked for and would not be looked at."""
+    """Raises UsageError for options that were set but would have no effect."""
     config.check()
     if reads_symbols(config):
         return
@@ -56,7 +56,7 @@ def refuse_foreign(config: TrainConfig) -> None:
 
 
 def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
-    """Builds what the task is made of, as small as it can be. Raises ValueError for what cannot be built so."""
+    """Builds the task's models at their smallest size. Raises ValueError if they cannot be built."""
     tiny: dict[str, Any] = {name: getattr(config, name) or 1 for name in DEPTHS}
     tiny |= {"cell": config.cell, "cell_options": chosen, "vocab_size": 1, "hidden_size": 1, "num_layers": 1}
     edges = config.has_output_edges
@@ -72,18 +72,18 @@ def _try_out(config: TrainConfig, chosen: dict[str, Option]) -> None:
 
 
 def reads_symbols(config: TrainConfig) -> bool:
-    """Whether a cell reads the text: trees whose leaves are symbols have none."""
+    """Whether a cell reads the text: trees whose leaves are symbols need no cell."""
     return config.task != "tree" or config.leaves == "characters"
 
 
 def layer_settings(config: ResolvedConfig) -> dict[str, Any]:
-    """The fields of `LayersConfig` that a training configuration sets: all but the symbols that are read."""
+    """The fields of `LayersConfig` that a training configuration sets: all but the vocabulary size."""
     names = (*DEPTHS, "cell", "hidden_size", "num_layers", "embedding_size", "initial_state")
     return {name: getattr(config, name) for name in names} | {"cell_options": cell_options(config)}
 
 
 def encoder_config(config: ResolvedConfig, layers: dict[str, Any], vocab_size: int) -> EncoderConfig:
-    """What reads whole inputs of so many symbols."""
+    """The configuration of an encoder with this vocabulary size."""
     return EncoderConfig(
         **layers, vocab_size=vocab_size, direction=config.direction, language_model=config.lm_weight > 0
     )

@@ -1,4 +1,4 @@
-"""A whole training run of any task: corpus in, run directory out. Also going on with one."""
+"""A training run of any task, from corpus to run directory: a new run, or a resumed one."""
 
 import datetime
 import platform
@@ -34,7 +34,7 @@ class Outcome:
     run: Path
     progress: Progress
     finished: bool
-    """False when training was told to stop before the end of its budget."""
+    """False if training was stopped before the end of its budget."""
 
 
 def start_run(
@@ -47,10 +47,10 @@ def start_run(
     argv: Sequence[str] = (),
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Trains a new run under `root`. Raises any CharRNNError; what was saved before it stays."""
+    """Trains a new run under `root`. May raise any CharRNNError; what was saved before it is kept."""
     if name is not None and not overwrite:
         refuse_taken(root / name)
-    # Before a long corpus is read.
+    # Checked before a long corpus is read.
     refuse_foreign(config)
     cell_options(config)
     config = replace(config, corpus=keep_standard_input(config.corpus, root))
@@ -93,9 +93,9 @@ def resume_run(
     given: dict[str, Any],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Goes on with a run from its last whole checkpoint, or from the beginning when it has none.
+    """Resumes a run from its last valid checkpoint, or from the beginning if it has none.
 
-    given: configuration values that were asked for explicitly; one that contradicts the stored
+    given: configuration values that were set explicitly; one that contradicts the stored
     configuration raises UsageError.
     """
     with RunWriter.open(path) as writer:
@@ -120,7 +120,7 @@ def resume_run(
 
 
 class _Run:
-    """One process's work on a run: everything is built, a checkpoint is put back if there is one."""
+    """One process's work on a run: builds everything, and restores a checkpoint if any."""
 
     def __init__(
         self,
@@ -219,17 +219,17 @@ class _Run:
         self._writer.rotate(self._config.keep)
 
     def _arrays(self) -> Arrays:
-        """The parameters as they are."""
+        """The current parameters."""
         return {name: value.detach().cpu().numpy() for name, value in self._learner.parameters.items()}
 
     def _preview(self, step: int) -> str:
-        # A model that is about to diverge may overflow here; the loss will tell.
+        # A model that is about to diverge may overflow here; the loss will show it.
         with np.errstate(all="ignore"):
             return self._job.preview(self._arrays(), step)
 
 
 class _Recorder:
-    """Writes metrics to the run, asks for a sample at each validation, and passes everything on."""
+    """Writes metrics to the run, draws a sample at each validation, and forwards everything to the observer."""
 
     def __init__(self, observer: RunObserver, writer: RunWriter, preview: Callable[[int], str]) -> None:
         self._observer, self._writer, self._preview = observer, writer, preview
@@ -246,7 +246,7 @@ class _Recorder:
 
 
 def _same_files(given: Any, stored: Any, directory: Path) -> bool:
-    """Whether paths given here are those that were stored, relative to another directory."""
+    """Whether the given paths are the stored ones, which are relative to `directory`."""
     here, there = ([given], [stored]) if isinstance(given, str) else (given, stored or ())
     return [Path(p).resolve() for p in here] == [(directory / p).resolve() for p in there if p is not None]
 

@@ -1,4 +1,4 @@
-"""What the run of a checkpoint says of itself."""
+"""Reads the run record of a checkpoint."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ PartName = Literal["train", "valid", "test"]
 
 
 def run_record(checkpoint: Checkpoint) -> RunRecord | None:
-    """What the run of a checkpoint says of itself; None for a checkpoint that stands alone."""
+    """The record of the run that a checkpoint belongs to; None for a checkpoint without a run."""
     run = RunDirectory(checkpoint.path.resolve().parent)
     return run.read_run(RunRecord) if run.run_path.is_file() else None
 
 
 def encoding_of(checkpoint: Checkpoint) -> str:
-    """That of the files that its run read, in which others are read too."""
+    """The encoding of the files that its run read; other files are read in it too."""
     record = run_record(checkpoint)
     return "utf-8" if record is None else record.config.encoding

@@ -1,8 +1,8 @@
-"""What charrnn must know of a task. Each folder beside this file is one; its files have names that are found here.
+"""The interface of a task. Each folder beside this file is a task; this file loads its files by their names.
 
-train.py      JOB, what trains it (the only one that loads torch)
+train.py      JOB, which trains it (the only file that loads torch)
 predict.py    open_model(checkpoint), a Predictor
-evaluate.py   evaluate(checkpoint, file=…, part=…, stop=…, how=…, notify=…), a report, whose fields are the JSON
+evaluate.py   reports(checkpoint, file=…, part=…, split=…, stop=…, how=…, notify=…), whose fields are the JSON
 words.py      shown(report, verbose=…), data_words(dataset), model_words(config, num_parameters),
               rival(config, dataset), commands(config, dataset)
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Flag: TypeAlias = Literal["--beam", "--length-penalty", "--sample", "--given", "--stop"]
 
 Notify: TypeAlias = Callable[[str, float], object]
-"""Called with what is being done and the share of it that is done."""
+"""Called with the name of the current work and the share of it that is done."""
 
 
 class Predictor(Protocol):
-    """A trained model that answers each text. It needs no torch."""
+    """A trained model that predicts an output for each text. It needs no torch."""
 
     @property
     def saved(self) -> Any: ...
@@ -42,7 +42,7 @@ class Predictor(Protocol):
 
     @property
     def predict(self) -> "Callable[..., Iterator[Prediction]]":
-        """Texts -> the n best answers to each. It takes `n` and what the task's flags set: given, stop, how."""
+        """Texts -> the n best predictions for each. It takes `n` and the task's flags: given, stop, how."""
 
 
 class Next(NamedTuple):
@@ -57,9 +57,9 @@ class Next(NamedTuple):
 class Task:
     name: TaskName
     unit: str
-    """What a loss is divided by, and what is counted a second."""
+    """The unit that losses are averaged over and that speed is counted in."""
     flags: frozenset[Flag] = frozenset()
-    """Options of `predict` and `eval` that mean something for its models."""
+    """Options of `predict` and `eval` that apply to its models."""
 
     def job(self) -> "type[Job]":
         job: type[Job] = self._file("train").JOB
@@ -81,19 +81,19 @@ class Task:
         how: "Search",
         notify: Notify,
     ) -> list[Any]:
-        """On a model and a file, or a part of its run's own data: one, or one for each way in which texts end."""
+        """Evaluates on a file or a part of the run's data: one report, or one per stopping mechanism."""
         found: list[Any] = self._file("evaluate").reports(
             checkpoint, file=file, part=part, split=split, stop=stop, how=how, notify=notify
         )
         return found
 
     def shown(self, report: Any, *, verbose: bool) -> Iterator[Block]:
-        """A report as a person reads it."""
+        """A report in human-readable form."""
         blocks: Iterator[Block] = self._file("words").shown(report, verbose=verbose)
         return blocks
 
     def data_words(self, dataset: Any) -> Facts:
-        """What is trained on."""
+        """Describes the training data."""
         facts: Facts = self._file("words").data_words(dataset)
         return facts
 
@@ -102,12 +102,12 @@ class Task:
         return words
 
     def rival(self, config: ResolvedConfig, dataset: Any) -> "Rival | None":
-        """What counts make of the validation part, in a few seconds at most; None where there are no counts."""
+        """The validation loss of a count-based model, in a few seconds at most; None if there is none."""
         found: Rival | None = self._file("words").rival(config, dataset)
         return found
 
     def commands(self, config: ResolvedConfig, dataset: Any) -> list[Next]:
-        """What a run is good for."""
+        """Commands that use a run."""
         found: list[Next] = self._file("words").commands(config, dataset)
         return found
 

@@ -1,6 +1,6 @@
-"""What a person can act on: is a model better than counts, how often was its text read, what would help most.
+"""Advice: is a model better than a count-based one, how often was its text read, what would help most.
 
-Everything is drawn from what a run leaves, its metrics and its configuration, and from one simpler model.
+Everything is derived from a run's metrics and configuration, and from one simpler model.
 """
 
 import math
@@ -18,22 +18,22 @@ from charrnn.errors import CheckpointError
 Advice = Literal["longer", "smaller", "text", "larger", "nothing"]
 
 LAST_ROWS = 10
-"""Rows of metrics, a twentieth of a run, that the training loss is averaged over."""
+"""Rows of metrics that the training loss is averaged over: a twentieth of a run."""
 
 OFTEN = 3.0
-"""Readings of a text before which it is not known by heart, whatever the losses are."""
+"""A model that has read its text fewer times than this has not memorised it, whatever the losses are."""
 
 RISE = 0.01
-"""By this share of the best validation loss the last one is above it where a model learns by heart."""
+"""A model memorises if its last validation loss is above its best by more than this share of the best."""
 
 GAP = 0.1
-"""By this share of the validation loss the training loss is below it where a model learns by heart."""
+"""A model memorises if its training loss is below its validation loss by more than this share of the latter."""
 
 FEW = 10.0
-"""Bytes read for each parameter below which a model is not done with learning."""
+"""A model that has read fewer bytes per parameter than this has not finished learning."""
 
 FALL = 0.03
-"""A validation loss that falls by more than this share over the second half of a run is not at its end.
+"""A validation loss that falls by more than this share over the second half of a run has not levelled off.
 
 The falling learning rate lowers it in any run: names read 12 times fell by 2.5 %, names read 1.5 times by 2.8 %.
 """
@@ -46,11 +46,11 @@ class Course:
     epochs: float
     """How often the training text was read."""
     trained: float | None
-    """Loss on the training text at the end, dropout on; None where it is of another kind than validation's."""
+    """Final loss on the training text, with dropout; None if it is not comparable with the validation loss."""
     validations: tuple[tuple[int, float], ...]
     """Step and loss of each, in order."""
     bytes_per_parameter: float
-    """The size of the corpus, read once, over that of the model."""
+    """Bytes of the corpus, counted once, divided by the number of parameters."""
     budget: str = "--minutes"
     """The option that makes such a run longer."""
     read: str = "text"
@@ -61,7 +61,7 @@ class Rival(NamedTuple):
 
     name: str
     loss: float
-    """In the unit of the model beside it."""
+    """In the unit of the model it is compared with."""
 
 
 class _Row(Struct):
@@ -72,7 +72,7 @@ class _Row(Struct):
 
 
 def course_of(run: RunDirectory) -> Course | None:
-    """How a run went, by its files; None where there are none that tell it."""
+    """How a run went, read from its files; None if they do not show it."""
     last: deque[_Row] = deque(maxlen=LAST_ROWS)
     validations = []
     try:
@@ -101,14 +101,14 @@ def course_of(run: RunDirectory) -> Course | None:
 def advice(course: Course) -> Advice | None:
     """What would help a run most, by the first of these that holds:
 
-    smaller: the text is known by heart, and has fewer bytes than the model has parameters;
-    text: the text is known by heart, though it has more;
+    smaller: the text is memorised, and has fewer bytes than the model has parameters;
+    text: the text is memorised, though it has more;
     longer: few bytes were read for each parameter, or validation fell fast over the second half of the run;
     None: nothing was validated;
-    larger: the training text is known no better than other text;
+    larger: the training loss is no lower than the best validation loss;
     nothing: none of these.
 
-    By heart: read OFTEN, and validation rose again after its best, or the training loss is far below it.
+    Memorised: read OFTEN times, and the validation loss rose after its best or is far above the training loss.
     """
     few = course.epochs * course.bytes_per_parameter < FEW
     if not course.validations:
@@ -125,7 +125,7 @@ def advice(course: Course) -> Advice | None:
 
 
 def verdict(loss: float | None, rival: Rival | None, course: Course | None, unit: str = "char") -> str | None:
-    """The sentences for a model with this loss (nats per unit); None where there is nothing to say."""
+    """The sentences for a model with this loss (nats per unit); None if there is nothing to say."""
     sentences = []
     if loss is not None and rival is not None and rival.loss > 0:
         sentences.append(_compared(loss, rival, unit))

@@ -1,1 +1,1 @@
-"""Training: a loop that knows no task, its schedule, and what it needs to go on exactly where it stopped."""
+"""Training: a task-independent loop, its schedule, and the state it needs to resume exactly where it stopped."""

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     import torch
 
 PARTS = 2**16
-"""A probability is rounded to a multiple of 1 / PARTS: two random bytes decide, which NumPy draws four to
-eight times faster than torch draws Bernoulli variables; a mask of W was a fifth of a step's time."""
+"""A probability is rounded to a multiple of 1 / PARTS, so that two random bytes decide. NumPy draws these four to
+eight times faster than torch draws Bernoulli variables; a mask of W took a fifth of a step's time."""
 
 FALL = 0.1
-"""Share of a run, its last, over which dropout of units falls to nothing. A model that is fitted with noise to
-the end, and used without it, expects too many endings: after a minute names were 2 % too short."""
+"""The last share of a run, over which dropout of units falls to 0. A model that is trained with dropout to the
+end, and used without it, predicts too many endings: after a minute, names were 2 % too short."""
 
 
 def fallen(probability: float, share: float) -> float:
-    """The dropout that is left of a probability after a share of the run."""
+    """The dropout probability that remains after a share of the run."""
     return probability * min(1.0, (1.0 - share) / FALL)
 
 
 def dropout(probability: float, rng: np.random.Generator) -> Dropout | None:
-    """Zeroes each value with the probability and scales up the rest (Srivastava et al. 2014)."""
+    """A function that zeroes each value with this probability and scales up the rest (Srivastava et al. 2014)."""
     kept = max(1, round((1.0 - probability) * PARTS))
     if kept == PARTS:
         return None
@@ -43,9 +43,9 @@ def dropout(probability: float, rng: np.random.Generator) -> Dropout | None:
 def weight_dropout(params: Params, probability: float, rng: np.random.Generator) -> Params:
     """The parameters with a share of each W, `weight_hh`, zeroed and the rest scaled up, for one window.
 
-    One mask serves all steps of the window, so the fused kernels serve too. It keeps a recurrence from
-    remembering its training text where dropout of units would keep it from remembering anything (Merity,
-    Keskar and Socher 2018; DropConnect of Wan et al. 2013).
+    All steps of the window share one mask, so the fused kernels still work. It keeps a recurrence from memorising
+    its training text, whereas dropout of units would keep it from remembering anything (Merity, Keskar and Socher
+    2018; DropConnect of Wan et al. 2013).
     """
     drop = dropout(probability, rng)
     if drop is None:

@@ -1,43 +1,43 @@
-"""How many threads a run in minutes trains with: fewer while another program needs one of the cores.
+"""The number of threads of a run with a budget in minutes: fewer while another program needs a core.
 
-Every parallel product waits for its slowest thread. Two threads on two cores, one of them busy with something
-else, were measured 8 to 30 times slower than on idle cores, and one thread as fast as ever.
+Every parallel product waits for its slowest thread. Two threads on two cores, one of which was busy with
+something else, were measured 8 to 30 times slower than on idle cores; one thread was as fast as usual.
 """
 
 from collections.abc import Callable
 from statistics import median
 
 SAMPLE = 3
-"""Steps whose median tells how fast a gear is."""
+"""The number of steps whose median measures a gear's speed."""
 
 SLOW = 1.7
-"""A step that takes so many times as long as usual asks for fewer threads."""
+"""Steps that take more than this many times as long as usual trigger a try with fewer threads."""
 
 BETTER = 0.9
-"""Share of the other gear's time that a gear may take to be kept."""
+"""A gear is kept if its steps take at most this share of the other gear's time."""
 
 PATIENCE = 40
-"""Steps in a gear before another one is tried again; twice as many after each try that failed."""
+"""Steps in a gear before the other is tried again; doubled after each failed try."""
 
 
 class Gears:
-    """Two gears: all threads, and one less. Steps in the wrong one are slow, so tries are short and grow rare."""
+    """Two gears: all threads, and one fewer. The wrong gear is slow, so tries are short and become rare."""
 
     def __init__(self, threads: int, set_threads: Callable[[int], object]) -> None:
         self._threads, self._set_threads = threads, set_threads
         self._usual = float("inf")
         self._recent: list[float] = []
         self._other: float | None = None
-        """Seconds of a step in the gear that was left, while this one is being tried."""
+        """Seconds per step in the previous gear, while the current gear is being tried."""
         self._is_low, self._steps, self._patience = False, 0, PATIENCE
 
     @property
     def threads(self) -> int:
-        """Of the gear that is in."""
+        """The number of threads of the current gear."""
         return max(1, self._threads - 1) if self._is_low else self._threads
 
     def add_step(self, seconds: float) -> bool:
-        """Takes note of a step's time, and says whether the next one will have another number of threads."""
+        """Records a step's time; returns whether the next step will use a different number of threads."""
         if self._threads == 1:
             return False
         self._recent = [*self._recent[1 - SAMPLE :], seconds]

@@ -1,4 +1,4 @@
-"""What a training run asks of its task: data, a model, what trains it, and what is saved of it."""
+"""What a training run needs from its task: data, a model, its learner, and the files to save."""
 
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -18,7 +18,7 @@ Arrays = dict[str, npt.NDArray[np.floating]]
 
 
 class Source(Protocol):
-    """Where training data comes from, as far as every task is concerned."""
+    """The source of training data: the part that every task has."""
 
     @property
     def windows_per_epoch(self) -> float: ...
@@ -28,7 +28,7 @@ class Source(Protocol):
 
 
 class TaskLearner(Learner, Protocol):
-    """A learner that can be saved and put back."""
+    """A learner that can be saved and restored."""
 
     @property
     def source(self) -> Source: ...
@@ -38,44 +38,44 @@ class TaskLearner(Learner, Protocol):
         """The parameters that are not frozen."""
 
     def carried(self) -> Arrays:
-        """What is carried from step to step beside the parameters, as named arrays."""
+        """The state carried from step to step besides the parameters, as named arrays."""
 
     def restore(self, carried: Arrays, position: Position) -> None:
-        """Puts what was carried, and the data, back to where a checkpoint left them."""
+        """Restores the carried state and the position in the data from a checkpoint."""
 
 
 class Job(Protocol):
-    """One run of a task, its data read and every choice made."""
+    """One run of a task, with its data read and every setting chosen."""
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> Self:
-        """A new run. Raises UsageError for settings that the task does not have, CorpusError."""
+        """A new run. Raises UsageError for settings that the task does not have, and CorpusError."""
 
     @classmethod
     def stored(cls, record: RunRecord, root: Path, progress: Progress) -> Self:
-        """A run to go on with."""
+        """A saved run to resume."""
 
     @property
     def config(self) -> ResolvedConfig: ...
 
     @property
     def dataset(self) -> Any:
-        """The task's own."""
+        """The dataset, in the task's own type."""
 
     @property
     def trial(self) -> Trial | None:
-        """What sizes were chosen by, if they were chosen by the machine's speed."""
+        """The trial behind the choice of sizes, if they were chosen by the machine's speed."""
 
     @property
     def parent(self) -> RunRecord | None:
-        """The run whose weights this one begins with, where its held-out rows had to be kept out of training."""
+        """The run whose weights this run starts with, if its held-out rows had to be kept out of training."""
 
     @property
     def files(self) -> tuple[str, ...]: ...
 
     @property
     def sha256(self) -> str:
-        """Of the files."""
+        """The hash of the files."""
 
     @property
     def num_bytes(self) -> int: ...
@@ -84,15 +84,15 @@ class Job(Protocol):
     def num_parameters(self) -> int: ...
 
     def initial_params(self, root: Path) -> dict[str, Any]:
-        """Fresh parameters, or those of `--init-from`."""
+        """New parameters, or those of `--init-from`."""
 
     def saved_params(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Raises CheckpointError for a checkpoint of another model."""
+        """The checkpoint's parameters. Raises CheckpointError for a checkpoint of another model."""
 
     def learner(self, params: dict[str, Any], device: torch.device) -> TaskLearner: ...
 
     def model_files(self, params: Arrays) -> dict[str, bytes]:
-        """What a checkpoint holds of the model."""
+        """The model's files in a checkpoint."""
 
     def preview(self, params: Arrays, step: int) -> str:
-        """What the model as it is makes, to be looked at."""
+        """Sample output of the current model, to be shown."""

@@ -1,8 +1,8 @@
-"""The training loop. It knows no task: it is handed something that yields losses and can be validated.
+"""The training loop. It is independent of the task: it takes a learner that yields losses and can be validated.
 
 The run is a function of the step: the data, the dropout masks and the learning rate of step n depend on n, the
-seed and the schedule alone. Saving, validating and showing never touch them, which is why a run that was killed
-and resumed ends in the same weights, bit for bit. Only a budget in minutes may change the schedule on the way,
+seed and the schedule alone. Saving, validating and showing never affect them, so a run that was killed and
+resumed ends with the same weights, bit for bit. Only a budget in minutes may change the schedule during a run,
 when the machine's speed has changed; the change is saved with the run.
 """
 
@@ -21,28 +21,28 @@ from charrnn.training.pace import Pace
 from charrnn.training.schedule import Schedule
 
 VALIDATIONS = 10
-"""Validation passes in a run, unless it says otherwise."""
+"""The default number of validation passes in a run."""
 
 FEWEST_VALIDATIONS = 4
-"""So many passes over a part of the validation text, rather than fewer over the whole."""
+"""At least this many passes, over a part of the validation text rather than fewer over the whole."""
 
 VALIDATED_SHARE = 0.12
-"""Characters validated, of those trained on. One costs a third of one in training: a twenty-fifth of the time."""
+"""Characters validated per character trained on. A validated one costs a third as much: 1/25 of the time."""
 
 LEAST_VALIDATED = 16
-"""Windows of training that a validation pass reads at least, where there are so many."""
+"""A validation pass reads at least this many training windows, if the text is long enough."""
 
 SAVE_SECONDS = 60.0
-"""A run that validates more seldom than this is saved in between."""
+"""A run that validates less often than this is saved in between."""
 
 TIE = 1e-3
-"""Share of the best loss by which a later one may exceed it and be as good: they differ by less than by chance."""
+"""A later loss that exceeds the best by less than this share is equally good: chance differences are larger."""
 
 DIVERGED_NATS = 100.0
-"""A window that costs more than this a symbol is beyond repair: the uniform model costs at most 14."""
+"""A window that costs more than this per symbol cannot be recovered from: the uniform model costs at most 14."""
 
 METRIC_ROWS = 200
-"""Rows of metrics in a run, beside those of its validations."""
+"""Rows of metrics in a run, besides those of its validations."""
 
 
 class Learner(Protocol):
@@ -55,12 +55,12 @@ class Learner(Protocol):
     def epoch(self) -> float: ...
 
     def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        """Reads the next window: Σ nats, what to divide them by, and the characters read.
+        """Reads the next window; returns Σ nats, their divisor, and the number of characters read.
 
         share: how much of the run is done, 0 to 1; 0 while its length is unknown.
 
-        The divisor is the usual number of terms, the same for all windows. Were it the window's own, the
-        terms of sparse windows would weigh more than others, and as those hold the shortest sequences, a
+        The divisor is the usual number of terms, the same for all windows. If it were the window's own, the terms
+        of sparse windows would weigh more than others, and because sparse windows hold the shortest sequences, a
         model would learn to end too early.
         """
 
@@ -69,25 +69,25 @@ class Learner(Protocol):
         """Characters of the validation text, in the unit of `next_loss`."""
 
     def validate(self, share: float) -> float | None:
-        """The loss on a share of the validation text, nats per character, if there is one."""
+        """The loss on a share of the validation text, in nats per character; None without such a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands: all that the loop must remember beside parameters, optimiser and data."""
+    """The state of a run: all that the loop must remember besides parameters, optimiser and data."""
 
     schedule: Schedule
     step: int = 0
     elapsed_seconds: float = 0.0
     eval_every: int | None = None
-    """Steps from one validation to the next, where that was asked for."""
+    """Steps from one validation to the next, if requested."""
     validations: int | None = None
     """Validation passes in the whole run; None before they are planned."""
     validation_share: float = 1.0
-    """Of the validation text, that each pass reads."""
+    """The share of the validation text that each pass reads."""
     best_loss: float | None = None
     best_step: int | None = None
-    """The last validation whose loss is the smallest so far, or as good."""
+    """The step of the last validation whose loss is the smallest so far, or equally good."""
     least_loss: float | None = None
     validations_without_gain: int = 0
     early_stopped: bool = False
@@ -100,7 +100,7 @@ class Metrics:
     step: int
     epoch: float
     loss: float
-    """Training nats per character, endings paid for, the mean since the last row."""
+    """Training nats per character, endings included, averaged since the last row."""
     eval_loss: float | None = None
     eval_bits_per_char: float | None = None
     learning_rate: float
@@ -110,7 +110,7 @@ class Metrics:
 
 
 class Observer(Protocol):
-    """What the loop tells, and to whom it does not matter."""
+    """Receives the loop's reports and does not affect the loop."""
 
     def planned(self, progress: Progress) -> None:
         """A budget in minutes has been turned into steps."""
@@ -152,16 +152,16 @@ class Loop:
     save_every: int | None = None
     patience: int | None = None
     should_stop: Callable[[], bool] = lambda: False
-    """Asked after each step; a run that is told to stop has been saved when `run` returns."""
+    """Called after each step. If it is true, the run is saved and `run` returns."""
     gears: Gears | None = None
-    """Of a budget in minutes; other runs keep their threads, on which the last bits of the weights depend."""
+    """Only for a budget in minutes: the number of threads changes the last bits of the weights."""
     _sums: _Window = field(default_factory=_Window)
 
     def __post_init__(self) -> None:
         self._pace = Pace(budget=self.seconds or 0.0)
 
     def run(self) -> Progress:
-        """Trains to the end of the budget. Raises DivergedError, leaving what was saved before."""
+        """Trains to the end of the budget. Raises DivergedError and keeps what was saved before."""
         self._clock = time.perf_counter() - self.progress.elapsed_seconds
         self._saved_at, self._saved_step = time.perf_counter(), self.progress.step
         while not self.finished:
@@ -259,7 +259,7 @@ class Loop:
     # A budget in minutes -----------------------------------------------------------------------------------
 
     def _follow_the_clock(self) -> None:
-        """Begins a piece of the schedule: after a measured start, and when the budget would be missed."""
+        """Begins a new piece of the schedule after the measured start, and when the run would miss its budget."""
         if self.seconds is None or self.finished:
             return
         progress, pace, left = self.progress, self._pace, self.seconds - self._elapsed()
@@ -274,7 +274,7 @@ class Loop:
                 self._advance(schedule=progress.schedule.with_piece(progress.step, steps))
 
     def _seconds_needed(self) -> float:
-        """What the rest of the schedule takes at the pace of late."""
+        """The seconds that the rest of the schedule takes at the recent pace."""
         steps = self.progress.schedule.steps
         return 0.0 if steps is None else self._pace.seconds(steps - self.progress.step, self._pauses_left())
 
@@ -290,7 +290,7 @@ class Loop:
     # Validating and saving ---------------------------------------------------------------------------------
 
     def _plan_validations(self) -> None:
-        """How often to validate, and on how much of the text, by the characters that the run will read."""
+        """Plans how often to validate, and on how much of the text, by the characters that the run will read."""
         progress, size = self.progress, self.learner.validation_size
         assert progress.schedule.steps is not None
         window = self._sums.chars / self._sums.steps
@@ -305,7 +305,7 @@ class Loop:
         if steps is None or progress.step == steps:
             return steps is not None
         if progress.eval_every is not None:
-            # A validation just before the last one would tell nothing new.
+            # A validation just before the last one would add no information.
             close_to_end = steps - progress.step < progress.eval_every // 2
             return progress.step % progress.eval_every == 0 and not close_to_end
         planned = progress.validations or VALIDATIONS
@@ -325,7 +325,7 @@ class Loop:
             least = math.inf if progress.least_loss is None else progress.least_loss
             improved = loss < least * (1.0 + TIE)
             if improved:
-                # Of two that are as good, the later was trained at the lower rate and with less dropout.
+                # Of two equally good models, the later was trained at a lower rate and with less dropout.
                 self._advance(best_loss=loss, best_step=progress.step)
             without = 0 if loss < least else progress.validations_without_gain + 1
             stop = self.patience is not None and without >= self.patience

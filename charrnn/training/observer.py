@@ -1,4 +1,4 @@
-"""Watching a training run: what is told, and the watcher that shows nothing."""
+"""Observers of a training run: what is reported to them, and an observer that shows nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +10,27 @@ from charrnn.training.loop import Metrics, Observer, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a short trial told of this machine, where sizes or the precision were to be chosen by that."""
+    """The result of a short trial of this machine, if sizes or the precision depend on it."""
 
     hidden_size: int
     precision: Precision
-    """The faster one."""
+    """The faster precision."""
     threads: int
-    """All that may be used, unless another program takes a core from them."""
+    """The number of threads that may be used, unless another program takes a core."""
     chars_per_second: float
-    """In training, of a model of so many units, so trained."""
+    """Training speed with this number of units, this precision and these threads."""
     seconds: float
-    """That the trial itself took."""
+    """The duration of the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """What is known when the first step is about to be taken."""
+    """What is known just before the first step."""
 
     run: Path
     record: RunRecord
     dataset: Any
-    """The task's own."""
+    """The dataset, in the task's own type."""
     trial: Trial | None
     resumed_at: int | None
     warnings: tuple[str, ...]
@@ -43,11 +43,11 @@ class RunObserver(Observer, Protocol):
     def begun(self, begun: Begun) -> None: ...
 
     def sampled(self, text: str) -> None:
-        """A short sample of the model as it is."""
+        """A short sample from the current model."""
 
 
 class SilentObserver:
-    """For the library, where nobody looks at a screen."""
+    """For use as a library, without screen output."""
 
     def reading(self, done: int, total: int) -> None: ...
 

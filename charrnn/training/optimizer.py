@@ -8,33 +8,33 @@ from charrnn.cells.cell import HIDDEN_TO_HIDDEN, INPUT_TO_HIDDEN
 from charrnn.config import ResolvedConfig
 
 BETA1, BETA2, EPSILON = 0.5, 0.99, 1e-8
-"""Of Adam. A recurrent gradient turns quickly: less momentum than the usual 0.9 was worth 0.02 nats a minute."""
+"""Of Adam. A recurrent gradient turns quickly: less momentum than the usual 0.9 gained 0.02 nats in a minute."""
 
 MOMENTUM = 0.9
 
 RATE_RATIO = 3.0
-"""Muon's rate to Adam's: an orthogonal update has entries of H^(−1/2) in the mean, one of Adam's of about 1."""
+"""Muon's rate over Adam's: an orthogonal update has entries of H^(−1/2) on average, an Adam update about 1."""
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Of X ← aX + b(XXᵀ)X + c(XXᵀ)²X, which soon brings all singular values of X from (0, 1] to 0.7 … 1.2."""
+"""a, b, c of X ← aX + b(XXᵀ)X + c(XXᵀ)²X, which soon maps all singular values of X from (0, 1] to 0.7 … 1.2."""
 
 ITERATIONS = 5
 
 GROUP = 64
-"""Rows that are made orthogonal to one another, about. Whole gates learned no better, in five times the time."""
+"""About this many rows are made orthogonal to each other. Whole gates took five times as long, for no gain."""
 
 
 class Optimizer:
-    """Steps the matrices of cells by Muon, if it is wanted, and every other parameter by Adam.
+    """Updates the matrices of cells by Muon, if requested, and every other parameter by Adam.
 
     Adam (Kingma and Ba 2015, decoupled weight decay λ of Loshchilov and Hutter 2019), with t steps so far:
 
         m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  w ← (1 − ηλ)w − η m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε)
 
-    Muon (Jordan et al. 2024), for some rows of a matrix W at a time: M ← μM + G,
+    Muon (Jordan et al. 2024), for one group of rows of a matrix W at a time: M ← μM + G,
     W ← (1 − ρηλ)W − ρη orthogonal(G + μM).
-    The orthogonal factor moves all directions alike, where a gradient that came through time is nearly all in the
-    few directions that the recurrence stretches. After a million characters of plays it was worth 0.04 nats.
+    The orthogonal factor moves all directions equally, whereas a gradient through time lies almost entirely in the
+    few directions that the recurrence stretches. After a million characters of plays it gained 0.04 nats.
 
     `torch.optim` is not used: its first use takes a second, which is a tenth of a small budget.
     """
@@ -58,7 +58,7 @@ class Optimizer:
 
     @classmethod
     def of(cls, config: ResolvedConfig, trained: dict[str, torch.Tensor]) -> "Optimizer":
-        """The optimiser that a run asks for."""
+        """The optimiser that a run's configuration requests."""
         return cls(
             trained,
             muon=config.optimizer == "muon",
@@ -92,11 +92,11 @@ class Optimizer:
         W.sub_(orthogonalised(torch.add(G, M, alpha=MOMENTUM), self._precision), alpha=rate)
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """What is remembered of the parameters, under `moment.parameter`."""
+        """The moments of the parameters, under `moment.parameter`."""
         return self._moments
 
     def restore(self, moments: dict[str, torch.Tensor], steps: int) -> None:
-        """Puts back what `moments` gave after so many steps. Raises ValueError for what is missing or misfit."""
+        """Restores the moments after `steps` steps. Raises ValueError for missing or misshapen ones."""
         self._steps = steps
         for name, ours in self._moments.items():
             value = moments.get(name)
@@ -111,10 +111,10 @@ def is_of_a_cell(name: str) -> bool:
 
 
 def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """About the orthogonal factor of each group of rows of G (R, C): rows of length 1 at right angles.
+    """Approximates the orthogonal factor of each group of rows of G (R, C): orthonormal rows.
 
-    Of a group that is taller than wide the columns are so. It is U Vᵀ where the group is U S Vᵀ, found by
-    products alone, in the precision `dtype`.
+    In a group that is taller than wide, the columns are orthonormal instead. For a group U S Vᵀ the factor is
+    U Vᵀ, computed by products alone, in the precision `dtype`.
     """
     size = group_size(G.shape[0])
     X = G.view(-1, size, G.shape[1]).to(dtype)
@@ -127,6 +127,6 @@ def orthogonalised(G: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch
 
 
 def group_size(rows: int) -> int:
-    """The divisor of a number of rows that is nearest to GROUP, by ratio, or all of them where none is near."""
+    """The divisor of the number of rows that is nearest to GROUP, by ratio, or all rows if none is near."""
     near = [size for size in range(GROUP // 2, 2 * GROUP + 1) if rows % size == 0]
     return min(near, key=lambda size: abs(math.log(size / GROUP)), default=rows)

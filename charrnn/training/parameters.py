@@ -14,7 +14,7 @@ class _Model(Protocol):
 
 
 def trainable(model: _Model, params: dict[str, Any], device: torch.device) -> dict[str, torch.Tensor]:
-    """In an order of the model's own: sums over parameters, such as a gradient's norm, round as they go."""
+    """In the model's own order: rounding of sums over parameters, such as a gradient's norm, depends on it."""
     return {
         name: torch.tensor(params[name], device=device, requires_grad=name not in model.frozen)
         for name in model.shapes

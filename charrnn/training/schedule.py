@@ -13,11 +13,11 @@ WARM_UP = 0.05
 """Share of a run in which the rate rises."""
 
 FLOOR = 0.02
-"""Share of the peak rate that is left at the end."""
+"""Share of the peak rate that remains at the end."""
 
 
 class Piece(NamedTuple):
-    """Progress from one step on: it rises evenly from `share` at `step` to 1 at `steps`."""
+    """Progress from one step on: it rises linearly from `share` at `step` to 1 at `steps`."""
 
     step: int
     share: float
@@ -38,17 +38,17 @@ class Schedule:
 
     @property
     def steps(self) -> int | None:
-        """Of the whole run; None while they are unknown."""
+        """The number of steps of the whole run; None while unknown."""
         return self.pieces[-1].steps if self.pieces else None
 
     def with_piece(self, step: int, steps: int) -> "Schedule":
-        """The schedule that goes on from `step` to end at `steps`, which is at least one step more."""
+        """The schedule that continues from `step` and ends at `steps`, but at least one step later."""
         piece = Piece(step, self.share(step), max(steps, step + 1))
         kept = tuple(piece for piece in self.pieces if piece.step < step)
         return replace(self, pieces=(*kept, piece))
 
     def share(self, step: int) -> float:
-        """The progress once `step` steps are taken, 0 to 1; 0 while the number of steps is unknown."""
+        """The progress after `step` steps, 0 to 1; 0 while the number of steps is unknown."""
         for piece in reversed(self.pieces):
             if piece.step <= step:
                 passed = (step - piece.step) / (piece.steps - piece.step)

@@ -1,7 +1,7 @@
-"""What a checkpoint holds beside the model so that training goes on exactly: optimiser, data, progress.
+"""What a checkpoint contains besides the model to resume training exactly: optimiser, data, progress.
 
-There are no random generators to save: every random choice of training is a function of the seed and of
-the step or the place in the text.
+There are no random generators to save: every random choice of training is a function of the seed and of the step
+or the position in the text.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def state_files(
 
 
 def restore(checkpoint: Checkpoint, optimizer: Optimizer) -> tuple[TrainerState, dict[str, np.ndarray]]:
-    """Puts the optimiser back and returns the state and the carried arrays. Raises CheckpointError."""
+    """Restores the optimiser and returns the state and the carried arrays. Raises CheckpointError."""
     trainer_state = checkpoint.json(TRAINER_STATE, TrainerState)
     arrays = checkpoint.training_tensors()
     try:

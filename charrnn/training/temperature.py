@@ -1,4 +1,4 @@
-"""One number that makes probabilities mean what they say: the temperature of a softmax, on held-out text."""
+"""Calibration of probabilities: the temperature of a softmax, fitted on held-out text."""
 
 import math
 
@@ -11,14 +11,14 @@ BOUND = math.log(20.0)
 
 
 def fit_temperature(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
-    """ln T, of the T in [1/20, 20] that gives labels (N,) the highest likelihood by softmax(logits / T), (N, K).
+    """ln T for the T in [1/20, 20] that maximises the likelihood of labels (N,) under softmax(logits / T), (N, K).
 
-    The cost is convex in 1 / T, so its slope has one zero, which is found by halving (Guo et al. 2017,
+    The cost is convex in 1 / T, so its slope has one zero, which is found by bisection (Guo et al. 2017,
     *On Calibration of Modern Neural Networks*, section 4.2).
     """
 
     def slope(beta: float) -> float:
-        """Of the cost in β = 1 / T: what logits are worth on average less what the labels' are."""
+        """The slope of the cost in β = 1 / T: the sum of the expected logits minus the labels' logits."""
         p = np.exp(log_softmax(logits * beta))
         return float(((p * logits).sum(-1) - take_last(logits, labels)).sum())
 

@@ -1,4 +1,4 @@
-"""How the threads of torch wait for one another. Imports no torch: it must be told before torch is loaded."""
+"""How torch's threads wait for one another. Imports no torch: this must be set before torch is loaded."""
 
 import os
 
@@ -8,9 +8,9 @@ SPINS = "10000"
 def limit_omp_spinning() -> None:
     """Lets a thread that waits for the others sleep after a moment instead of spinning for long.
 
-    With two threads on two idle cores this costs nothing; with another program on one of them training was
-    measured 3 to 4 times faster than with GNU OpenMP's default of 300,000 spins, which keep the very thread
-    that is waited for from running. A setting of the person's own is left as it is.
+    With two threads on two idle cores this costs nothing; with another program on one of the cores, training was
+    measured 3 to 4 times faster than with GNU OpenMP's default of 300,000 spins, which keep the awaited thread
+    from running. The user's own setting is kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -1,4 +1,4 @@
-"""A sequence to one output: a label or a number."""
+"""A classifier: predicts a label or a number for a sequence."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ClassifierConfig(CheckpointConfig):
     task: Literal["classify"] = "classify"
     text_column: Annotated[str, Meta(max_length=1000)]
     source_sep: Annotated[str, Meta(max_length=8)] = ""
-    """What stands between the symbols of an input; nothing where each character is one."""
+    """The separator of an input's symbols; empty if each character is a symbol."""
     label: Column
     """What is predicted: its categories, or a number's mean and standard deviation in training."""
     encoder: EncoderConfig
@@ -37,7 +37,7 @@ class Labelled(NamedTuple):
     """B sequences with their outputs; NumPy arrays, or torch's in training."""
 
     ids: Array
-    """(S, B) symbols, the vocabulary's size where one is unknown or padding."""
+    """(S, B) symbols, the vocabulary's size for an unknown symbol or padding."""
     lengths: Array
     """(B,)"""
     outputs: Array
@@ -46,9 +46,9 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Classifier:
-    """h pooled over the sequence, and a label or a number read off it (`charrnn.models.label_readout`).
+    """Pools h over the sequence and predicts a label or a number from it (`charrnn.models.label_readout`).
 
-    Pooled is what each direction ends with (`last`), the mean or the largest of each unit over the sequence.
+    Pooling takes the final h of each direction (`last`), or each unit's mean or maximum over the sequence.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, figure 10.5.
     """
@@ -69,7 +69,7 @@ class Classifier:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter. Raises ValueError for a cell that cannot be built so."""
+        """Name and shape of every parameter. Raises ValueError for a cell that cannot be built."""
         return {**self.encoder.shapes, **self.readout.shapes}
 
     @property
@@ -83,7 +83,7 @@ class Classifier:
         return {name: params[name] for name in self.encoder.shapes}
 
     def logits(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Array:
-        """o, (B, K), of symbols (S, B) and lengths (B,)."""
+        """o, (B, K), for symbols (S, B) and lengths (B,)."""
         return self._logits(params, self.encoder.read(params, ids, lengths, dropout), lengths)
 
     def _logits(self, params: Params, encoded: Encoded, lengths: Array) -> Array:
@@ -93,7 +93,7 @@ class Classifier:
         return self.readout.logits(params, h)
 
     def _pooled(self, outputs: Array, lengths: Array) -> Array:
-        """The mean or the largest of outputs (S, B, E) over the real steps, (B, E); 0 of an empty sequence."""
+        """The mean or maximum of outputs (S, B, E) over the real steps, (B, E); 0 for an empty sequence."""
         real = (asarray(np.arange(len(outputs)), lengths)[:, None] < lengths)[..., None]
         if self.config.pooling == "mean":
             total = where(real, outputs, 0.0 * outputs).sum(0)
@@ -101,11 +101,11 @@ class Classifier:
         return largest(where(real, outputs, MASKED)) * floats(lengths > 0, outputs)[:, None]
 
     def nll(self, params: Params, batch: Labelled, dropout: Dropout | None = None) -> Array:
-        """−ln p(output | x), nats, (B,), before T; of a number, of its density in standard deviations."""
+        """−ln p(output | x), nats, (B,), before T; for a number, p is the density of the standardised one."""
         return self.nll_given(params, self.encoder.read(params, batch.ids, batch.lengths, dropout), batch)
 
     def nll_given(
         self, params: Params, encoded: Encoded, batch: Labelled, dropout: Dropout | None = None
     ) -> Array:
-        """The same of inputs that have been read; behind the encoder's output nothing is dropped."""
+        """`nll` of inputs that are already encoded; there is no dropout after the encoder's output."""
         return self.readout.nll(params, self._logits(params, encoded, batch.lengths), batch.outputs)

@@ -1,4 +1,4 @@
-"""Texts with a label or a number each, out of a table."""
+"""Texts with a label or a number each, read from a table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,10 @@ from charrnn.corpus.table import Table
 from charrnn.errors import CorpusError
 from charrnn.tasks.rows.data import encode_rows, read_pairs, sides_of
 
-LABEL, TEXT = "1", "2"
-"""Columns of a table of two without a header."""
-
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """R texts as symbols, and what is said of each."""
+    """R texts as symbols, and the output of each."""
 
     texts: list[str]
     inputs: Ragged
@@ -41,7 +38,7 @@ class LabelledDataset:
     text_column: str
     label: Column
     symbols: Symbols
-    """Of the training part alone."""
+    """The symbols of the training part alone."""
     train: Examples
     valid: Examples
     test: Examples
@@ -54,7 +51,7 @@ class LabelledDataset:
 
 
 def load_labelled(config: TrainConfig) -> LabelledDataset:
-    """The examples of a run as its configuration says. Raises CorpusError, UsageError."""
+    """The examples that a run's configuration describes. Raises CorpusError, UsageError."""
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
     table, name, text_column = read_pairs(config.corpus, name, config.text_column, encoding=config.encoding)
     texts = [normalised(text) for text in table.column(text_column)]

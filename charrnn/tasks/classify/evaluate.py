@@ -1,4 +1,4 @@
-"""The report on a model that tells a label or a number for each text."""
+"""The report on a model that predicts a label or a number for each text."""
 
 import time
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from charrnn.tasks.stored import PartName, encoding_of
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledReport:
-    """The fields of `charrnn eval --json` of such a model; one of `labels` and `numbers` is None."""
+    """The fields of `charrnn eval --json` for such a model; one of `labels` and `numbers` is None."""
 
     schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
     task: Literal["classify"] = "classify"
@@ -31,7 +31,7 @@ class LabelledReport:
     labels: Classification | None
     numbers: Regression | None
     temperature: float | None
-    """What the logits are divided by, as the validation part had it."""
+    """What the logits are divided by, as fitted to the validation part."""
     num_oov: int
     """Symbols of the texts that the model does not know."""
     texts_per_second: float
@@ -41,7 +41,7 @@ class LabelledReport:
 def labelled_rows(
     checkpoint: Checkpoint, saved: SavedClassifier, *, file: str | None, part: PartName | None
 ) -> tuple[str, Examples]:
-    """The name and the examples of a file as given, or of a part of the run's own. Raises as `own_rows` does."""
+    """The name and the examples of a file, or of a part of the run's own table. Raises as `own_rows` does."""
     if file is None:
         return own_rows(checkpoint, part, load_labelled)
     config = saved.config
@@ -52,7 +52,7 @@ def labelled_rows(
 def reports(
     checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object
 ) -> list[LabelledReport]:
-    """One report, on a model and a file, or a part of its run's own table."""
+    """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
     data, examples = labelled_rows(checkpoint, saved, file=file, part=part)
     return [evaluate_labelled(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)]

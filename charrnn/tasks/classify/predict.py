@@ -1,4 +1,4 @@
-"""What a classifier makes of texts, in NumPy: labels with calibrated probabilities, or numbers."""
+"""A classifier's predictions, in NumPy: labels with calibrated probabilities, or numbers."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ SavedClassifier: TypeAlias = Saved[ClassifierConfig, Classifier]
 
 
 def load(checkpoint: Checkpoint) -> SavedClassifier:
-    """Raises CheckpointError for what does not fit together, before memory is asked for."""
+    """Raises CheckpointError for parts that do not fit together, before memory is allocated."""
     config = checkpoint.config(ClassifierConfig)
     return load_saved(checkpoint, config, Classifier(config), config.encoder.vocab_size, config.source_sep)
 
@@ -31,7 +31,7 @@ def open_model(checkpoint: Checkpoint) -> "LabelModel":
 
 
 class LabelModel:
-    """A trained model of a label or a number for each text. It needs no torch."""
+    """A trained model that predicts a label or a number for each text. It needs no torch."""
 
     def __init__(self, saved: SavedClassifier, path: Path) -> None:
         self.saved, self.path = saved, path
@@ -44,8 +44,7 @@ class LabelModel:
 def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Iterator[Prediction]:
     """For every text, in order, its n most probable labels, or its number; reads a batch ahead.
 
-    A symbol that the model does not know is read as nothing in its place. Raises CorpusError for a text that is
-    too long.
+    An unknown symbol is read as a zero input. Raises CorpusError for a text that is too long.
     """
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
@@ -54,7 +53,7 @@ def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Ite
 
 
 def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:
-    """(R, K) for inputs of R texts, read in batches of similar lengths; no text depends on its neighbours."""
+    """(R, K) for inputs of R texts, read in batches of similar lengths; texts are independent."""
     result = np.zeros((len(inputs), saved.model.readout.num_logits), np.float32)
     order = np.argsort(inputs.lengths, kind="stable")
     for first in range(0, len(order), BATCH):

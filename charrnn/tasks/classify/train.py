@@ -16,7 +16,7 @@ from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig, Labelled
 from charrnn.tasks.classify.data import Examples, LabelledDataset, load_labelled
 from charrnn.tasks.classify.predict import load
-from charrnn.tasks.defaults import FITS, USUAL_MINUTES
+from charrnn.tasks.defaults import USUAL_MINUTES, fit_of
 from charrnn.tasks.rows.defaults import resolved
 from charrnn.tasks.rows.job import LabelJob
 from charrnn.tasks.rows.learner import ExamplesLearner, validated
@@ -24,7 +24,7 @@ from charrnn.training.job import Arrays
 
 
 class ClassifyLearner(ExamplesLearner[Classifier]):
-    """Trains a classifier on batches of whole texts; a `tasks.job.TaskLearner`."""
+    """Trains a classifier on batches of whole texts; a `training.job.TaskLearner`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ClassifyLearner(ExamplesLearner[Classifier]):
 
     @torch.no_grad()
     def validate(self, share: float = 1.0) -> float | None:
-        """Nats an example over a share of the validation part; the probabilities' temperature is fitted too."""
+        """Nats per example over a share of the validation part; also fits the temperature of the probabilities."""
         valid = self._dataset.valid
         if not len(valid):
             return None
@@ -70,8 +70,8 @@ class ClassifyLearner(ExamplesLearner[Classifier]):
 
 
 def chosen_for(config: TrainConfig, num_examples: int) -> ResolvedConfig:
-    """The same for a model that reads whole texts; its seed must be set."""
-    fit, small = FITS[config.cell], num_examples < 5_000
+    """The configuration with defaults for labelled texts; its seed must be set."""
+    fit, small = fit_of(config.cell), num_examples < 5_000
     chosen: dict[str, Any] = {
         "hidden_size": 128,
         "num_layers": 1,
@@ -86,7 +86,7 @@ def chosen_for(config: TrainConfig, num_examples: int) -> ResolvedConfig:
 
 
 class ClassifyJob(LabelJob[LabelledDataset]):
-    """A `tasks.job.Job`."""
+    """A `training.job.Job`."""
 
     load = staticmethod(load)
 
@@ -116,7 +116,7 @@ class ClassifyJob(LabelJob[LabelledDataset]):
         return ClassifyLearner(self.model, params, self.dataset, self.config, device)
 
     def preview(self, params: Arrays, step: int) -> str:
-        """A text of the validation part and what the model makes of it."""
+        """A text of the validation part and the model's prediction for it."""
         examples = self.dataset.valid if len(self.dataset.valid) else self.dataset.train
         row = np.array([step % len(examples)])
         ids = examples.inputs.padded(row, fill=self.dataset.symbols.size)

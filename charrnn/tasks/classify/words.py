@@ -1,4 +1,4 @@
-"""What is said of classifiers, their data and how good they are."""
+"""Human-readable descriptions of classifiers, their data and their results."""
 
 from collections.abc import Iterator
 

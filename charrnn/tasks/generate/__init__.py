@@ -1,4 +1,4 @@
-"""The task `generate`: text, perhaps given the columns of a table."""
+"""The task `generate`: text, optionally conditioned on the columns of a table."""
 
 from charrnn.tasks.task import Task
 

@@ -1,8 +1,8 @@
-"""A model of texts given their class, turned round: which class a text most probably belongs to.
+"""Finds the most probable class of a text, from a model of texts given their class.
 
     p(x | y) = p(y | x) p(x) / Σ_x' p(y | x') p(x')
 
-p(y | x) is the exact likelihood that `score` gives, ending included; p(x) are the shares of the training rows.
+p(y | x) is the exact likelihood from `score`, ending included; p(x) is each class's share of the training rows.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from charrnn.sampling.prediction import Prediction, most_probable
 from charrnn.sampling.scoring import choose_stop, score_batch
 
 ROWS = 256
-"""Texts times classes that are scored side by side."""
+"""Pairs of a text and a class that are scored at once."""
 
 
 def posterior(
@@ -28,7 +28,7 @@ def posterior(
 ) -> Iterator[Prediction]:
     """For every text, in order, the n most probable values of the column that is not given.
 
-    given: `NAME=VALUE` for every column but one of categories; UsageError where that leaves none or several.
+    given: `NAME=VALUE` for every column but one of categories. Raises UsageError if that leaves none or several.
     """
     columns = saved.config.columns
     target = _target(columns, given)
@@ -62,7 +62,7 @@ def _target(columns: Sequence[Column], given: Sequence[str]) -> Column:
 
 
 def _contexts(columns: Sequence[Column], target: Column, given: Sequence[str]) -> npt.NDArray[np.float32]:
-    """(K, X) for each value of the target."""
+    """(K, X) a context for each value of the target."""
     others = [column for column in columns if column is not target]
     known = dict(zip((column.name for column in others), parse_given(others, given), strict=True))
     K = len(target.values)

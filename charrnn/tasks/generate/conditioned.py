@@ -37,11 +37,11 @@ class ConditionedTexts:
 def read_texts(
     paths: Sequence[str | Path], context: Sequence[str], column: str | None, *, encoding: str
 ) -> ConditionedTexts:
-    """Reads a table whose columns `context` are what its texts are conditioned on.
+    """Reads a table whose texts are conditioned on its columns `context`.
 
-    The text is the column named, or the only other one. Columns named by number are those of a table without a
-    header. A folder of one file a class has the columns text and whatever the context is called. Raises
-    CorpusError with the columns that there are.
+    The text is the named column, or the only other one. Numbers name the columns of a table without a header. A
+    folder with one file per class has the columns text and the name of the context. Raises CorpusError that lists
+    the existing columns.
     """
     named = [*context, *([] if column is None else [column])]
     header = not all(map(is_number, named))

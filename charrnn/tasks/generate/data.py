@@ -1,6 +1,6 @@
 """A training run's text: read, split into sequences, and divided into training, validation and test.
 
-The text is plain, or a column of a table whose other columns may be what it is conditioned on.
+The text is plain, or a column of a table; it may be conditioned on other columns.
 """
 
 from dataclasses import dataclass, replace
@@ -32,12 +32,12 @@ class Dataset:
     order: OrderName
     parts: Partition
     vocabulary: Vocabulary
-    """Of the training split alone."""
+    """The vocabulary of the training split alone."""
     notes: tuple[str, ...]
     columns: tuple[Column, ...] = ()
     """What the text is conditioned on."""
     text_column: str | None = None
-    """Of a table; None for plain text."""
+    """The text's column in a table; None for plain text."""
 
     def part(self, name: str) -> Sequences:
         """The split `train`, `valid` or `test`."""
@@ -56,11 +56,11 @@ def load_dataset(
     directory: Path | None = None,
     parent: ParentText | None = None,
 ) -> Dataset:
-    """The text of a run as its configuration says; what that leaves open is chosen from the text.
+    """The text that a run's configuration describes; options left open are chosen from the text.
 
     The paths of the configuration are relative to `directory`, the current one by default. The encoded corpus
-    is kept under `root`/.corpus. What `parent` held out is not trained on where sequences are independent.
-    Raises CorpusError.
+    is kept under `root`/.corpus. Independent sequences that `parent` held out are not trained on. Raises
+    CorpusError.
     """
     cache = root / CACHE
     config = relative_to(config, directory)
@@ -68,7 +68,7 @@ def load_dataset(
         return _load_table(config, parent)
     corpus, order, notes = _read(config, config.split, cache, progress)
     if config.stop == ("none",) and config.split == "auto" and order == "ordered" and corpus.split != "file":
-        # Without a model of endings an ordered corpus is one stream, separators and all.
+        # Without a model of endings an ordered corpus is one stream, separators included.
         corpus, _, _ = _read(config, "file", cache, progress)
         notes[0] = "each file is one stream, line ends and all: --stop none learns no endings (--split)"
     valid_fraction, test_fraction = _held_out_fractions(config)
@@ -89,7 +89,7 @@ def load_dataset(
 
 
 def _held_out_fractions(config: TrainConfig) -> tuple[float | None, float | None]:
-    """With a validation file the corpus is divided only where that was asked for."""
+    """With a validation file the corpus is divided only if fractions are set."""
     usual = None if config.valid is None else 0.0
     return (
         usual if config.valid_fraction is None else config.valid_fraction,
@@ -175,7 +175,7 @@ def _kind_words(column: Column) -> str:
 def _read(
     config: TrainConfig, split: SplitName | Literal["auto"], cache: Path, progress: Progress | None
 ) -> tuple[EncodedCorpus, OrderName, list[str]]:
-    """The corpus, its regime, and why each was chosen where it was not asked for."""
+    """The corpus, its order, and notes on why its split and order were chosen if not set."""
     corpus = encode(config.corpus, split=split, encoding=config.encoding, cache=cache, progress=progress)
     notes = []
     if corpus.split_reason:

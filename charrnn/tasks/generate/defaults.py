@@ -1,4 +1,4 @@
-"""What charrnn chooses where a person has not: sizes, rates and a budget that fit the text and the machine.
+"""Defaults for options left open: sizes, rates and a budget that fit the text and the machine.
 
 The figures were found by experiment on plays, on a part of the text that the benchmarks do not report.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.config import ResolvedConfig, TrainConfig
 from charrnn.errors import UsageError
-from charrnn.tasks.defaults import EMBEDDING, FITS, USUAL_MINUTES, Fit, usual_threads
+from charrnn.tasks.defaults import EMBEDDING, USUAL_MINUTES, Fit, fit_of, usual_threads
 from charrnn.tasks.generate.data import Dataset
 
 if TYPE_CHECKING:
@@ -19,43 +19,43 @@ SMALL_CORPUS = 50_000
 """Characters below which a minute is enough."""
 
 MEMORY_SPAN = 200
-"""With it models of speeches drawn cold had lengths nearer to those of the text (KS 0.05 instead of 0.14)."""
+"""With it, speeches sampled from the initial state had lengths nearer to the text's (KS 0.05 instead of 0.14)."""
 
 WINDOW = 64
 LANES = 32
-"""Of a text read as one stream; a step reads WINDOW characters in each."""
+"""For a text read as one stream: a step reads WINDOW characters in each lane."""
 
 STEP_OF_A_LIST = 1024
-"""Characters that a step reads of a list, in as many lanes as that takes: 16 to 128."""
+"""Characters that a step reads of independent sequences, in as many lanes as needed: 16 to 128."""
 
 MANY_STEPS = 1000
-"""Beyond so many steps twice the lanes learn as much from as many characters, and read them faster."""
+"""Beyond this many steps, twice the lanes learn as much from as many characters, and read them faster."""
 
 WEIGHT_DECAY = 0.05
-"""A minute's model, which reads its text twice, is 0.014 nats better for it; one of ten seconds is as good."""
+"""It improves a one-minute model, which reads its text twice, by 0.014 nats, and a ten-second one by nothing."""
 
 WIDTHS = (64, 96, 128, 192, 256, 320, 384, 512, 640, 768, 1024)
 
 CHARS_PER_WEIGHT = 2.3
-"""Characters that a run should read for each weight: with fewer a smaller model ends better, else a larger."""
+"""Characters that a run should read per weight: with fewer a smaller model ends better, with more a larger."""
 
 WEIGHTS_PER_CHAR = 3.2
-"""Weights that each character of the training text allows: a larger model learns a small text by heart."""
+"""Weights that each character of the training text allows: a larger model memorises a small text."""
 
 COST_OF_WIDTH = 1.6
-"""Models of H units read H^(−1.6) as many characters a second, for H of 128 to 768."""
+"""The speed of a model of H units, in characters a second, goes as H^(−1.6), for H of 128 to 768."""
 
 REFERENCE_UNITS = 256
 REFERENCE_SPEED = 60_000.0
-"""Characters a second that a model of so many units reads, where it was not measured."""
+"""Characters a second that a model of REFERENCE_UNITS reads, if no speed was measured."""
 
 
 def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None) -> ResolvedConfig:
-    """The configuration with every choice made that it leaves open; its seed must be set. Raises UsageError.
+    """The configuration with defaults for all options left open; its seed must be set. Raises UsageError.
 
-    trial: how fast this machine was found to be.
+    trial: the measured speed of this machine.
     """
-    train, fit = dataset.parts.train, FITS[config.cell]
+    train, fit = dataset.parts.train, fit_of(config.cell)
     listed = dataset.order == "independent"
     chosen: dict[str, Any] = {
         "num_layers": fit.layers,
@@ -93,7 +93,7 @@ def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None)
         "learning_rate": float(f"{fit.learning_rate * _learning_rate(read / (lanes * length)):.2g}"),
     }
     if listed and mean_length >= WINDOW and config.cell == "lstm" and config.forget_bias is None:
-        # Memories that are carried through a whole book and never cleared do better if they are short.
+        # Not for ordered text: memories carried through a whole book and never cleared do better if short.
         chosen["memory_span"] = MEMORY_SPAN
     window = config.bptt_steps or WINDOW
     if config.washout > window:
@@ -111,7 +111,7 @@ class _Budget:
     trial: "Trial | None"
 
     def chars_read(self, units: float) -> float:
-        """Characters that an LSTM of so many units reads; those read again are counted again."""
+        """Characters that an LSTM of this many units reads; repeated readings count."""
         if self.chars is not None:
             return self.chars
         assert self.minutes is not None
@@ -133,15 +133,15 @@ def _width(budget: _Budget, num_chars: int, fit: Fit) -> int:
 
 
 def _dropout(readings: float) -> float:
-    """What keeps a text that is read so many times from being learned by heart."""
+    """The dropout that keeps a model from memorising a text read this many times."""
     return min(0.4, 0.2 * max(0.0, math.log2(max(1.0, readings) / 3.8)))
 
 
 def _learning_rate(steps: float) -> float:
-    """The peak rate of a run of so many steps: the fewer, the larger each must be."""
+    """The peak rate of a run of this many steps: the fewer, the larger each must be."""
     return 3e-2 * math.pow(min(1.0, 1500.0 / max(1.0, steps)), 1 / 3)
 
 
 def _lanes(length: int) -> int:
-    """The more, the shorter the windows: a power of two."""
+    """The number of lanes, a power of two: the shorter the windows, the more."""
     return 1 << min(7, max(4, round(math.log2(STEP_OF_A_LIST / length))))

@@ -1,6 +1,6 @@
 """The perplexity report: a full pass over held-out text with the state handled as in training.
 
-Everything is computed in NumPy by the equations that draw and score text: float32, summed in float64.
+Everything is computed in NumPy by the equations that sample and score text: in float32, summed in float64.
 """
 
 import hashlib
@@ -45,11 +45,11 @@ LONGEST = 8
 
 COLD_BLOCK = 64
 STREAM_BLOCK = 1024
-"""Characters of a block of one stream, for the standard error."""
+"""Characters per block of one stream, for the standard error."""
 
 FloatArray = npt.NDArray[np.float64]
 Notify = Callable[[str, float], object]
-"""Called with what is being done and the share of it that is done."""
+"""Called with the name of the current work and the share of it that is done."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class ColdFigures:
     nll: float
     loss: float | None
     block: int | None
-    """Characters of a block where one stream is scored in blocks; None where each sequence starts cold."""
+    """Characters per block of one stream, each scored from the initial state; None if each sequence is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnseenFigures:
-    """Of the sequences that do not stand in the training text, as the pass over all of them read them."""
+    """Figures of the sequences that do not occur in the training text, from the pass over all sequences."""
 
     nll: float
     loss: float | None
@@ -73,7 +73,7 @@ class UnseenFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalReport:
-    """The fields of `charrnn eval --json`; a ratio is None where its denominator is zero."""
+    """The fields of `charrnn eval --json`; a ratio is None if its denominator is zero."""
 
     schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
     run: str
@@ -90,7 +90,7 @@ class EvalReport:
     loss: float | None
     """nll / num_chars"""
     loss_per_symbol: float | None
-    """nll / (num_chars + num_sequences); num_chars alone where no ending is charged."""
+    """nll / (num_chars + num_sequences), or nll / num_chars if no ending is charged."""
     bits_per_char: float | None
     perplexity: float | None
     perplexity_stderr: float | None
@@ -111,13 +111,13 @@ class EvalReport:
     """Samples of the length report that were cut at `cut_at` characters."""
     cut_at: int | None
     overlap: int | None
-    """Held-out sequences that also stand in the training text; None where that is unknown, and of the own parts of
-    an ordered text."""
+    """Held-out sequences that also occur in the training text; None if that is unknown, and for the run's own
+    parts of an ordered text."""
     unseen: UnseenFigures | None
-    """The others alone, where there are both."""
+    """The other sequences alone, if there are both kinds."""
     baselines: dict[str, Any] | None
     free_running: FreeRunning | None
-    """What the model's own samples cost the n-gram, beside what the held-out text costs it."""
+    """The n-gram's loss on the model's own samples, and on the held-out text."""
     verdict: str | None
     """Whether the model is better than the n-gram, how often its run read the text, and what would help most."""
     notes: tuple[str, ...]
@@ -137,7 +137,7 @@ def reports(
     notify: Notify,
     **_: object,
 ) -> list[EvalReport]:
-    """A report on each way in which the model ends texts, or on the one asked for."""
+    """A report on each of the model's stopping mechanisms, or on `stop` alone."""
     saved = load_model(checkpoint)
     stops = saved.model.stops if stop is None else (choose_stop(saved.model, stop),)
     home = checkpoint.path.resolve().parent
@@ -166,8 +166,8 @@ def evaluate(
 ) -> EvalReport:
     """The report on one stopping mechanism.
 
-    simpler: what `simpler_models` returned for this text; course: how the run went, where that is known;
-    samples: lengths to draw, 0 for none.
+    simpler: what `simpler_models` returned for this text; course: how the run went, if known; samples:
+    lengths to sample, 0 for none.
     """
     config, sequences = saved.config, text.sequences
     reader = StepReader.of(sequences, saved.vocabulary)
@@ -278,7 +278,7 @@ class _Totals:
         return float(self._nll.sum())
 
     def read(self, windows: Iterator[Window], notify: Notify) -> Iterator[tuple[Window, Array, Assessment]]:
-        """The windows, assessed, with word of how far the pass is."""
+        """Assesses the windows and reports progress."""
         done, total = 0, max(1, self._sequences.num_chars)
         for item in assess_windows(self._saved.model, self._saved.params, windows):
             yield item
@@ -310,7 +310,7 @@ class _Totals:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Of the sequences that were read whole, from their beginning to an ending that was charged."""
+        """Lengths of the sequences that were read from their beginning to an ending that was charged."""
         s = self._sequences
         return (np.asarray(s.ends) - np.asarray(s.starts))[self._whole]
 
@@ -321,12 +321,12 @@ class _Totals:
 
     @property
     def _whole(self) -> npt.NDArray[np.bool_]:
-        """(S,) a sequence whose beginning was cut ends, but nobody knows how long it was."""
+        """(S,) whether a sequence was read whole; one with a cut beginning has an unknown length."""
         cut = self._sequences.open_start & (np.arange(len(self._ended)) == 0)
         return np.asarray(self._ended & ~cut)
 
     def unseen(self, seen: npt.NDArray[np.bool_] | None) -> UnseenFigures | None:
-        """Of the sequences that are not `seen` (S,); None where all are, or none."""
+        """Figures of the sequences that are not `seen` (S,); None if all or none are."""
         if seen is None or seen.all() or not seen.any():
             return None
         s, nll = self._sequences, float(self._nll[~seen].sum())
@@ -340,7 +340,7 @@ class _Totals:
         )
 
     def perplexity_stderr(self) -> float | None:
-        """By the spread over sequences, or over blocks of one stream (delta method on the ratio nll / chars)."""
+        """From the spread over sequences, or over blocks of one stream (delta method on the ratio nll / chars)."""
         s = self._sequences
         nats: FloatArray = self._nll
         chars = (np.asarray(s.ends) - np.asarray(s.starts)).astype(np.float64)
@@ -379,15 +379,15 @@ def _sampled_lengths(
     seed: int,
     notify: Notify,
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Lengths (M,) of texts drawn cold at temperature 1 given contexts as those (S, X), and how many were cut.
+    """Lengths (M,) of texts sampled from the initial state, T = 1, in contexts (S, X), and how many were cut.
 
-    Where `samples` is None, the first PILOT lengths say how many a cost of SAMPLED_CHARS allows.
+    If `samples` is None, the first PILOT lengths determine how many samples SAMPLED_CHARS allows.
     """
     models = steppers(saved, contexts, seed)
     wanted = SAMPLES if samples is None else samples
     ending = saved.model.endings[stop]
     if ending.announces:
-        # τ is drawn first and from nothing but the initial state: the text itself need not be drawn.
+        # τ is sampled first, from the initial state alone: the text itself need not be sampled.
         u = np.random.default_rng(seed).random((len(models), -(-wanted // len(models))))
         lengths_of = (length_distribution(model, ending) for model in models)
         drawn = [p.inverse_survival(np.log1p(-row)) for p, row in zip(lengths_of, u, strict=True)]
@@ -417,7 +417,7 @@ def peak_memory_bytes() -> int:
 
 
 def _data_sha256(sequences: Sequences, separator: str) -> str:
-    """Of the sequences as UTF-8, each followed by the separator."""
+    """SHA-256 of the sequences as UTF-8, each followed by the separator."""
     digest = hashlib.sha256()
     for index in range(len(sequences)):
         digest.update(sequences.get(index).encode(errors="surrogatepass"))

@@ -1,10 +1,10 @@
-"""What a model writes when it reads its own characters, measured by a simpler model.
+"""How well a model generates from its own characters, measured by a simpler model.
 
-In training and in `eval` a network reads true text; when text is drawn it reads what it has drawn, and may be
-led where it has never been (exposure bias: Bengio et al. 2015; Goodfellow, Bengio and Courville, *Deep
-Learning*, section 10.2.1). The n-gram of the training text is a judge that knows neither: what samples cost it
-stands beside what held-out text costs it. Samples that cost much more have drifted away from the text; samples
-that cost much less repeat themselves.
+In training and in `eval` a network reads true text; when it samples, it reads its own samples, and may reach
+states that it has never seen (exposure bias: Bengio et al. 2015; Goodfellow, Bengio and Courville, *Deep
+Learning*, section 10.2.1). The n-gram of the training text is a judge that has seen neither samples nor held-out
+text; its losses on the two are compared. Samples with a much higher loss have drifted away from the text; samples
+with a much lower loss repeat themselves.
 """
 
 import math
@@ -20,15 +20,15 @@ from charrnn.sampling.ancestral import Request
 from charrnn.tasks.generate.mixture import Mixture, steppers
 
 CHARS = 20_000
-"""Characters to draw, roughly."""
+"""Characters to sample, roughly."""
 
 ROWS, STREAM = 256, 80
-"""Streams that have no end are drawn side by side, so many characters each."""
+"""Endless streams are sampled ROWS at once, STREAM characters each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreeRunning:
-    """Nats a character by the n-gram, endings included where the network's texts have them."""
+    """The n-gram's loss in nats per character, including endings if the network's texts have them."""
 
     order: int
     num_chars: int
@@ -46,7 +46,7 @@ def free_running(
     *,
     seed: int,
 ) -> FreeRunning | None:
-    """Samples drawn cold at temperature 1, as the n-gram sees them; None where there is no character in them."""
+    """The n-gram's loss on samples from the initial state at temperature 1; None if they have no characters."""
     endless = stop == "none"
     request = Request(stop=stop, num_chars=STREAM if endless else None, max_chars=CHARS // 8, seed=seed)
     sampler = Mixture(steppers(saved, contexts, seed), request)

@@ -1,4 +1,4 @@
-"""Finds the text that a run is to be evaluated on, and the run's own text for the baselines."""
+"""Finds the text to evaluate a run on, and the run's own text for the baselines."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,19 +21,19 @@ from charrnn.tasks.stored import PartName, run_record
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """The text to score, and the training text for the baselines where it is still there."""
+    """The text to score, and the training text for the baselines if it still exists."""
 
     name: str
     sequences: Sequences
     train: Sequences | None = None
     valid: Sequences | None = None
     seen: npt.NDArray[np.bool_] | None = None
-    """(S,) which of the sequences also stand in the training text, where that is known."""
+    """(S,) which of the sequences also occur in the training text, if known."""
     notes: tuple[str, ...] = ()
 
     @property
     def overlap(self) -> int | None:
-        """How many of them."""
+        """The number of sequences that are `seen`."""
         return None if self.seen is None else int(np.count_nonzero(self.seen))
 
 
@@ -45,9 +45,9 @@ def held_out(
     part: PartName | None = None,
     split: SplitName | None = None,
 ) -> HeldOut:
-    """A file as given, or a named part of the run's own text (test where there is one, else validation).
+    """A file, or a part of the run's own text (by default test if any, else validation).
 
-    split: how to find sequences in the file, where not as the run did. Raises CorpusError, CheckpointError.
+    split: how to split the file into sequences, by default as the run did. Raises CorpusError, CheckpointError.
     """
     record = run_record(checkpoint)
     dataset: Dataset | None = None

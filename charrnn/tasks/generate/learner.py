@@ -81,7 +81,7 @@ class GenerateLearner:
         return nats, self.source.steps_per_window, int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
 
     def _washed_out(self, window: Window) -> Steps:
-        """The window's steps without the charges of rows that have just begun."""
+        """The window's steps, with no loss on the first `washout` steps of fresh rows."""
         kinds = window.steps.kinds.copy()
         kinds[: self._washout, window.fresh] = Kind.NOTHING
         return window.steps._replace(kinds=kinds)
@@ -96,7 +96,7 @@ class GenerateLearner:
         }
 
     def restore(self, carried: dict[str, npt.NDArray[np.floating]], position: Position) -> None:
-        """Puts the carried state and the data back to where a checkpoint left them."""
+        """Restores the carried state and the data position of a checkpoint."""
         self.source.seek(position)
         if not carried:
             return
@@ -112,7 +112,7 @@ class GenerateLearner:
         return 0 if self._validation is None else self._validation.sequences.num_chars * len(self.model.stops)
 
     def validate(self, share: float = 1.0) -> float | None:
-        """Nats per character over a share of the validation text; with several mechanisms their mean."""
+        """Nats per character over a share of the validation text, averaged over the stopping mechanisms."""
         if self._validation is None:
             return None
         losses = [self._pass(stop, share) for stop in self.model.stops]
@@ -137,8 +137,8 @@ class GenerateLearner:
     def _begin(self, window: Window, steps: Steps, carried: States | None) -> States:
         """The state before a window: initial in fresh rows, carried in the others.
 
-        A learned initial state takes part in every window, so that its gradient is zero and never missing:
-        the optimiser counts the same steps for all parameters.
+        A learned initial state takes part in every window, so that its gradient may be zero but is never
+        missing: the optimiser counts the same steps for all parameters.
         """
         initial = self.model.initial_state(self.parameters, len(window.fresh), steps.context)
         if carried is None or window.fresh.all():
@@ -149,11 +149,11 @@ class GenerateLearner:
         )
 
     def _carried(self, state: States) -> States:
-        """A state as the next window begins with it: without a gradient, and in full precision."""
+        """The state that the next window begins with: without a gradient, and in full precision."""
         return tuple(map_state(lambda array: self._whole(array.detach()), layer) for layer in state)
 
     def _whole(self, array: torch.Tensor) -> torch.Tensor:
-        """In the precision of the parameters."""
+        """The array in the precision of the parameters."""
         return array.to(next(iter(self.parameters.values())).dtype)
 
     def _tensors(self, steps: Steps) -> Steps:

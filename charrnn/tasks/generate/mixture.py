@@ -1,4 +1,4 @@
-"""Samples over many contexts: what texts look like when nobody asks for one context in particular."""
+"""Samples over many contexts, for figures that do not depend on one context in particular."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,11 +12,11 @@ from charrnn.sampling.fix_context import fix_context
 from charrnn.sampling.stepper import Stepper
 
 MOST_CONTEXTS = 64
-"""So many contexts stand for all."""
+"""At most this many contexts represent all."""
 
 
 def steppers(saved: SavedModel, contexts: npt.NDArray[np.float32] | None, seed: int) -> list[Stepper]:
-    """The model given each of MOST_CONTEXTS drawn from contexts (S, X); the model itself where there are none."""
+    """The model in each of MOST_CONTEXTS drawn from contexts (S, X); the model itself if there are none."""
     if contexts is None:
         return [Stepper(saved.model, saved.params)]
     rng = np.random.default_rng(seed)
@@ -25,16 +25,16 @@ def steppers(saved: SavedModel, contexts: npt.NDArray[np.float32] | None, seed: 
 
 
 class Mixture:
-    """Draws as many samples from each of several models."""
+    """Draws the same number of samples from each of several models."""
 
     def __init__(self, models: list[Stepper], request: Request) -> None:
-        # A seed for each: two models should not see the same random numbers.
+        # Each has its own seed: two models should not see the same random numbers.
         self._samplers = [
             Sampler(model, replace(request, seed=request.seed + k)) for k, model in enumerate(models)
         ]
 
     def draw(self, samples: range) -> Iterator[Drawn]:
-        """At least as many samples as asked for, a few more where they cannot be shared out evenly."""
+        """At least the requested number of samples, a few more if they cannot be divided evenly."""
         models = len(self._samplers)
         share = range(samples.start // models, -(-samples.stop // models))
         for sampler in self._samplers:

@@ -1,7 +1,7 @@
-"""The text of a run whose weights another run begins with: what the other must not train on, and what it must say.
+"""The text of a parent run, whose weights this run starts from: what this run must not train on and must report.
 
-A text that the first run both held out and trained on, as happens where rows are held out one by one, may be
-trained on here.
+A text that the parent both held out and trained on, as happens if rows are held out one by one, may be trained on
+here.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from charrnn.corpus.sides import LEFT_OUT, VALID, Hashes, Kept
 
 @dataclass(frozen=True, eq=False)
 class ParentText:
-    """How the first run divided its text."""
+    """How the parent divided its text."""
 
     name: str
-    """Of the run."""
+    """The parent's name."""
     order: OrderName
     sha256: str
-    """Of the text."""
+    """Hash of the text."""
     parts: Partition
 
     @cached_property
@@ -41,11 +41,11 @@ class ParentText:
         return both
 
     def kept(self, *, in_validation: bool) -> Kept:
-        """What an independent text does not train on, held out there as well or left out."""
+        """Sequences that an independent text does not train on, and whether it validates on them instead."""
         return Kept(self.held_out, VALID if in_validation else LEFT_OUT)
 
     def notes(self, parts: Partition, order: OrderName, sha256: str, *, in_validation: bool) -> list[str]:
-        """What there is to say of a text that was divided into `parts`: what was moved, and what was seen."""
+        """Notes on a text that was divided into `parts`: what was moved, and what was seen."""
         found = []
         if parts.num_moved:
             where = "held out here too" if in_validation else "left out of the training text here"
@@ -68,7 +68,7 @@ class ParentText:
         return found
 
     def _num_seen(self, part: Sequences, train: Sequences) -> int:
-        """How many sequences of a held-out part the first run trained on, and this one does not."""
+        """How many sequences of a held-out part the parent trained on, and this run does not."""
         hashes = hash_sequences(part)
         return int(np.count_nonzero(contains(self.trained, hashes) & ~contains(_sorted_hashes(train), hashes)))
 

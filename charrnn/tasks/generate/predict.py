@@ -1,4 +1,4 @@
-"""A trained model of text: what it draws, how likely it finds a text, and what a text was probably given."""
+"""A trained model of text: its samples, its log-likelihoods, and the most probable condition of a text."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,19 +31,19 @@ def open_model(checkpoint: Checkpoint) -> "Model":
 
 @dataclass(frozen=True)
 class Sample:
-    """A drawn text; the fields of a line of `charrnn sample --json`."""
+    """A sampled text; the fields of a line of `charrnn sample --json`."""
 
     text: str
     prompt: str
     finish_reason: FinishReason
     num_chars: int
     logprob: float
-    """Nats: the model's own ln P(text) at temperature 1, without filters; of a cut text, of the prefix."""
+    """Nats: the model's own ln P(text) at temperature 1, without filters; for a cut text, of the prefix."""
     seed: int
 
 
 class Model:
-    """A trained model, ready to draw and to score text. It needs no torch."""
+    """A trained model, ready to sample and to score text. It needs no torch."""
 
     def __init__(self, saved: SavedModel, path: Path) -> None:
         self.saved, self.path = saved, path
@@ -51,7 +51,7 @@ class Model:
 
     @property
     def stops(self) -> tuple[StopName, ...]:
-        """How the model can end a text."""
+        """The model's stopping mechanisms."""
         return self.saved.model.stops
 
     def sample(
@@ -98,7 +98,7 @@ class Model:
         seed: int | None = None,
         given: str | Sequence[str] = (),
     ) -> Iterator[str | Sample]:
-        """The characters of one text as they are drawn, after the prompt, and at last the `Sample`."""
+        """The characters of one text as they are sampled, after the prompt, and finally the `Sample`."""
         return self.draws(
             stop=stop,
             prompt=prompt,
@@ -126,12 +126,12 @@ class Model:
         seed: int | None = None,
         given: str | Sequence[str] = (),
     ) -> "Draws":
-        """Texts to be drawn, by their numbers; the same seed draws the same ones.
+        """Texts to be sampled, by their numbers; the same seed gives the same texts.
 
-        stop: the model's first way to end by default; prompt: what every text begins with; temperature: below 1
-        for likelier text; top_k, top_p, min_p: filters of the characters; num_chars: exactly so many; max_chars: a
-        cut, reported as finish_reason; given: the values that a model is conditioned on, as `--given` takes them.
-        Raises UsageError, CorpusError.
+        stop: by default the model's first mechanism; prompt: what every text begins with; temperature: below 1 for
+        likelier text; top_k, top_p, min_p: filters of the characters; num_chars: the exact length; max_chars: the
+        length at which a text is cut, reported as finish_reason; given: the values that a model is conditioned on,
+        in the form of `--given`. Raises UsageError, CorpusError.
         """
         context, chosen = self.context(given), choose_stop(self.saved.model, stop)
         if chosen == "none" and num_chars is None:
@@ -184,11 +184,11 @@ class Model:
         n: int = 5,
         number: int = 0,
     ) -> Iterator[Prediction]:
-        """What each text most probably was given, by Bayes' rule: the n likeliest values of a column."""
+        """The n most probable values of a column for each text, by Bayes' rule."""
         return posterior(self.saved, texts, given=given, stop=stop, n=n)
 
     def context(self, given: str | Sequence[str] = ()) -> "npt.NDArray[np.float32] | None":
-        """(X,) the vector of `--given` values; None for a model without one. Raises UsageError, CorpusError."""
+        """(X,) the vector of `--given` values; None without columns. Raises UsageError, CorpusError."""
         values = parse_given(self.saved.config.columns, [given] if isinstance(given, str) else given)
         if not self.saved.config.columns:
             return None
@@ -197,7 +197,7 @@ class Model:
         return vector
 
     def _stepper(self, context: npt.NDArray[np.float32] | None) -> Stepper:
-        """The model as it is stepped given a context; the last one is kept."""
+        """A stepper for the model in a context; the last one is kept."""
         key = None if context is None else context.tobytes()
         if self._last is None or self._last[0] != key:
             model, params = self.saved.model, self.saved.params
@@ -222,7 +222,7 @@ class Draws:
             yield drawn.number, self._sample(drawn)
 
     def stream(self, number: int = 0) -> Iterator[str | Sample]:
-        """The characters of one text as they are drawn, after the prompt, and at last the `Sample`."""
+        """The characters of one text as they are sampled, after the prompt, and finally the `Sample`."""
         for item in self.sampler.stream(number):
             yield self._sample(item) if isinstance(item, Drawn) else self.vocabulary.symbols[item]
 

@@ -1,4 +1,4 @@
-"""The text of a run, read again as the run read it; and of a run whose weights another begins with."""
+"""The text of a run, read again as the run read it, and that of its parent run."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from charrnn.tasks.generate.parent import ParentText
 
 
 def text_of(record: RunRecord, root: Path, progress: Progress | None = None) -> Dataset:
-    """The run's text as it is now. Raises CorpusError when it is gone.
+    """The run's text as it is now. Raises CorpusError if it no longer exists.
 
     root: where encoded corpora are kept.
     """
@@ -19,7 +19,7 @@ def text_of(record: RunRecord, root: Path, progress: Progress | None = None) -> 
 
 
 def training_text(record: RunRecord, root: Path) -> Dataset:
-    """The run's text, read again. Raises CorpusError when it is gone or has changed."""
+    """The run's text, read again. Raises CorpusError if it no longer exists or has changed."""
     dataset = text_of(record, root)
     if dataset.corpus.sha256 != record.corpus_sha256:
         raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
@@ -27,6 +27,6 @@ def training_text(record: RunRecord, root: Path) -> Dataset:
 
 
 def parent_text(record: RunRecord, root: Path) -> ParentText:
-    """What a run that begins with this one's weights must know of its text. Raises as `training_text` does."""
+    """This run's text, for a run that starts from its weights. Raises as `training_text` does."""
     dataset = training_text(record, root)
     return ParentText(record.name, dataset.order, dataset.corpus.sha256, dataset.parts)

@@ -1,9 +1,9 @@
-"""Scheduled sampling: in training too, the model reads some characters that it drew itself.
+"""Scheduled sampling: in training, the model reads some characters that it sampled itself.
 
-A model that is trained on true text alone never sees its own mistakes, which is what it reads when text is
-drawn. The known remedy replaces a growing share of what it reads (Bengio et al. 2015; Goodfellow, Bengio and
-Courville, *Deep Learning*, section 10.2.1). What it is asked to predict stays the true text, so the loss is no
-longer a likelihood, and validation is.
+A model that is trained on true text alone never sees its own mistakes, but reads them when it samples. The known
+remedy replaces a growing share of its inputs by its own samples (Bengio et al. 2015; Goodfellow, Bengio and
+Courville, *Deep Learning*, section 10.2.1). Its targets remain the true text, so the training loss is no longer a
+likelihood; the validation loss still is.
 """
 
 import numpy as np
@@ -27,10 +27,10 @@ def read_own_draws(
     share: float,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, States]:
-    """As `model.read`, step by step: each character is, with probability `share`, one drawn from the model.
+    """Like `model.read`, step by step, but each character is sampled from the model with probability `share`.
 
-    The first step of a window reads the true text. A draw is from the softmax over characters at temperature 1,
-    without a gradient.
+    The first step of a window reads the true text. Samples are from the softmax over characters at temperature
+    1, without a gradient.
     """
     V = model.config.vocab_size
     length, rows = steps.inputs.shape

@@ -1,4 +1,4 @@
-"""The task `generate`: a language model on text, perhaps given the columns of a table."""
+"""The task `generate`: a language model on text, optionally conditioned on the columns of a table."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ PREVIEW_CHARS = 200
 
 @dataclass(frozen=True, eq=False)
 class GenerateJob:
-    """A `tasks.job.Job`."""
+    """A `training.job.Job`."""
 
     config: ResolvedConfig
     dataset: Dataset
@@ -130,7 +130,7 @@ class GenerateJob:
         return model_files(self._model_config, params, self.dataset.vocabulary.symbols)
 
     def preview(self, params: Arrays, step: int) -> str:
-        """A short sample, given the context of some training row where there is one."""
+        """A short sample, in the context of some training row if the text has contexts."""
         model, contexts = self._model, self.dataset.parts.train.contexts
         if contexts is not None:
             model, params = fix_context(model, params, contexts[step % len(contexts)])
@@ -142,9 +142,9 @@ class GenerateJob:
 
 
 def _trial(config: TrainConfig, dataset: Dataset, root: Path) -> Trial | None:
-    """How fast this machine is, where something is to be chosen by that.
+    """Measures this machine's speed, if some setting is chosen by it.
 
-    A budget in steps or epochs asks for the same run on every machine, so nothing is tried out for it.
+    A budget in steps or epochs means the same run on every machine, so it needs no trial.
     """
     usual = resolve(config, dataset)
     on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
@@ -165,7 +165,7 @@ def _trial(config: TrainConfig, dataset: Dataset, root: Path) -> Trial | None:
 
 
 def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
-    """The model that a resolved configuration asks for on this text."""
+    """The model configuration for a resolved configuration and this text."""
     train = dataset.parts.train
     return ModelConfig(
         **layer_settings(config),
@@ -191,7 +191,7 @@ def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:
 
 
 def _parent(config: TrainConfig, root: Path) -> tuple[RunRecord | None, ParentText | None, list[str]]:
-    """The run of `--init-from` and its text; None, and why, where what it held out cannot be known."""
+    """The run of `--init-from` and its text; None, and the reason, if what it held out cannot be known."""
     if config.init_from is None:
         return None, None, []
     unknown = f"what {config.init_from} held out cannot be known, nor whether this run trains on it"

@@ -14,14 +14,14 @@ from charrnn.models.store import ModelConfig, SavedModel
 BY_SYMBOL = ("readout.weight", "readout.bias")
 
 SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", *DEPTHS)
-"""What must be equal in two models of which one starts from the other."""
+"""Settings that must be equal in a model and the one that it starts from."""
 
 
 def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: SavedModel) -> Params:
-    """Fresh parameters with the saved ones in their place, matched by character where they belong to one.
+    """Fresh parameters replaced by the saved ones, matched by character where they belong to one.
 
-    What the saved model lacks (a character, a head that ends sequences, a context of the same columns) stays as
-    it was drawn. Raises CheckpointError when the two models differ in more than that.
+    What the saved model lacks (a character, a head that ends sequences, a context of the same columns) keeps its
+    fresh values. Raises CheckpointError if the two models differ in more than that.
     """
     model = LanguageModel(config)
     ours, theirs = config, saved.config

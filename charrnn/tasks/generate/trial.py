@@ -1,4 +1,4 @@
-"""A short trial of the machine: how fast a model of one shape learns on it, in each precision that it has."""
+"""A short trial of the machine: how fast a model of one shape trains on it, in each precision."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,22 +13,22 @@ from charrnn.training.observer import Trial
 from charrnn.training.optimizer import Optimizer
 
 STEPS = 3
-"""That are timed, after one that is not: it loads what the others use."""
+"""Timed steps, after an untimed one that loads what they use."""
 
 SUSPICIOUS = 25_000.0
-"""Characters a second below which another program may hold a core, and a thread less is tried too."""
+"""Below this many characters a second another program may hold a core, so one thread fewer is tried too."""
 
 MUCH_FASTER = 1.3
-"""A thread less must be faster by so much: larger models than the one that is tried gain more from all."""
+"""One thread fewer must be faster by this factor: models larger than the tried one gain more from all threads."""
 
 
 def try_out(
     job_of: Callable[[Precision, int], Job], precisions: Sequence[Precision], threads: int, root: Path
 ) -> Trial:
-    """Trains a model that is thrown away for some steps, in each precision, and perhaps with a thread less.
+    """Trains a throw-away model for some steps, in each precision, and perhaps with one thread fewer.
 
-    job_of: the run as it would be in a precision and with so many threads, on all its data. A precision after the
-    first in which it cannot be trained is passed over.
+    job_of: the run in a given precision and with a given number of threads, on all its data. A precision after the
+    first is skipped if the model cannot be trained in it.
     """
     begin = time.perf_counter()
     speeds: dict[Precision, float] = {}
@@ -70,5 +70,5 @@ def _chars_per_second(job: Job, root: Path) -> float:
             parameter.grad = None
         took.append(time.perf_counter() - begin)
         read += chars
-    # Nearly the fastest: what else the machine does for a moment says nothing of a longer run.
+    # The second fastest step: a moment's other load on the machine says nothing about a longer run.
     return read / (1 + STEPS) / max(sorted(took)[1], 1e-9)

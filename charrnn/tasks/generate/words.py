@@ -1,4 +1,4 @@
-"""What is said of generators of text, their data and how good they are."""
+"""Human-readable descriptions of text generators, their data and their results."""
 
 import math
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from charrnn.tasks.verdict import Rival
 from charrnn.words import Block, Facts, Rows, count, figure, file_names, shape, size
 
 CAREFUL = "0.8"
-"""A temperature at which three minutes' plays have as many real words as held-out ones, and still more different
-ones; below it they repeat themselves (`tests/benchmarks/samples.py`)."""
+"""At this temperature, plays of a model trained for three minutes have as many real words as held-out plays, and
+still more distinct ones; below it they repeat themselves (`tests/benchmarks/samples.py`)."""
 
 _BASELINES = (("ngram", "n-gram"), ("xz", "xz"), ("unigram", "unigram"), ("uniform", "uniform"))
 _QUANTILES = ("min", "p5", "p25", "p50", "p75", "p95", "max", "mean")
@@ -50,7 +50,7 @@ def endings(stops: tuple[StopName, ...]) -> str:
 
 
 def rival(config: ResolvedConfig, dataset: Dataset) -> Rival | None:
-    """The best n-gram of counts, by `quick_ngram`."""
+    """The best n-gram, from `quick_ngram`."""
     found = quick_ngram(
         dataset.parts.train,
         dataset.parts.valid,
@@ -79,7 +79,7 @@ def commands(config: ResolvedConfig, dataset: Dataset) -> list[Next]:
 
 
 def _usual(column: Column) -> str:
-    """A value that is often given."""
+    """The column's commonest category, or its mean."""
     return column.values[column.counts.index(max(column.counts))] if column.values else f"{column.mean:.4g}"
 
 
@@ -103,7 +103,7 @@ def shown(report: EvalReport, *, verbose: bool) -> Iterator[Block]:
 
 
 def compared(reports: list[EvalReport]) -> Iterator[Block]:
-    """A line a report, the best first; KS is the distance of sampled from held-out lengths."""
+    """One line per report, the best first; KS is the distance between sampled and held-out lengths."""
     heads = ("RUN", "MODEL", "STOP", "BITS/CHAR", "NATS/SYMBOL", "PERPLEXITY", "KS")
     rows = sorted(reports, key=lambda report: math.inf if report.loss is None else report.loss)
     yield Rows(heads, [_compared(report) for report in rows])

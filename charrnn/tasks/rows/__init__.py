@@ -1,1 +1,1 @@
-"""What the tasks whose examples are rows of a table share."""
+"""Code shared by the tasks whose examples are rows of a table."""

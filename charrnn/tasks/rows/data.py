@@ -1,4 +1,4 @@
-"""How the rows of a table are divided, and read as symbols, whatever they are for."""
+"""Divides the rows of a table into parts, and encodes them as symbols, for any task."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ def sides_of(
     copies_of: Sequence[str] | None = None,
     labels: Sequence[Labels] = (),
 ) -> Sides:
-    """How the rows of a table are divided, by their texts (R,); see `sides.divide`.
+    """Divides the rows of a table by their texts (R,); see `sides.divide`.
 
-    What is said of a text plays no part in how it is held out, but that each label is trained on: a text with two
-    labels is one value, and a row that repeats a text with another label is a copy. Where an input may have
-    several right outputs, `copies_of` (R,) is the whole row: rows of one input with different outputs are its
-    variants, which stay together by value, and are no sign of a table that repeats itself.
+    The label of a text does not affect how it is held out, except that each label is trained on: a text with two
+    labels is one value, and a row that repeats a text with another label is a copy. If an input may have several
+    right outputs, `copies_of` (R,) is the whole row: rows of one input with different outputs are variants, which
+    stay together by value and do not count as repeats.
 
-    Raises UsageError for shares that leave nothing to train on, and for settings that only running text has.
+    Raises UsageError for shares that leave nothing to train on, and for settings that apply only to running text.
     """
     if config.split not in ("auto", "line") or config.order == "ordered":
         raise UsageError("the rows of a table are independent; leave --split and --order out")
@@ -57,8 +57,8 @@ def read_pairs(
 ) -> tuple[Table, str, str]:
     """A table and the names of its columns of labels and of texts.
 
-    Neither is named: there is no header, and the columns are the label and the text, or the files of a folder are
-    the classes. One is named: the other is the only other column. Raises CorpusError.
+    If neither is named, there is no header, and the columns are the label and the text, or the files of a folder
+    are the classes. If one is named, the other is the only other column. Raises CorpusError.
     """
     named = [name for name in (label, text) if name is not None]
     header = bool(named) and not all(map(is_number, named))

@@ -1,4 +1,4 @@
-"""What is chosen the same for every task whose examples are rows of a table."""
+"""Defaults shared by every task whose examples are rows of a table."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from charrnn.tasks.defaults import EMBEDDING, usual_threads
 
 
 def resolved(config: TrainConfig, chosen: dict[str, Any], *, minutes: float) -> ResolvedConfig:
-    """The configuration with what a task chose and what all of them choose; its seed must be set."""
+    """The configuration with a task's defaults and the shared ones; its seed must be set."""
     chosen = {
         "output_depth": 1,
         "bptt_steps": 1,

@@ -1,4 +1,4 @@
-"""The rows of a table that a model of whole inputs is measured on: a file's, or those that its run kept."""
+"""The table rows that a model of whole inputs is evaluated on: a file's, or a part of its run's own."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,10 +31,10 @@ class _Dataset(Protocol[Rows]):
 def own_rows(
     checkpoint: Checkpoint, part: PartName | None, load: Callable[[TrainConfig], _Dataset[Rows]]
 ) -> tuple[str, Rows]:
-    """The name and the rows of a part of the run's own table, by default test where there is one, else validation.
+    """The name and the rows of a part of the run's own table, by default test if any, else validation.
 
-    Raises CheckpointError for a checkpoint without its run, CorpusError for a table that has changed and for a
-    part that is empty.
+    Raises CheckpointError for a checkpoint without its run, CorpusError for a table that has changed and for an
+    empty part.
     """
     record = run_record(checkpoint)
     if record is None:
@@ -57,7 +57,7 @@ class _LabelConfig(Protocol):
 
 
 def columns_asked(checkpoint: Checkpoint, config: _LabelConfig) -> tuple[str, str] | tuple[None, None]:
-    """The columns of labels and texts in other files; None where the run named none: there is no header then."""
+    """The columns of labels and texts in other files; None if the run named none, as there is no header then."""
     record = run_record(checkpoint)
     if record is not None and record.config.label_column is None and record.config.text_column is None:
         return None, None
@@ -73,7 +73,7 @@ def pair_rows(
     part: PartName | None,
     same_length: bool,
 ) -> tuple[str, Pairs]:
-    """The name and the pairs of a file as given, or of a part of the run's own. Raises as `own_rows` does.
+    """The name and the pairs of a file, or of a part of the run's own table. Raises as `own_rows` does.
 
     columns: what outputs are conditioned on; same_length: an output must be as long as its input.
     """

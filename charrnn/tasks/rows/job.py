@@ -1,4 +1,4 @@
-"""What jobs on the rows of a table share, those that tell labels, and those on pairs of sequences."""
+"""Base classes of jobs on the rows of a table: for all, for labels, and for pairs of sequences."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ LabelData = TypeVar("LabelData", bound=_LabelTable)
 
 @dataclass(frozen=True, eq=False)
 class TableJob(ABC, Generic[Data]):
-    """A part of a `tasks.job.Job`; a task adds the rest."""
+    """A part of a `training.job.Job`; a task adds the rest."""
 
     config: ResolvedConfig
     dataset: Data
@@ -72,7 +72,7 @@ class TableJob(ABC, Generic[Data]):
     @property
     @abstractmethod
     def model(self) -> _Model | _PairModel:
-        """What the configuration and the data describe."""
+        """The model that the configuration and the data describe."""
 
     @staticmethod
     @abstractmethod
@@ -97,7 +97,7 @@ class TableJob(ABC, Generic[Data]):
 
 
 class LabelJob(TableJob[LabelData]):
-    """A part of a `tasks.job.Job` that tells a label or a number."""
+    """A part of a `training.job.Job` that predicts a label or a number."""
 
     @property
     @abstractmethod
@@ -117,7 +117,7 @@ class LabelJob(TableJob[LabelData]):
 
 
 class PairJob(TableJob[PairDataset]):
-    """A part of a `tasks.job.Job` on a sequence for a sequence."""
+    """A part of a `training.job.Job` that maps sequences to sequences."""
 
     @property
     @abstractmethod
@@ -129,7 +129,7 @@ class PairJob(TableJob[PairDataset]):
 
     @property
     def symbols_and_columns(self) -> dict[str, Any]:
-        """The fields of `PairConfig` that say where the sequences stand and what separates their symbols."""
+        """The fields of `PairConfig` that name the columns of the sequences and what separates their symbols."""
         return {
             "source_column": self.dataset.source_column,
             "target_column": self.dataset.target_column,
@@ -151,6 +151,6 @@ class PairJob(TableJob[PairDataset]):
         return model_files(self.model.config, params, self.dataset.source.symbols, self.dataset.target.symbols)
 
     def shown(self, step: int) -> Pairs:
-        """One pair to look at, of the validation part where there is one."""
+        """One pair to show, from the validation part if any."""
         pairs = self.dataset.valid if len(self.dataset.valid) else self.dataset.train
         return pairs.take(np.array([step % len(pairs)]))

@@ -1,4 +1,4 @@
-"""How good a model of labels or numbers is, by its logits."""
+"""Evaluates a model of labels or numbers by its logits."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ def figures_of(
     logits: npt.NDArray[np.floating],
     outputs: npt.NDArray[np.float64],
 ) -> tuple[Classification, None] | tuple[None, Regression]:
-    """Of logits (R, K) and outputs (R,): the index of a label, NaN where there is none, or a number as trained."""
+    """The figures for logits (R, K) and outputs (R,): label indices, NaN for none, or numbers as in training."""
     label = readout.label
     if readout.is_regression:
         return None, regression(readout.numbers(logits), outputs * label.scale + label.mean)
@@ -26,7 +26,7 @@ def figures_of(
 
 
 def frequencies(label: Column, outputs: npt.NDArray[np.float64]) -> Rival | None:
-    """What the training part's label frequencies make of outputs (R,); None of numbers and of no labels."""
+    """The loss of the training part's label frequencies on outputs (R,); None for numbers or no labels."""
     labels = outputs[~np.isnan(outputs)].astype(np.int64)
     if not label.values or not len(labels):
         return None

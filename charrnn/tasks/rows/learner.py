@@ -1,4 +1,4 @@
-"""What learners of rows of a table share: batches of similar lengths, dropout, and where a run goes on."""
+"""Base classes of learners on table rows: batches of similar lengths, dropout, and resuming a run."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,7 +21,7 @@ from charrnn.training.temperature import fit_temperature
 
 
 class Batch(Protocol):
-    """Whole inputs side by side, with what belongs to them."""
+    """A batch of whole inputs, with their outputs."""
 
     @property
     def ids(self) -> Any:
@@ -54,9 +54,9 @@ Model = TypeVar("Model", bound=_Model)
 
 
 class RowLearner(Generic[AnyModel]):
-    """A part of a `tasks.job.TaskLearner`: all but the loss and the validation.
+    """A part of a `training.job.TaskLearner`: all but the loss and the validation.
 
-    lengths: (R,) what examples are batched by; sizes: (R,) terms of each one's loss.
+    lengths: (R,) what examples are batched by; sizes: (R,) terms in each example's loss.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RowLearner(Generic[AnyModel]):
         return {name: value for name, value in self.parameters.items() if value.requires_grad}
 
     def mask_symbols(self, ids: torch.Tensor, unknown: int, rng: np.random.Generator) -> torch.Tensor:
-        """Symbols (S, B) of which a share is unknown: so the model learns what to make of those, and of others."""
+        """Symbols (S, B), a share of them unknown, so that the model learns to handle these and the others."""
         if not self._config.symbol_dropout:
             return ids
         drop = self.tensor(rng.random(tuple(ids.shape)) < self._config.symbol_dropout)
@@ -99,8 +99,7 @@ class RowLearner(Generic[AnyModel]):
 
 
 class ExamplesLearner(RowLearner[Model], ABC):
-    """Trains a model that reads whole sequences on batches of them; a `tasks.job.TaskLearner` with what a task
-    adds."""
+    """Trains a model on batches of whole sequences; a `training.job.TaskLearner` with what a task adds."""
 
     @abstractmethod
     def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Batch:
@@ -108,7 +107,7 @@ class ExamplesLearner(RowLearner[Model], ABC):
 
     @abstractmethod
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
-        """What progress is counted in, of some training examples."""
+        """The size of some training examples, in the unit of progress."""
 
     def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
         rows, config, model = self.source.next_rows(), self._config, self.model
@@ -122,7 +121,7 @@ class ExamplesLearner(RowLearner[Model], ABC):
         nats: torch.Tensor = model.nll_given(params, encoded, batch, mask).sum()
         if config.lm_weight:
             beside = model.encoder.language_nll(own, encoded, batch.lengths, batch.ids, mask).sum()
-            # Its gradient counts, its value does not: the loss that is shown is the task's own.
+            # Its gradient counts, its value does not: the reported loss is the task's own.
             nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
         return nats, self._terms, self.counted(rows)
 
@@ -133,7 +132,7 @@ def validated(
     logits: list[torch.Tensor],
     outputs: list[torch.Tensor],
 ) -> float:
-    """Nats an output, of batches of logits (M, K) and outputs (M,); fits the temperature in the parameters."""
+    """Nats per output, for batches of logits (M, K) and outputs (M,); fits the temperature in the parameters."""
     o, y = torch.cat(logits), torch.cat(outputs)
     if not readout.is_regression:
         parameters[LOG_TEMPERATURE].fill_(fit_temperature(o.cpu().numpy(), y.cpu().numpy()))

@@ -1,4 +1,4 @@
-"""Inputs with the outputs that belong to them, out of a table."""
+"""Pairs of an input and an output, read from a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from charrnn.tasks.rows.data import encode_rows, sides_of
 
 @dataclass(frozen=True, kw_only=True)
 class PairConfig(CheckpointConfig):
-    """A sequence for a sequence. Inputs and outputs are read in Unicode form C."""
+    """Maps sequences to sequences. Inputs and outputs are read in Unicode form C."""
 
     source_column: Annotated[str, Meta(max_length=1000)]
     target_column: Annotated[str, Meta(max_length=1000)]
@@ -37,14 +37,14 @@ SOURCE, TARGET = "1", "2"
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """R inputs, outputs, and the columns that outputs are conditioned on. An input may come several times."""
+    """R inputs, outputs, and the columns that outputs are conditioned on. An input may occur several times."""
 
     sources: list[str]
     targets: list[str]
     inputs: Ragged
-    """An unknown symbol is the number behind the last one."""
+    """An unknown symbol's id is the vocabulary size."""
     outputs: Ragged
-    """The same but one more: the number behind the last one is BOS."""
+    """The id of BOS is the vocabulary size; an unknown symbol's is one more."""
     contexts: npt.NDArray[np.float32] | None
     """(R, X)"""
 
@@ -72,7 +72,7 @@ class PairDataset:
     target_column: str
     source: Symbols
     target: Symbols
-    """Both of the training part alone."""
+    """Both are taken from the training part alone."""
     columns: tuple[Column, ...]
     train: Pairs
     valid: Pairs
@@ -96,8 +96,8 @@ class PairTable:
     def pairs(
         self, source: Symbols, target: Symbols, columns: Sequence[Column] = (), *, same_length: bool = False
     ) -> Pairs:
-        """Raises CorpusError for an unknown value of a column, for what is too long, and where an output does not
-        have the length of its input though it should."""
+        """Raises CorpusError for an unknown value of a column, for too long a text, and with `same_length` for an
+        output that is not as long as its input."""
         table = self.table
         sources, targets = self.texts(self.source), self.texts(self.target)
         contexts = None
@@ -122,9 +122,9 @@ class PairTable:
 def read_pair_table(
     paths: Sequence[str | Path], source: str | None, target: str | None, context: Sequence[str], *, encoding: str
 ) -> PairTable:
-    """The inputs are the column `source`, the outputs `target`; by default the first and the second of no header.
+    """Reads inputs from the column `source`, outputs from `target`; by default columns 1 and 2, without a header.
 
-    Columns named by number are those of a table without a header. Raises CorpusError.
+    Numbers name the columns of a table without a header. Raises CorpusError.
     """
     source, target = source or SOURCE, target or TARGET
     named = [source, target, *context]
@@ -138,7 +138,7 @@ def read_pair_table(
 
 
 def load_pairs(config: TrainConfig) -> PairDataset:
-    """The pairs of a run as its configuration says. Raises CorpusError, UsageError."""
+    """The pairs that a run's configuration describes. Raises CorpusError, UsageError."""
     specs = [parse_spec(spec) for spec in config.context]
     names = [name for name, _ in specs]
     found = read_pair_table(

@@ -1,4 +1,4 @@
-"""What reports on models of whole inputs have in common."""
+"""Text shared by the reports on models of whole inputs."""
 
 from collections.abc import Sized
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from charrnn.words import Facts, Rows, count, figure, file_names, percent
 DIRECTIONS: dict[str, str] = {"forward": "forwards", "backward": "backwards", "both": "both ways"}
 
 WIDEST_TABLE = 7
-"""Labels up to which the whole confusion table fits on a screen; of more, the commonest confusions are named."""
+"""Up to this many labels the whole confusion table fits on a screen; else the commonest confusions are listed."""
 
 MOST_CONFUSIONS = 8
 MOST_ROWS = 30
@@ -48,7 +48,7 @@ class Table(Protocol):
 
 
 def table_facts(dataset: Table, noun: str) -> Facts:
-    """Which files, how many rows in all, and what was chosen."""
+    """The files, the total number of rows, and what was chosen."""
     total = sum(map(len, (dataset.train, dataset.valid, dataset.test)))
     return [
         ("Corpus", f"{file_names(dataset.files)}: {count(total, noun)}"),
@@ -67,29 +67,29 @@ def output_words(label: Column) -> str:
 
 
 def pair_words(dataset: PairDataset) -> Facts:
-    """What pairs of sequences are trained on."""
+    """Describes the training pairs."""
     symbols = f"{count(dataset.source.size, 'symbol')} read, {dataset.target.size:,} written"
     return [*table_facts(dataset, "pair"), ("Pairs", part_sizes(dataset)), ("Symbols", symbols)]
 
 
 def no_rival(config: ResolvedConfig, dataset: Any) -> None:
-    """There are no counts to compare with."""
+    """There is no count-based model to compare with."""
 
 
 def commands(config: ResolvedConfig, dataset: Any) -> list[Next]:
-    """What a run is good for."""
+    """Commands that use a run."""
     return [Next("predict"), Next("eval")]
 
 
 def last_facts(report: RowReport, speed: str, *, verbose: bool) -> Facts:
-    """What a report ends with: unknown symbols, and if `verbose` the speed and which weights they were."""
+    """The end of a report: unknown symbols, and if `verbose` the speed and the hash of the weights."""
     facts = [("Unknown", f"{count(report.num_oov, 'symbol')}, read as nothing in their place")]
     details = [("Speed", speed), ("SHA-256", f"{report.model_sha256} (weights)")]
     return (facts if report.num_oov else []) + (details if verbose else [])
 
 
 def label_facts(found: Classification, temperature: float | None, unit: str) -> Facts:
-    """How good labels and their probabilities are."""
+    """The quality of labels and their probabilities."""
     floor = f"always the commonest: {percent(found.majority_accuracy)}"
     macro = f"F1 {percent(found.macro_f1)}, recall {percent(found.macro_recall)}"
     calibration = f"expected calibration error {percent(found.expected_calibration_error)}"
@@ -112,7 +112,7 @@ def _class_row(c: ClassFigures) -> tuple[str, ...]:
 
 
 def confusion_rows(found: Classification, unit: str) -> list[Rows | None]:
-    """The whole table where it fits, else the commonest confusions, if there are any."""
+    """The whole table if it fits, else the commonest confusions, if any."""
     labels, confusion = [c.label for c in found.per_class], found.confusion
     if len(labels) <= WIDEST_TABLE:
         cells = [(label, *(f"{n:,}" for n in row)) for label, row in zip(labels, confusion, strict=True)]

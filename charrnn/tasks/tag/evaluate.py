@@ -1,4 +1,4 @@
-"""The report on a model of a symbol for each symbol."""
+"""The report on a model that predicts a symbol for each symbol."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ BATCH = 128
 
 @dataclass(frozen=True, kw_only=True)
 class TagReport:
-    """The fields of `charrnn eval --json` of such a model."""
+    """The fields of `charrnn eval --json` for such a model."""
 
     schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
     task: Literal["tag"] = "tag"
@@ -32,7 +32,7 @@ class TagReport:
     data: str
     beam: int
     nll: float
-    """Nats of all outputs given their inputs, the likelihood that training minimises."""
+    """Nats of all outputs given their inputs, which training minimises."""
     loss: float | None
     """nll / num_symbols"""
     figures: Tagging
@@ -51,7 +51,7 @@ def reports(
     notify: Callable[[str, float], object],
     **_: object,
 ) -> list[TagReport]:
-    """One report, on a model and a file, or a part of its run's own table."""
+    """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
     data, pairs = pair_rows(checkpoint, saved, file=file, part=part, same_length=True)
     run, step = checkpoint.run_name, checkpoint.step
@@ -68,7 +68,7 @@ def evaluate_tagger(
     how: Search,
     notify: Callable[[str, float], object] = lambda _what, _share: None,
 ) -> TagReport:
-    """Every row of the table; inputs of similar lengths are read together."""
+    """Evaluates every row of the table; inputs of similar lengths are read together."""
     asked = pairs.take(np.argsort(pairs.inputs.lengths, kind="stable"))
     begin, predicted = time.perf_counter(), []
     for found in search_tags(saved, asked.inputs, how=how):

@@ -1,4 +1,4 @@
-"""What a tagger makes of lines of text: the fields of `charrnn predict --json`."""
+"""A tagger's predictions for lines of text: the fields of `charrnn predict --json`."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ SavedTagger: TypeAlias = SavedPair[TaggerConfig, Tagger]
 
 
 def load(checkpoint: Checkpoint) -> SavedTagger:
-    """Raises CheckpointError for what does not fit together, before memory is asked for."""
+    """Raises CheckpointError for parts that do not fit together, before memory is allocated."""
     config = checkpoint.config(TaggerConfig)
     sizes, separators = (config.encoder.vocab_size, config.num_tags), (config.source_sep, config.target_sep)
     return load_pair(checkpoint, config, Tagger(config), sizes, separators)
@@ -46,7 +46,7 @@ def open_model(checkpoint: Checkpoint) -> "TagModel":
 
 
 class TagModel:
-    """A trained model of a symbol for each symbol. It needs no torch."""
+    """A trained model that predicts a symbol for each symbol. It needs no torch."""
 
     def __init__(self, saved: SavedTagger, path: Path) -> None:
         self.saved, self.path = saved, path
@@ -54,9 +54,9 @@ class TagModel:
     def predict(
         self, texts: Iterable[str], *, how: Search = BEAM, n: int = 1, number: int = 0
     ) -> Iterator[Prediction]:
-        """The n likeliest outputs for each input, or n that are drawn. Raises CorpusError for too long a text.
+        """The n likeliest outputs for each input, or n samples. Raises CorpusError for too long a text.
 
-        number: of the first text, which decides what is drawn for it.
+        number: the first text's number, which determines its samples.
         """
         return tag(self.saved, texts, how=how, n=n, number=number)
 
@@ -64,10 +64,10 @@ class TagModel:
 def tag(
     saved: SavedTagger, lines: Iterable[str], *, how: Search, n: int = 1, number: int = 0
 ) -> Iterator[Prediction]:
-    """For every line, in order, the n likeliest outputs of its length, or n drawn; reads a batch ahead.
+    """For every line, in order, the n likeliest outputs of its length, or n samples; reads a batch ahead.
 
-    A symbol that the model does not know is read as nothing in its place. Raises CorpusError for too long a line.
-    number: of the first line, which decides what is drawn for it.
+    An unknown symbol is read as a zero input. Raises CorpusError for too long a line. number: the first
+    line's number, which determines its samples.
     """
     remaining = iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
@@ -80,10 +80,10 @@ def tag(
 def search_tags(
     saved: SavedTagger, inputs: Ragged, *, how: Search = GREEDY, n: int = 1, number: int = 0
 ) -> Iterator[list[Hypothesis]]:
-    """For each of R inputs, in order, its n likeliest outputs, the best first, or n that are drawn.
+    """For each of R inputs, in order, its n likeliest outputs, the best first, or n samples.
 
-    Without output edges the search is exact whatever the beam; with them it is as `charrnn.sampling.beam` has
-    it, of which each output ends with its input. number: of the first input, which decides what is drawn for it.
+    Without output edges the search is exact for any beam; with them it is that of `charrnn.sampling.beam`, and
+    each output ends with its input. number: the first input's number, which determines its samples.
     """
     model = saved.model
     decoder = None if model.decoder is None else Stepper(model.decoder, model.decoder_params(saved.params))
@@ -109,7 +109,7 @@ def search_tags(
 def likeliest(log_p: npt.NDArray[np.float64], n: int) -> list[Hypothesis]:
     """The n likeliest sequences of independent symbols, whose log-probabilities are (T, K), the best first.
 
-    The n likeliest ones of t symbols are among the extensions of the n likeliest of t − 1, so nothing is missed.
+    The n likeliest with t symbols are among the extensions of the n likeliest with t − 1, so none is missed.
     """
     symbols, total = np.zeros((1, 0), np.int64), np.zeros(1)
     for row in log_p:
@@ -124,7 +124,7 @@ def likeliest(log_p: npt.NDArray[np.float64], n: int) -> list[Hypothesis]:
 def _drawn(
     log_p: npt.NDArray[np.float64], tau: IntArray, how: Search, streams: RowStreams
 ) -> list[list[Hypothesis]]:
-    """One sequence for each of B rows of (S, B, K), its symbols independent, of length (B,)."""
+    """One sample of independent symbols for each of B rows of `log_p` (S, B, K), of length `tau` (B,)."""
     S, B, _ = log_p.shape
     symbols = np.stack([drawn(log_p[t] / how.temperature, streams.uniform()) for t in range(S)])
     total = np.take_along_axis(log_p, symbols[..., None], axis=-1)[..., 0]
@@ -133,5 +133,5 @@ def _drawn(
 
 
 def _at_each_step(decoder: Stepper, h: FloatArray) -> Callable[[int], Given]:
-    """What rows are given at step t: h (S, B, E) there; behind the last step nothing is asked any more."""
+    """The context of rows at step t: h[t] of h (S, B, E); after the last step it is not used."""
     return lambda t: decoder.given(h[min(t, len(h) - 1)])

@@ -1,4 +1,4 @@
-"""A sequence to a sequence of the same length: a symbol for each symbol that is read."""
+"""A tagger: maps a sequence to one of the same length, a symbol for each symbol that is read."""
 
 import math
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class TaggerConfig(PairConfig):
     num_tags: VocabSize
     """Symbols that are written."""
     training_chars: Annotated[int, Meta(ge=1)]
-    """Symbols in the training split; an unseen one that was to be written costs ln(training_chars + 1) nats."""
+    """Symbols in the training split; an unseen target symbol costs ln(training_chars + 1) nats."""
     decoder: GeneratorConfig | None = None
-    """What writes them where each depends on those before it; None where they are independent given the input."""
+    """Writes the output if symbols depend on those before them; None if they are independent given the input."""
 
 
 ENCODER, DECODER = "encoder.", "decoder."
@@ -39,31 +39,31 @@ class Tagged(NamedTuple):
     """B sequences in S steps; NumPy arrays, or torch's in training."""
 
     ids: Array
-    """(S, B) symbols of the inputs, the vocabulary's size where one is unknown or padding."""
+    """(S, B) symbols of the inputs, the vocabulary's size for an unknown symbol or padding."""
     lengths: Array
     """(B,)"""
     tags: Array
-    """(S, B) symbols 0 … K − 1 of the outputs, K + 1 where one is unknown or padding."""
+    """(S, B) symbols 0 … K − 1 of the outputs, K + 1 for an unknown symbol or padding."""
     before: Array
-    """(S, B) what output edges bring to a step: the symbol before it, K at the first, K + 1 for nothing."""
+    """(S, B) what output edges feed to a step: the previous output symbol, K at the first step, K + 1 for none."""
 
 
 @dataclass(frozen=True)
 class Tagger:
-    """h(1) … h(τ) of an encoder that reads x(1) … x(τ), and a distribution over K symbols y(t) at every t.
+    """An encoder reads x(1) … x(τ) into h(1) … h(τ); every t has a distribution over K symbols y(t).
 
     Without output edges the y(t) are independent given x:
 
         o(t) = c + V h(t),  p(y | x) = Π_t softmax(o(t))[y(t)]
 
     with V = `readout.weight` (K, E), c = `readout.bias` (K,). With edges from y(t) to the units of the next step
-    (`--feedback`) a `charrnn.models.language_model` writes y, its context another vector at each step:
+    (`--feedback`) a `charrnn.models.language_model` writes y, with a different context vector at each step:
 
         g(t) = f(W g(t−1), U y(t−1), R h(t)),  o(t) = c + V [g(t), h(t)],
         p(y | x) = Π_t softmax(o(t))[y(t)]
 
-    V sees h(t) itself, for what g(t) keeps of it after a step of a recurrence is too little and learned late; with
-    g = 0 it is the model without edges. Its parameters are under `decoder.`. The encoder's are under `encoder.`.
+    V also reads h(t) itself, because g(t) keeps too little of it after a recurrent step and learns that late; with
+    g = 0 it is the model without edges. Its parameters are under `decoder.`, the encoder's under `encoder.`.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2.4, figure 10.10, and section 10.3,
     figure 10.11.
@@ -91,7 +91,7 @@ class Tagger:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter. Raises ValueError for what cannot be built so."""
+        """Name and shape of every parameter. Raises ValueError for a model that cannot be built."""
         K, E, c = self.num_tags, self.encoder.output_size, self.config.decoder
         shapes = under(ENCODER, self.encoder.shapes)
         if self.decoder is None or c is None:
@@ -122,11 +122,11 @@ class Tagger:
         return {} if self.decoder is None else part_of(params, DECODER, self.decoder.shapes)
 
     def read(self, params: Params, ids: Array, lengths: Array, dropout: Dropout | None = None) -> Array:
-        """h, (S, B, E), of symbols (S, B) and lengths (B,); behind a sequence's end it means nothing."""
+        """h, (S, B, E), for symbols (S, B) and lengths (B,); it is meaningless after a sequence's end."""
         return self.encoder.read(self.encoder_params(params), ids, lengths, dropout).outputs
 
     def log_probs(self, params: Params, h: Array) -> Array:
-        """ln p(y(t) | x) where the y(t) are independent: (S, B, K) of h (S, B, E)."""
+        """ln p(y(t) | x) for independent y(t): (S, B, K) from h (S, B, E)."""
         return log_softmax(h @ params["readout.weight"].T + params["readout.bias"])
 
     def nll(self, params: Params, batch: Tagged, dropout: Dropout | None = None) -> Array:
@@ -135,7 +135,7 @@ class Tagger:
         return self.nll_given(params, encoded, batch, dropout)
 
     def nll_given(self, params: Params, encoded: Encoded, batch: Tagged, dropout: Dropout | None = None) -> Array:
-        """The same of inputs that have been read."""
+        """`nll` of inputs that are already encoded."""
         K, tags, h = self.num_tags, batch.tags, encoded.outputs
         real = asarray(np.arange(len(tags)), tags)[:, None] < batch.lengths
         if self.decoder is None:
@@ -156,7 +156,7 @@ class Tagger:
 
 
 def batch_of(model: Tagger, pairs: Pairs, rows: npt.NDArray[np.int64]) -> Tagged:
-    """Some of the pairs side by side, each output as long as its input."""
+    """A batch of some pairs, each output as long as its input."""
     K = model.num_tags
     ids = pairs.inputs.padded(rows, fill=model.config.encoder.vocab_size)
     tags = pairs.outputs.padded(rows, fill=K + 1)

@@ -15,7 +15,7 @@ from charrnn.errors import UsageError
 from charrnn.models.encoder import Encoder
 from charrnn.models.language_model import GeneratorConfig
 from charrnn.tasks.cell_options import encoder_config, layer_settings
-from charrnn.tasks.defaults import FITS, USUAL_MINUTES
+from charrnn.tasks.defaults import USUAL_MINUTES, fit_of
 from charrnn.tasks.rows.defaults import resolved
 from charrnn.tasks.rows.job import PairJob
 from charrnn.tasks.rows.learner import ExamplesLearner
@@ -26,7 +26,7 @@ from charrnn.training.job import Arrays
 
 
 class TagLearner(ExamplesLearner[Tagger]):
-    """Trains a tagger on batches of whole sequences; a `tasks.job.TaskLearner`."""
+    """Trains a tagger on batches of whole sequences; a `training.job.TaskLearner`."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class TagLearner(ExamplesLearner[Tagger]):
 
     def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Tagged:
         batch = self._batch(self._dataset.train, rows)
-        # An edge that always brings the truth would be leant on where the model has to be right by itself.
+        # If an edge always brought the true symbol, the model would rely on it where it must be right by itself.
         return batch._replace(before=self.mask_symbols(batch.before, self.model.num_tags + 1, rng))
 
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
@@ -54,7 +54,7 @@ class TagLearner(ExamplesLearner[Tagger]):
 
     @torch.no_grad()
     def validate(self, share: float = 1.0) -> float | None:
-        """Nats a symbol over a share of the validation part."""
+        """Nats per symbol over a share of the validation part."""
         valid = self._dataset.valid
         nats, symbols = 0.0, 0
         for rows in by_length(valid.inputs.lengths, share):
@@ -67,12 +67,12 @@ class TagLearner(ExamplesLearner[Tagger]):
 
 
 MANY_ROWS = 500_000
-"""Symbols of a table from which its models may be larger."""
+"""From this many symbols in a table on, its models may be larger."""
 
 
 def chosen_for(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
-    """The same for a model that writes a symbol for each that it reads; its seed must be set."""
-    fit, small = FITS[config.cell], num_symbols < MANY_ROWS
+    """The configuration with defaults for tagging; its seed must be set."""
+    fit, small = fit_of(config.cell), num_symbols < MANY_ROWS
     chosen: dict[str, Any] = {
         "hidden_size": 192 if small else 256,
         "num_layers": 2,
@@ -80,7 +80,7 @@ def chosen_for(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
         "weight_dropout": 0.0,
         "symbol_dropout": 0.1,
         "lm_weight": 0.0,
-        # Small batches and a high rate: with few examples it was steps that were wanting.
+        # Small batches and a high rate: with few examples, runs had too few steps.
         "batch_size": 8 if small else 32,
         "learning_rate": (3e-3 if fit.learning_rate < 1.0 else 4e-3) * (2 if small else 1),
     }
@@ -88,7 +88,7 @@ def chosen_for(config: TrainConfig, num_symbols: int) -> ResolvedConfig:
 
 
 class TagJob(PairJob):
-    """A `tasks.job.Job`."""
+    """A `training.job.Job`."""
 
     load = staticmethod(load)
 
@@ -130,7 +130,7 @@ class TagJob(PairJob):
         return TagLearner(self.model, params, self.dataset, self.config, device)
 
     def preview(self, params: Arrays, step: int) -> str:
-        """An input of the validation part as the model tags it."""
+        """The model's output for an input of the validation part."""
         data, one = self.dataset, self.shown(step)
         saved = SavedTagger(self.model.config, self.model, params, "", data.source, data.target)
         ((best,),) = search_tags(saved, one.inputs)

@@ -1,4 +1,4 @@
-"""What is said of taggers and how good they are."""
+"""Human-readable descriptions of taggers and their results."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The task `transduce`: a sequence for a sequence."""
+"""The task `transduce`: an output sequence for each input sequence."""
 
 from charrnn.tasks.task import Task
 

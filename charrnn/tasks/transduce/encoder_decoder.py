@@ -1,4 +1,4 @@
-"""A sequence to a sequence: an encoder reads the one, a language model given what it read writes the other."""
+"""An encoder-decoder: an encoder reads the input, and a language model conditioned on it writes the output."""
 
 import math
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from charrnn.tasks.rows.pairs import PairConfig, Pairs
 
 @dataclass(frozen=True, kw_only=True)
 class TransducerConfig(PairConfig):
-    """A sequence of any length for a sequence."""
+    """Maps a sequence to a sequence of any length."""
 
     task: Literal["transduce"] = "transduce"
     columns: tuple[Column, ...] = ()
-    """Columns that the output is conditioned on beside the input."""
+    """Columns that the output is conditioned on besides the input."""
     decoder: GeneratorConfig
 
 
@@ -37,15 +37,15 @@ class Transduced(NamedTuple):
     """B pairs; NumPy arrays, or torch's in training."""
 
     ids: Array
-    """(S, B) symbols of the inputs, the vocabulary's size where one is unknown or padding."""
+    """(S, B) symbols of the inputs, the vocabulary's size for an unknown symbol or padding."""
     lengths: Array
     """(B,)"""
     steps: Steps
-    """Of the outputs, (T, B), with the columns (B, X) that they are conditioned on, if any."""
+    """The steps of the outputs, (T, B), with the columns (B, X) that they are conditioned on, if any."""
 
 
 class Read(NamedTuple):
-    """What the decoder is given of B inputs."""
+    """What the decoder receives from B inputs."""
 
     context: Array
     """(B, E + X)"""
@@ -53,7 +53,7 @@ class Read(NamedTuple):
 
 
 def encoder_of(config: EncoderConfig) -> Encoder:
-    """What an input is read by. It has no outputs of its own; a cell that feeds them back has as many as units."""
+    """The encoder of inputs. It has no outputs of its own; a cell that feeds outputs back has as many as units."""
     return Encoder(config, num_outputs=config.hidden_size)
 
 
@@ -62,7 +62,7 @@ class EncoderDecoder:
     """C = [the encoder's summary, the columns], and p(y | C) is a `charrnn.models.language_model`.
 
     C acts at every step, as the initial state, or both (`--context-mode`); with attention the decoder also looks
-    at the encoder's output at every symbol of the input. Parameters of the two under `encoder.` and `decoder.`.
+    at the encoder's output at every symbol of the input. Their parameters are under `encoder.` and `decoder.`.
     The decoder ends by the same three mechanisms as any language model.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.4, figure 10.12; Cho et al. 2014;
@@ -86,7 +86,7 @@ class EncoderDecoder:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter. Raises ValueError for what cannot be built so."""
+        """Name and shape of every parameter. Raises ValueError for a model that cannot be built."""
         E, X = self.encoder.output_size, sum(column.size for column in self.config.columns)
         decoder = self.config.decoder
         if decoder.context_size != E + X or decoder.memory_size != (E if decoder.attention else 0):
@@ -99,7 +99,7 @@ class EncoderDecoder:
         return sum(map(math.prod, self.shapes.values()))
 
     def init(self, rng: np.random.Generator, lengths: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
-        """Fresh parameters; the lengths (R,) of the training outputs place the heads that end them."""
+        """Fresh parameters; the lengths (R,) of the training outputs initialise the heads that end them."""
         encoder = under(ENCODER, self.encoder.init(rng))
         return encoder | under(DECODER, self.decoder.init(rng, lengths))
 
@@ -112,12 +112,12 @@ class EncoderDecoder:
     def read(
         self, params: Params, ids: Array, lengths: Array, columns: Array | None, dropout: Dropout | None = None
     ) -> Read:
-        """Inputs (S, B) of lengths (B,), and columns (B, X) where there are any."""
+        """Reads inputs (S, B) of lengths (B,), and columns (B, X) if any."""
         encoded = self.encoder.read(self.encoder_params(params), ids, lengths, dropout)
         return self._offered(params, encoded, lengths, columns)
 
     def _offered(self, params: Params, encoded: Encoded, lengths: Array, columns: Array | None) -> Read:
-        """What the decoder is given of inputs that have been read."""
+        """What the decoder receives from inputs that are already encoded."""
         context = encoded.summary if columns is None else concat([encoded.summary, columns], axis=-1)
         if self.decoder.attention is None:
             return Read(context, None)
@@ -133,7 +133,7 @@ class EncoderDecoder:
     def nll_given(
         self, params: Params, encoded: Encoded, batch: Transduced, dropout: Dropout | None = None
     ) -> Array:
-        """The same of inputs that have been read."""
+        """`nll` of inputs that are already encoded."""
         found = self._offered(params, encoded, batch.lengths, batch.steps.context)
         steps, decoder = batch.steps._replace(context=found.context), self.decoder_params(params)
         state = self.decoder.initial_state(decoder, len(found.context), found.context)
@@ -144,7 +144,7 @@ class EncoderDecoder:
 def batch_of(
     source: Symbols, target: Symbols, pairs: Pairs, rows: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
 ) -> Transduced:
-    """Some of the pairs, each ending by the mechanism of that index, side by side."""
+    """A batch of some pairs; `stops` holds the index of each one's stopping mechanism."""
     outputs, tau, V = pairs.outputs, pairs.outputs.lengths[rows], target.size
     texts = Sequences(
         outputs.values,

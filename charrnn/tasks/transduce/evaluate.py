@@ -1,4 +1,4 @@
-"""The report on a model of a sequence for a sequence."""
+"""The report on a model that maps sequences to sequences."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ BATCH = 128
 
 @dataclass(frozen=True, kw_only=True)
 class TransduceReport:
-    """The fields of `charrnn eval --json` of such a model."""
+    """The fields of `charrnn eval --json` for such a model."""
 
     schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
     task: Literal["transduce"] = "transduce"
@@ -37,12 +37,12 @@ class TransduceReport:
     beam: int
     length_penalty: float
     nll: float
-    """Nats of all outputs of the table given their inputs, the ending by `stop` included."""
+    """Nats of all outputs of the table given their inputs, including the ending by `stop`."""
     loss: float | None
-    """nll over the outputs' symbols, as training tells it."""
+    """nll per output symbol, as training reports it."""
     figures: Transduction
     num_cut: int
-    """Outputs that went on for too long."""
+    """Outputs cut because they were too long."""
     num_oov: int
     """Symbols of the inputs that the model does not know."""
     inputs_per_second: float
@@ -59,7 +59,7 @@ def reports(
     notify: Callable[[str, float], object],
     **_: object,
 ) -> list[TransduceReport]:
-    """One report, on a model and a file, or a part of its run's own table."""
+    """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
     columns = saved.config.columns
     data, pairs = pair_rows(checkpoint, saved, columns, file=file, part=part, same_length=False)
@@ -88,7 +88,7 @@ def evaluate_transducer(
     how: Search,
     notify: Callable[[str, float], object] = lambda _what, _share: None,
 ) -> TransduceReport:
-    """Every different input once, against all outputs that stand beside it anywhere in the table."""
+    """Evaluates every distinct input once, against all its outputs anywhere in the table."""
     references: dict[tuple[str, bytes], list[str]] = {}
     first: dict[tuple[str, bytes], int] = {}
     for row, (source, target) in enumerate(zip(pairs.sources, pairs.targets, strict=True)):

@@ -1,4 +1,4 @@
-"""What an encoder-decoder makes of lines of text: the fields of `charrnn predict --json`."""
+"""An encoder-decoder's predictions for lines of text: the fields of `charrnn predict --json`."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ SavedTransducer: TypeAlias = SavedPair[TransducerConfig, EncoderDecoder]
 
 
 def load(checkpoint: Checkpoint) -> SavedTransducer:
-    """Raises CheckpointError for what does not fit together, before memory is asked for."""
+    """Raises CheckpointError for parts that do not fit together, before memory is allocated."""
     config = checkpoint.config(TransducerConfig)
     sizes = (config.encoder.vocab_size, config.decoder.vocab_size)
     return load_pair(checkpoint, config, EncoderDecoder(config), sizes, (config.source_sep, config.target_sep))
@@ -40,7 +40,7 @@ def open_model(checkpoint: Checkpoint) -> "TransduceModel":
 
 
 class TransduceModel:
-    """A trained model of a sequence for a sequence. It needs no torch."""
+    """A trained model that maps sequences to sequences. It needs no torch."""
 
     def __init__(self, saved: SavedTransducer, path: Path) -> None:
         self.saved, self.path = saved, path
@@ -59,10 +59,10 @@ class TransduceModel:
         n: int = 1,
         number: int = 0,
     ) -> Iterator[Prediction]:
-        """The n best outputs for each input, or n drawn. Raises UsageError, CorpusError for what cannot be read.
+        """The n best outputs for each input, or n samples. Raises UsageError, CorpusError for unreadable input.
 
-        With columns, those are given for all inputs, or stand behind each input in its line, between tabs.
-        number: of the first text, which decides what is drawn for it.
+        Columns are given for all inputs, or follow each input in its line, separated by tabs.
+        number: the first text's number, which determines its samples.
         """
         chosen = choose_stop(self.saved.model.decoder, stop)
         return transduce(self.saved, texts, given=given, stop=chosen, how=how, n=n, number=number)
@@ -70,7 +70,7 @@ class TransduceModel:
     def alignment(
         self, prediction: Prediction, given: Sequence[str] = (), *, stop: StopName | None = None
     ) -> "Alignment":
-        """Where the model looked in an input when it wrote its prediction. Raises UsageError without attention."""
+        """The attention on an input while its prediction was written. Raises UsageError without attention."""
         chosen = choose_stop(self.saved.model.decoder, stop)
         return aligned(self.saved, prediction.input, str(prediction.prediction), given, stop=chosen)
 
@@ -85,11 +85,11 @@ def transduce(
     n: int = 1,
     number: int = 0,
 ) -> Iterator[Prediction]:
-    """For every line, in order, the n best outputs, or n drawn; reads a batch ahead.
+    """For every line, in order, the n best outputs, or n samples; reads a batch ahead.
 
-    A model with columns is given them by `given` for all lines, or each line is the input and the columns between
-    tabs. A symbol that the model does not know is read as nothing in its place. number: of the first line, which
-    decides what is drawn for it. Raises UsageError, CorpusError.
+    For a model with columns, `given` sets them for all lines, or each line is the input and the columns, separated
+    by tabs. An unknown symbol is read as a zero input. number: the first line's number, which determines
+    its samples. Raises UsageError, CorpusError.
     """
     fixed, remaining = _fixed(saved, given), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
@@ -105,13 +105,13 @@ class Alignment(NamedTuple):
     target: list[str]
     """Symbols of its output."""
     weights: npt.NDArray[np.floating]
-    """(T, S) where the decoder looked in the one for each of the other."""
+    """(T, S) the attention on the input for each output symbol."""
 
 
 def aligned(
     saved: SavedTransducer, line: str, output: str, given: Sequence[str] = (), *, stop: StopName
 ) -> Alignment:
-    """Where the decoder looks in an input when it writes an output. Raises UsageError without attention."""
+    """The attention on an input while the decoder writes an output. Raises UsageError without attention."""
     (text,), contexts = _read(saved, [line], _fixed(saved, given))
     ids = read_inputs(saved.source, [text]).values.astype(np.int64)
     written = saved.target.encode(output, unknown=saved.target.size + 1).astype(np.int64)
@@ -120,7 +120,7 @@ def aligned(
 
 
 def _fixed(saved: SavedTransducer, given: Sequence[str]) -> tuple[str, ...] | None:
-    """The values of the columns for all lines; None where each line brings its own. Raises UsageError."""
+    """The values of the columns for all lines; None if each line has its own. Raises UsageError."""
     columns = saved.config.columns
     return parse_given(columns, given) if given or not columns else None
 
@@ -138,7 +138,7 @@ def _read(
 
 
 def _apart(saved: SavedTransducer, lines: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Inputs and the values of their columns, which stand behind them."""
+    """Splits lines into inputs and the values of their columns, which follow them."""
     names = [column.name for column in saved.config.columns]
     parts = [line.split("\t") for line in lines]
     for line, fields in zip(lines, parts, strict=True):
@@ -159,10 +159,10 @@ def search(
     n: int = 1,
     number: int = 0,
 ) -> Iterator[list[Hypothesis]]:
-    """For each of R inputs, in order, its n best outputs, the best first, or n that are drawn.
+    """For each of R inputs, in order, its n best outputs, the best first, or n samples.
 
-    contexts: (R, X) the columns that outputs are conditioned on, where there are any; number: of the first input,
-    which decides what is drawn for it.
+    contexts: (R, X) the columns that outputs are conditioned on, if any; number: the first input's number,
+    which determines its samples.
     """
     ending = saved.model.decoder.endings[stop or saved.model.decoder.stops[0]]
     decoder = Stepper(saved.model.decoder, saved.model.decoder_params(saved.params))
@@ -191,9 +191,9 @@ def _at(given: Given) -> Callable[[int], Given]:
 def _announced(
     decoder: Stepper, ending: Stop, given: Given, how: Search, longest: IntArray, streams: RowStreams | None
 ) -> tuple[npt.NDArray[np.intp], IntArray, npt.NDArray[np.float64]]:
-    """Lengths τ, each to be searched by itself: whose they are, τ and ln p(τ), (C,).
+    """Lengths to be searched separately: the row of each, its τ and ln p(τ), (C,).
 
-    The K likeliest ones of each row, or one that is drawn.
+    They are the K likeliest ones of each row, or one that is sampled.
     """
     B = len(longest)
     hidden, _ = decoder.step(
@@ -216,9 +216,9 @@ def alignment(
     output: IntArray,
     stop: StopName,
 ) -> FloatArray:
-    """(T, S) where the decoder looks when it writes each symbol of an output that ends by `stop`.
+    """(T, S) the attention on the input for each symbol of an output that ends by `stop`.
 
-    source: (S,) and output: (T,) as numbers; context: (X,). Raises UsageError for a model without attention.
+    source: (S,) and output: (T,) symbol ids; context: (X,). Raises UsageError for a model without attention.
     """
     if saved.model.decoder.attention is None:
         raise UsageError("the model has no attention to show")

@@ -1,4 +1,4 @@
-"""The task `transduce`: a sequence for a sequence."""
+"""The task `transduce`: an output sequence for each input sequence."""
 
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from charrnn.corpus.steps import STOP_INDEX, map_arrays
 from charrnn.errors import UsageError
 from charrnn.models.language_model import GeneratorConfig
 from charrnn.tasks.cell_options import encoder_config, layer_settings
-from charrnn.tasks.defaults import FITS, USUAL_MINUTES
+from charrnn.tasks.defaults import USUAL_MINUTES, fit_of
 from charrnn.tasks.rows.defaults import resolved
 from charrnn.tasks.rows.job import PairJob
 from charrnn.tasks.rows.learner import ExamplesLearner
@@ -32,7 +32,7 @@ from charrnn.training.job import Arrays
 
 
 class TransduceLearner(ExamplesLearner[EncoderDecoder]):
-    """Trains an encoder-decoder on batches of whole pairs; a `tasks.job.TaskLearner`."""
+    """Trains an encoder-decoder on batches of whole pairs; a `training.job.TaskLearner`."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class TransduceLearner(ExamplesLearner[EncoderDecoder]):
         self._stops = np.array([STOP_INDEX[stop] for stop in model.decoder.stops])
 
     def training_batch(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Transduced:
-        """The decoder reads its share of unknown symbols too, so that it must look at the input."""
+        """The decoder also reads a share of unknown symbols, so that it must use the input."""
         stops = self._stops[rng.integers(len(self._stops), size=len(rows))]
         batch, target = self._batch(self._dataset.train, rows, stops), self._dataset.target
         written: Any = batch.steps.inputs
@@ -64,7 +64,7 @@ class TransduceLearner(ExamplesLearner[EncoderDecoder]):
 
     @torch.no_grad()
     def validate(self, share: float = 1.0) -> float | None:
-        """Nats a symbol over a share of the validation part; with several mechanisms their mean."""
+        """Nats per symbol over a share of the validation part, averaged over the stopping mechanisms."""
         valid = self._dataset.valid
         nats, symbols = 0.0, 0
         for stop in self._stops:
@@ -81,8 +81,8 @@ class TransduceLearner(ExamplesLearner[EncoderDecoder]):
 
 
 def chosen_for(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
-    """The same for a model that reads a whole input and writes an output; its seed must be set."""
-    fit, small = FITS[config.cell], num_pairs < 20_000
+    """The configuration with defaults for encoder-decoders; its seed must be set."""
+    fit, small = fit_of(config.cell), num_pairs < 20_000
     chosen: dict[str, Any] = {
         "hidden_size": 128 if small else 160,
         "num_layers": 2,
@@ -98,7 +98,7 @@ def chosen_for(config: TrainConfig, num_pairs: int) -> ResolvedConfig:
 
 
 class TransduceJob(PairJob):
-    """A `tasks.job.Job`."""
+    """A `training.job.Job`."""
 
     load = staticmethod(load)
 
@@ -140,7 +140,7 @@ class TransduceJob(PairJob):
         return TransduceLearner(self.model, params, self.dataset, self.config, device)
 
     def preview(self, params: Arrays, step: int) -> str:
-        """An input of the validation part, and what the model makes of it."""
+        """An input of the validation part, and the model's output for it."""
         data, one = self.dataset, self.shown(step)
         saved = SavedTransducer(self.model.config, self.model, params, "", data.source, data.target)
         ((best, *_),) = search(saved, one.inputs, one.contexts)

@@ -1,4 +1,4 @@
-"""What is said of encoder-decoders and how good they are."""
+"""Human-readable descriptions of encoder-decoders and their results."""
 
 from collections.abc import Iterator
 

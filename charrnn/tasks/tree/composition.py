@@ -1,8 +1,8 @@
-"""What a node of a tree makes of its children: the one step of a recursive network, as a cell's is of another.
+"""How a tree node's state is computed from its children's: the step of a recursive network, like a cell's.
 
-A composition is a frozen dataclass of sizes; its parameters are a flat dict of arrays that it is handed, the
-state of n nodes a NamedTuple of arrays (n, H). The same lines serve NumPy and torch (`charrnn.cells.arrays`). It
-knows neither trees nor levels: children of one node follow one another.
+A composition is a frozen dataclass of sizes. It takes its parameters as a flat dict of arrays, and the states of n
+nodes as a NamedTuple of arrays (n, H). The same code serves NumPy and torch (`charrnn.cells.arrays`). It knows
+neither trees nor levels: the children of a node are adjacent.
 """
 
 from abc import ABC, abstractmethod
@@ -37,13 +37,13 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Composition(ABC):
-    """Leaves x (n, I) to states, and states of children to those of their parents."""
+    """Maps leaves x (n, I) to states, and states of children to those of their parents."""
 
     input_size: int
     hidden_size: int
 
     pairs: ClassVar[bool]
-    """Whether it composes two children, told apart by their order, and no other number."""
+    """Whether it composes exactly two children, left and right."""
 
     @property
     @abstractmethod
@@ -60,13 +60,13 @@ class Composition(ABC):
 
     @abstractmethod
     def compose(self, params: Params, children: State, sizes: npt.NDArray[np.int64]) -> State:
-        """The states of n nodes with `sizes` (n,) children each, of those of all children (m, H), in order."""
+        """The states of n nodes with `sizes` (n,) children each, from those of all children (m, H), in order."""
 
 
 class RecursiveTanh(Composition):
     """The recursive network of the book, one affine map for all nodes:
 
-        h = tanh(b + W [h_left, h_right]),    of a leaf h = tanh(a + U x)
+        h = tanh(b + W [h_left, h_right]),    for a leaf h = tanh(a + U x)
 
     W = `weight` (H, 2H), b = `bias` (H,), U = `leaf.weight` (H, I), a = `leaf.bias` (H,).
 
@@ -94,7 +94,7 @@ class TreeLSTM(Composition):
         i, f_l, f_r, o = σ(…),  u = tanh(…),    … = b + U [h_left, h_right]
         c = i u + f_l c_left + f_r c_right,  h = o tanh(c)
 
-    and of a leaf i, o = σ(a + W x), u = tanh(a + W x), c = i u. U = `weight` (5H, 2H), b = `bias` (5H,) in the
+    and for a leaf i, o = σ(a + W x), u = tanh(a + W x), c = i u. U = `weight` (5H, 2H), b = `bias` (5H,) in the
     order i, f_l, f_r, u, o; W = `leaf.weight` (3H, I), a = `leaf.bias` (3H,) in the order i, u, o. Forget biases
     begin at 1.
 
@@ -127,12 +127,12 @@ class TreeLSTM(Composition):
 
 
 class ChildSum(Composition):
-    """The child-sum Tree-LSTM, for any number of children k, whose order it does not see:
+    """The child-sum Tree-LSTM, for any number of children k, whose order it ignores:
 
         h~ = Σ_k h_k,  i, o = σ(…),  u = tanh(…),    … = b + U h~
         f_k = σ(d + F h_k),  c = i u + Σ_k f_k c_k,  h = o tanh(c)
 
-    and of a leaf as in the binary one. U = `weight` (3H, H), b = `bias` (3H,) in the order i, u, o; F =
+    and for a leaf as in the binary Tree-LSTM. U = `weight` (3H, H), b = `bias` (3H,) in the order i, u, o; F =
     `forget.weight` (H, H), d = `forget.bias` (H,), which begins at 1.
 
     Source: Tai, Socher and Manning 2015, section 3.1.
@@ -177,5 +177,5 @@ def _leaf_memory(params: Params, x: Array | OneHot, hidden_size: int) -> Memory:
 
 
 def _beside(children: Array) -> Array:
-    """(n, 2H) the left and the right one of n nodes side by side, of all children (2n, H)."""
+    """(n, 2H) the left and right child of each of n nodes side by side, from all children (2n, H)."""
     return children.reshape(-1, 2 * children.shape[-1])

@@ -1,4 +1,4 @@
-"""Trees with a label or a number at the root, or at every node, out of a table."""
+"""Trees with a label or a number at the root, or at every node, read from a table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from charrnn.tasks.rows.data import read_pairs, sides_of
 from charrnn.tasks.tree.trees import NONE, Forest, parse_trees
 
 NODE_LABEL = "label"
-"""What the labels inside of expressions are called."""
+"""Name of the labels inside expressions."""
 
 EXPRESSION = "1"
-"""Column of a table without a header whose expressions hold their labels."""
+"""Column of expressions that contain their labels, in a table without a header."""
 
 
 @dataclass(frozen=True, eq=False)
 class TreeExamples:
-    """R trees, and what is said of their nodes."""
+    """R trees, and the outputs of their nodes."""
 
     texts: list[str]
     forest: Forest
     words: Ragged
-    """Each of the forest's words as symbols: the word itself, or its characters; an unknown one is the number
-    behind the last."""
+    """Each of the forest's words as symbols: the word itself, or its characters; an unknown symbol's id is
+    the vocabulary size."""
     outputs: npt.NDArray[np.float64]
-    """(N,) of each node the index of its label, or its number, standardised; NaN where nothing is said of it."""
+    """(N,) the index of each node's label, or its number, standardised; NaN for a node without an output."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -58,7 +58,7 @@ class TreeDataset:
     text_column: str
     label: Column
     symbols: Symbols
-    """Of the leaves of the training part: words, or their characters."""
+    """The symbols of the training part's leaves: words, or their characters."""
     train: TreeExamples
     valid: TreeExamples
     test: TreeExamples
@@ -71,7 +71,7 @@ class TreeDataset:
 
 
 def leaf_separator(characters: bool) -> str:
-    """What stands between the symbols of a leaf: nothing between characters; whole words hold no space."""
+    """The separator of a leaf's symbols: empty between characters, a space for words, which contain none."""
     return "" if characters else " "
 
 
@@ -88,7 +88,7 @@ class TreeReader:
         return parse_trees(texts, where, labelled=self.node_labels, pairs=self.pairs)
 
     def symbols(self, forest: Forest) -> Symbols:
-        """What the leaves of a forest are made of."""
+        """The symbols of a forest's leaves."""
         words = [forest.words[word] for word in np.unique(forest.leaf[forest.leaf != NONE])]
         return Symbols.of(words, leaf_separator(self.characters))
 
@@ -100,7 +100,7 @@ class TreeReader:
 def read_expressions(
     paths: Sequence[str | Path], label: str | None, text: str | None, reader: TreeReader, *, encoding: str
 ) -> tuple[Table, str | None, str]:
-    """A table and the names of its columns of labels, None where the expressions hold them, and of expressions.
+    """A table, and the names of its label column (None if the expressions contain labels) and expression column.
 
     Raises CorpusError.
     """
@@ -114,7 +114,7 @@ def read_expressions(
 
 
 def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
-    """The trees of a run as its configuration says. Raises CorpusError, UsageError."""
+    """The trees that a run's configuration describes. Raises CorpusError, UsageError."""
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
     if reader.node_labels and name not in (None, NODE_LABEL):
         raise UsageError(
@@ -165,8 +165,8 @@ def tree_examples(
     symbols: Symbols,
     forest: Forest | None = None,
 ) -> TreeExamples:
-    """The rows of a table, as a forest if they have been read. Raises CorpusError for what is no expression, and
-    for a label that the model does not know."""
+    """The rows of a table; `forest` holds them if they are parsed already. Raises CorpusError for an invalid
+    expression, and for a label that the model does not know."""
     texts = [normalised(text) for text in table.column(text_column)]
     forest = forest or reader.forest(texts, table.where)
     outputs = np.full(len(forest.leaf), np.nan)
@@ -181,21 +181,21 @@ def tree_examples(
 def node_outputs(
     forest: Forest, label: Column, where: Callable[[int], str]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The nodes that have a label, and what those are. Raises CorpusError for one that the model does not know."""
+    """The nodes that have a label, and their outputs. Raises CorpusError for an unknown label."""
     labelled = np.flatnonzero(forest.label != NONE)
     strings, rows = _node_labels(forest, labelled)
     return labelled, _outputs(label, strings, lambda i: where(int(rows[i])))
 
 
 def _outputs(label: Column, strings: Sequence[str], where: Callable[[int], str]) -> npt.NDArray[np.float64]:
-    """Of each string the index of the label, or the number, standardised."""
+    """For each string the index of the label, or the number, standardised."""
     if label.values:
         return category_indices(label, strings, where).astype(np.float64)
     return encode_columns([label], [strings], where)[:, 0].astype(np.float64)
 
 
 def _labels(table: Table, forest: Forest, column: str | None) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """All labels, and the row of each: of the column, or of the nodes."""
+    """All labels, from the column or from the nodes, and the row of each."""
     if column is not None:
         return table.column(column), np.arange(len(forest))
     return _node_labels(forest, np.flatnonzero(forest.label != NONE))

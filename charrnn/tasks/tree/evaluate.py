@@ -1,4 +1,4 @@
-"""The report on a model that tells a label or a number for each tree."""
+"""The report on a model that predicts a label or a number for each tree."""
 
 import time
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ class Band:
     most: int
     num_trees: int
     accuracy: float | None
-    """Of labels at the root, or of whole numbers, rounded; None of others."""
+    """Accuracy at the root, of labels or rounded whole numbers; None for other numbers."""
     mse: float | None
-    """Of numbers at the root."""
+    """Mean squared error at the root, for numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeReport:
-    """The fields of `charrnn eval --json` of such a model; one of `labels` and `numbers` is None."""
+    """The fields of `charrnn eval --json` for such a model; one of `labels` and `numbers` is None."""
 
     schema: Literal["charrnn.eval/1"] = "charrnn.eval/1"
     task: Literal["tree"] = "tree"
@@ -49,13 +49,13 @@ class TreeReport:
     data: str
     column: str
     labels: Classification | None
-    """At the roots that have one."""
+    """At the labelled roots."""
     numbers: Regression | None
     node_accuracy: float | None
-    """Of the labels of all nodes, where those are labelled."""
+    """Accuracy of the labels of all nodes, if nodes are labelled."""
     num_labelled_nodes: int
     num_unlabelled_roots: int
-    """Trees that stand in no figure but those of nodes."""
+    """Trees that count only in the figures of nodes."""
     by_depth: tuple[Band, ...]
     by_leaves: tuple[Band, ...]
     temperature: float | None
@@ -68,7 +68,7 @@ class TreeReport:
 def tree_rows(
     checkpoint: Checkpoint, saved: SavedTreeModel, *, file: str | None, part: PartName | None
 ) -> tuple[str, TreeExamples]:
-    """The name and the trees of a file as given, or of a part of the run's own. Raises as `own_rows` does."""
+    """The name and the trees of a file, or of a part of the run's own table. Raises as `own_rows` does."""
     reader, config = reader_of(saved), saved.config
     if file is None:
 
@@ -82,7 +82,7 @@ def tree_rows(
 
 
 def reports(checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object) -> list[TreeReport]:
-    """One report, on a model and a file, or a part of its run's own table."""
+    """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
     data, examples = tree_rows(checkpoint, saved, file=file, part=part)
     return [evaluate_trees(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)]
@@ -135,7 +135,7 @@ def _bands(
     right: npt.NDArray[np.bool_] | None,
     squares: npt.NDArray[np.float64] | None,
 ) -> tuple[Band, ...]:
-    """(R,) each: the size of a tree, whether what is told of its root is right, the square of the error."""
+    """(R,) each: the size of a tree, whether the prediction at its root is right, the squared error."""
     bands, least = [], 0
     for most in (*edges, int(sizes.max(initial=0))):
         inside = (sizes >= least) & (sizes <= most)

@@ -1,4 +1,4 @@
-"""What a recursive network makes of expressions, in NumPy: labels with calibrated probabilities, or numbers."""
+"""A recursive network's predictions, in NumPy: labels with calibrated probabilities, or numbers."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ SavedTreeModel: TypeAlias = Saved[TreeConfig, RecursiveNetwork]
 
 
 def load(checkpoint: Checkpoint) -> SavedTreeModel:
-    """Raises CheckpointError for what does not fit together, before memory is asked for."""
+    """Raises CheckpointError for parts that do not fit together, before memory is allocated."""
     config = checkpoint.config(TreeConfig)
     if config.encoder is not None and config.encoder.vocab_size != config.vocab_size:
         raise CheckpointError(f"{checkpoint.path / CONFIG}: its encoder does not read the symbols of its leaves")
@@ -39,7 +39,7 @@ def open_model(checkpoint: Checkpoint) -> "TreeModel":
 
 
 class TreeModel:
-    """A trained model of a label or a number for each tree. It needs no torch."""
+    """A trained model that predicts a label or a number for each tree. It needs no torch."""
 
     def __init__(self, saved: SavedTreeModel, path: Path) -> None:
         self.saved, self.path = saved, path
@@ -47,7 +47,7 @@ class TreeModel:
     def predict(self, texts: Iterable[str], *, n: int = 5, number: int = 0) -> Iterator[Prediction]:
         """The n most probable labels of each expression's root, or its number.
 
-        number: of the first text. Raises CorpusError, by a text's number, for what is no expression.
+        number: the first text's number. Raises CorpusError, naming a text's number, for an invalid expression.
         """
         return label_trees(self.saved, texts, n=n, number=number)
 
@@ -57,9 +57,9 @@ def label_trees(
 ) -> Iterator[Prediction]:
     """For every expression, in order, the n most probable labels of its root, or its number; reads a batch ahead.
 
-    A leaf that the model does not know is read as nothing in its place. Raises CorpusError, by the number of the
-    line, for what is no expression or holds labels that the model does not have, when all before it are told.
-    number: of the first line, from 0.
+    An unknown leaf is read as a zero input. Raises CorpusError, naming the line's number, for an invalid
+    expression or labels that the model does not have, after all lines before it are predicted. number: the first
+    line's number, from 0.
     """
     reader, remaining = reader_of(saved), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
@@ -92,7 +92,7 @@ def reader_of(saved: SavedTreeModel) -> TreeReader:
 
 
 def logits_of(saved: SavedTreeModel, forest: Forest, words: Ragged) -> npt.NDArray[np.floating]:
-    """(N, K) of all nodes of a forest, in its order, in batches of similar depths; no tree depends on others."""
+    """(N, K) of all nodes of a forest, in its order, read in batches of similar depths; trees are independent."""
     result = np.zeros((len(forest.leaf), saved.model.readout.num_logits), np.float32)
     nothing_said = np.full(len(forest.leaf), np.nan)
     order = np.argsort(forest.depths, kind="stable")

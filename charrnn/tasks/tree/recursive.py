@@ -1,4 +1,4 @@
-"""A recursive network: a tree to a label or a number at its root, or at every node."""
+"""A recursive network: predicts a label or a number at a tree's root, or at every node."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class TreeConfig(CheckpointConfig):
     task: Literal["tree"] = "tree"
     text_column: Annotated[str, Meta(max_length=1000)]
     node_labels: bool = False
-    """Whether the labels stand in the expressions, at every node, and not in a column."""
+    """Whether the labels are in the expressions, at every node, and not in a column."""
     label: Column
     """What is predicted: its categories, or a number's mean and standard deviation in training."""
     vocab_size: VocabSize
@@ -37,27 +37,27 @@ class TreeConfig(CheckpointConfig):
     composition: CompositionName
     hidden_size: Width
     encoder: EncoderConfig | None = None
-    """What reads a leaf character by character; None where a leaf is one symbol."""
+    """Reads a leaf character by character; None if a leaf is one symbol."""
 
 
 ENCODER = "encoder."
 
 
 class Trees(NamedTuple):
-    """B trees by depth; the numbers are NumPy arrays, or torch's in training."""
+    """B trees, level by level; the arrays are NumPy's, or torch's in training."""
 
     levels: tuple[Level, ...]
-    """The deepest first; of each, `order` is of the library of the rest, `sizes` always NumPy's."""
+    """The deepest first. `order` is of the same library as the other fields, `sizes` always NumPy's."""
     ids: Array
-    """(S, W) the symbols of W distinct leaves; the vocabulary's size where one is unknown or padding."""
+    """(S, W) the symbols of W distinct leaves; the vocabulary's size for an unknown symbol or padding."""
     lengths: Array
     """(W,)"""
     leaves: Array
-    """(L,) which of the W each leaf is, level after level."""
+    """(L,) the index among the W of each leaf, level after level."""
     nodes: Array
-    """(N,) where each node stands in the forest, level after level."""
+    """(N,) each node's index in the forest, level after level."""
     labelled: Array
-    """(M,) the nodes of which something is said, numbered level after level."""
+    """(M,) the nodes that have an output, numbered level after level."""
     outputs: Array
     """(M,) the index of the label, or the number, standardised."""
 
@@ -69,9 +69,9 @@ def trees_of(
     outputs: npt.NDArray[np.float64],
     unknown: int,
 ) -> Trees:
-    """Some trees of a forest side by side, with their nodes' outputs (N,), NaN where nothing is said.
+    """A batch of trees of a forest; outputs: (N,) of the forest's nodes, NaN for a node without an output.
 
-    words: the symbols of the forest's words, `unknown` where a symbol is not known.
+    words: the symbols of the forest's words, `unknown` for an unknown symbol.
     """
     found = levels_of(forest, rows)
     used, leaves = np.unique(found.leaves, return_inverse=True)
@@ -83,12 +83,12 @@ def trees_of(
 
 @dataclass(frozen=True)
 class RecursiveNetwork:
-    """States from the leaves to the root by one composition (`charrnn.tasks.tree.composition`), and a label or a
-    number read off each node's h (`charrnn.models.label_readout`).
+    """One composition (`charrnn.tasks.tree.composition`) computes states from the leaves to the root; a readout
+    (`charrnn.models.label_readout`) predicts a label or a number from each node's h.
 
-    A leaf is a symbol x, one-hot, or a string of characters that an encoder reads, x the summary it ends with (its
-    parameters under `encoder.`). An unknown symbol is a zero input. All nodes of one depth are composed at once:
-    the children of a level are exactly the level below it, in order, so that a batch takes as many steps as its
+    A leaf is a one-hot symbol x, or a string of characters whose summary x an encoder computes (its parameters
+    are under `encoder.`). An unknown symbol is a zero input. All nodes of one depth are composed at once: the
+    children of a level are exactly the level below it, in order, so that a batch takes as many steps as its
     deepest tree has levels, without recursion.
 
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.6.
@@ -116,7 +116,7 @@ class RecursiveNetwork:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter. Raises ValueError for a cell that cannot be built so."""
+        """Name and shape of every parameter. Raises ValueError for a cell that cannot be built."""
         encoder = {} if self.encoder is None else under(ENCODER, self.encoder.shapes)
         return {**encoder, **self.composition.shapes, **self.readout.shapes}
 
@@ -156,7 +156,7 @@ class RecursiveNetwork:
         return rows(read.summary, trees.leaves)
 
     def nll(self, params: Params, trees: Trees, dropout: Dropout | None = None) -> Array:
-        """−ln p of every output, nats, (M,), before T; of a number, of its density in standard deviations."""
+        """−ln p of every output, nats, (M,), before T; for a number, p is the density of the standardised one."""
         h = rows(self.read(params, trees, dropout), trees.labelled)
         return self.readout.nll(params, self.readout.logits(params, h), trees.outputs)
 

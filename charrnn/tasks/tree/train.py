@@ -27,7 +27,7 @@ from charrnn.training.job import Arrays
 
 
 class TreeLearner(RowLearner[RecursiveNetwork]):
-    """Trains a recursive network on batches of trees of similar depths; a `tasks.job.TaskLearner`."""
+    """Trains a recursive network on batches of trees of similar depths; a `training.job.TaskLearner`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
 
     @torch.no_grad()
     def validate(self, share: float = 1.0) -> float | None:
-        """Nats a label over a share of the validation part; the temperature of the probabilities is fitted too."""
+        """Nats per label over a share of the validation part; also fits the temperature of the probabilities."""
         valid = self._dataset.valid
         if not self.validation_size:
             return None
@@ -94,7 +94,7 @@ def _labels(examples: TreeExamples) -> npt.NDArray[np.int64]:
 
 
 def chosen_for(config: TrainConfig, num_trees: int) -> ResolvedConfig:
-    """The same for a model that reads trees; its seed must be set. Raises UsageError for what it does not have."""
+    """The configuration with defaults for trees; its seed must be set. Raises UsageError for several layers."""
     if config.num_layers not in (None, 1):
         raise UsageError(f"--num-layers {config.num_layers}: --task tree has one layer, the composition")
     small = num_trees < 20_000
@@ -112,7 +112,7 @@ def chosen_for(config: TrainConfig, num_trees: int) -> ResolvedConfig:
 
 
 class TreeJob(LabelJob[TreeDataset]):
-    """A `tasks.job.Job`."""
+    """A `training.job.Job`."""
 
     load = staticmethod(load)
 
@@ -148,7 +148,7 @@ class TreeJob(LabelJob[TreeDataset]):
         return TreeLearner(self.model, params, self.dataset, self.config, device)
 
     def preview(self, params: Arrays, step: int) -> str:
-        """An expression of the validation part and what the model makes of it."""
+        """An expression of the validation part and the model's prediction for it."""
         examples = self.dataset.valid if len(self.dataset.valid) else self.dataset.train
         row, unknown = step % len(examples), self.dataset.symbols.size
         trees = trees_of(examples.forest, examples.words, np.array([row]), examples.outputs, unknown)

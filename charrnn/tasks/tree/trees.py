@@ -1,7 +1,7 @@
-"""Bracketed expressions as trees: `( ( [MAX 2 ) ( 3 4 ) )`, or with labels behind brackets, `(3 (2 It) (4 is))`.
+"""Bracketed expressions as trees: `( ( [MAX 2 ) ( 3 4 ) )`, or with labels after brackets, `(3 (2 It) (4 is))`.
 
-Knows how they are written and how their nodes are grouped by depth; not what they mean. There is no recursion and
-no Python call a node: every step below works on all brackets of all trees at once.
+This file knows how trees are written and how their nodes are grouped by depth, not what they mean. There is no
+recursion and no Python call per node: every step below works on all brackets of all trees at once.
 """
 
 import re
@@ -18,10 +18,10 @@ from charrnn.errors import CorpusError
 IntArray = NDArray[np.int64]
 
 MOST_LEAVES = 10_000
-"""Of one tree: all its nodes are kept for the gradient."""
+"""Limit for one tree, since all its nodes are kept for the gradient."""
 
 ROWS = 500
-"""Read at once: so many fit the processor's cache, and a file of them is read two to three times faster."""
+"""Rows parsed at once: this many fit the processor's cache, so a file is read two to three times faster."""
 
 NONE = -1
 OPEN, CLOSE = 0, 1
@@ -30,16 +30,16 @@ _TOKEN = re.compile(r"[()]|[^()\s]+")
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """R trees, their nodes one after the other, each before its children (pre-order)."""
+    """R trees, one after another, with their nodes in pre-order: each before its children."""
 
     words: tuple[str, ...]
     """Distinct words, of leaves and of labels."""
     leaf: IntArray
-    """(N,) which of the words a leaf is, NONE of a node with children."""
+    """(N,) the index of a leaf's word, NONE for a node with children."""
     depth: IntArray
     """(N,) 0 for a root."""
     label: IntArray
-    """(N,) which of the words a node's label is, NONE where it has none."""
+    """(N,) the index of the word that is a node's label, NONE without a label."""
     ends: IntArray
     """(R,)"""
 
@@ -58,7 +58,7 @@ class Forest:
 
     @cached_property
     def depths(self) -> IntArray:
-        """(R,) of each tree's deepest node."""
+        """(R,) the depth of each tree's deepest node."""
         return np.maximum.reduceat(self.depth, self.ends - self.sizes) if len(self) else self.ends
 
     def take(self, rows: NDArray[np.integer]) -> "Forest":
@@ -67,7 +67,7 @@ class Forest:
         return Forest(self.words, self.leaf[at], self.depth[at], self.label[at], np.cumsum(self.sizes[rows]))
 
     def nodes(self, rows: NDArray[np.integer]) -> IntArray:
-        """Where the nodes of some trees stand, one tree after the other."""
+        """The indices of the nodes of some trees, one tree after another."""
         sizes = self.sizes[rows]
         begins = np.cumsum(sizes) - sizes
         return np.repeat(self.ends[rows] - sizes - begins, sizes) + np.arange(sizes.sum())
@@ -78,24 +78,24 @@ class Level(NamedTuple):
 
     num_leaves: int
     sizes: IntArray
-    """(n,) how many children each node has that has any; they follow one another in the level below."""
+    """(n,) the number of children of each node that has any; siblings are adjacent in the level below."""
     order: Any
-    """(m,) where each node of the level stands among its leaves and, behind them, the others; NumPy's integers, or
+    """(m,) the index of each node of the level among its leaves followed by its other nodes; NumPy's integers, or
     torch's in training."""
 
 
 class Levels(NamedTuple):
-    """Some trees by depth, the deepest first; the last level has the roots, in the order of the trees."""
+    """Nodes of some trees by depth, the deepest first; the last level has the roots, in the trees' order."""
 
     levels: tuple[Level, ...]
     nodes: IntArray
-    """(N,) which node of the forest each is, level after level."""
+    """(N,) each node's index in the forest, level after level."""
     leaves: IntArray
     """(L,) the words of the leaves, level after level."""
 
 
 def levels_of(forest: Forest, rows: NDArray[np.integer]) -> Levels:
-    """Some of the trees, at least one, made ready to be read from the leaves to the roots."""
+    """Groups at least one of the trees by depth, to be read from the leaves to the roots."""
     at = forest.nodes(rows)
     depth = forest.depth[at]
     order = np.argsort(depth, kind="stable")
@@ -117,11 +117,11 @@ def levels_of(forest: Forest, rows: NDArray[np.integer]) -> Levels:
 def parse_trees(
     texts: Sequence[str], where: Callable[[int], str], *, labelled: bool = False, pairs: bool = False
 ) -> Forest:
-    """The trees of R expressions. Brackets around one thing change nothing but its label.
+    """The trees of R expressions. Brackets around one item change only its label.
 
     labelled: the first word in each bracket is the label of its node, and a leaf has brackets of its own if it has
-    a label. pairs: brackets of more than two are read as pairs from the left, (a b c) as ((a b) c). Raises
-    CorpusError, by `where` of a row, for what is no expression.
+    a label. pairs: brackets of more than two items are read as pairs from the left, (a b c) as ((a b) c).
+    Raises CorpusError, located by `where` of a row, for an invalid expression.
     """
     numbers = _Numbers({"(": OPEN, ")": CLOSE})
     parts = []
@@ -173,7 +173,7 @@ def _from(where: Callable[[int], str], first: int, row: int) -> str:
 
 
 class _Numbers(dict[str, int]):
-    """Numbers words in the order in which they are met."""
+    """Numbers words in the order of their first occurrence."""
 
     def __missing__(self, word: str) -> int:
         self[word] = number = len(self)
@@ -181,7 +181,7 @@ class _Numbers(dict[str, int]):
 
 
 class _Nodes(NamedTuple):
-    """Nodes in pre-order, (N,) each, as a forest has them, and the row of each."""
+    """Nodes in pre-order, with the fields of a forest and the row of each node, all (N,)."""
 
     leaf: IntArray
     depth: IntArray
@@ -189,11 +189,11 @@ class _Nodes(NamedTuple):
     row: IntArray
 
     def without_chains(self) -> "_Nodes":
-        """Without nodes that have one child, which takes the label of the outermost of them that has one."""
+        """Removes nodes with one child; the child takes the outermost label in its chain."""
         single = _child_counts(self) == 1
         if not single.any():
             return self
-        # A node with one child stands right before it: a chain is a run of such nodes and the one that ends it.
+        # A node with one child directly precedes it: a chain is a run of such nodes and the node that ends it.
         begins = np.append(True, ~single[:-1])
         chain = np.cumsum(begins) - 1
         labelled = np.flatnonzero(self.label != NONE)
@@ -203,7 +203,7 @@ class _Nodes(NamedTuple):
         return _Nodes(self.leaf[~single], depth[~single], label, self.row[~single])
 
     def paired(self) -> "_Nodes":
-        """With every node of k > 2 children as k − 1 nodes of two."""
+        """Replaces every node of k > 2 children by k − 1 nodes of two."""
         kids = _child_counts(self)
         wide = kids > 2
         if not wide.any():
@@ -214,7 +214,7 @@ class _Nodes(NamedTuple):
         over = np.where(parent == NONE, 0, kids[parent])
         sinks = np.where(over > 2, over - 1 - np.maximum(rank, 1), 0)
         depth = self.depth + _within(self, sinks) + sinks
-        # Before the first of k children stand the k − 2 new nodes that hold it.
+        # The k − 2 new nodes that contain the first of k children precede it.
         new = np.where((over > 2) & (rank == 0), over - 2, 0)
         at = np.repeat(np.arange(len(depth)), new + 1)
         before = np.repeat(np.cumsum(new + 1), new + 1) - 1 - np.arange(len(at))
@@ -228,7 +228,7 @@ class _Nodes(NamedTuple):
 
 
 def _parents(depth: IntArray, order: IntArray) -> IntArray:
-    """(N,) where the parent of each node in pre-order stands, NONE of a root; `order` sorts them by depth."""
+    """(N,) the index of each node's parent, NONE for a root; nodes are in pre-order, `order` sorts by depth."""
     N = len(depth)
     place = np.arange(N)
     keys = depth[order] * N + order
@@ -242,7 +242,7 @@ def _child_counts(nodes: _Nodes) -> IntArray:
 
 
 def _ranks(parent: IntArray, order: IntArray) -> IntArray:
-    """(N,) how many siblings each node follows."""
+    """(N,) the number of siblings before each node."""
     sorted_parent = parent[order]
     begins = np.flatnonzero(np.append(True, sorted_parent[1:] != sorted_parent[:-1]))
     result = np.empty_like(parent)
@@ -251,10 +251,10 @@ def _ranks(parent: IntArray, order: IntArray) -> IntArray:
 
 
 def _within(nodes: _Nodes, weight: IntArray) -> IntArray:
-    """(N,) the sum of the weights of all nodes above each."""
+    """(N,) the sum of the weights of each node's ancestors."""
     N, depth = len(weight), nodes.depth
     weighty = np.flatnonzero(weight)
-    # A node's subtree ends before the next one that is not deeper, which is looked for from the right.
+    # A node's subtree ends before the next node that is not deeper.
     ends = _subtree_ends(depth)[weighty]
     change = np.zeros(N + 1, np.int64)
     np.add.at(change, weighty + 1, weight[weighty])
@@ -263,11 +263,11 @@ def _within(nodes: _Nodes, weight: IntArray) -> IntArray:
 
 
 def _subtree_ends(depth: IntArray) -> IntArray:
-    """(N,) where the first node behind each one's subtree stands, for nodes in pre-order."""
+    """(N,) the index of the first node after each node's subtree, for nodes in pre-order."""
     N = len(depth)
     order = np.argsort(depth, kind="stable")
     keys = depth[order] * N + order
-    # Behind a subtree comes a sibling, or what is behind its parent's: level by level, from the roots down.
+    # After a subtree comes a sibling, or what follows the parent's subtree: level by level, from the roots down.
     ends = np.full(N, N)
     after = np.searchsorted(keys, depth * N + np.arange(N), side="right")
     same = (after < N) & (depth[order[np.minimum(after, N - 1)]] == depth)
@@ -303,7 +303,7 @@ def _refuse(rows: IntArray, bad: NDArray[np.bool_], what: str, where: Callable[[
 
 
 def _sums(values: NDArray[np.bool_], sizes: IntArray) -> IntArray:
-    """(R,) of consecutive parts of so many values each."""
+    """(R,) sums over consecutive parts of `sizes` values each."""
     total = np.append(0, np.cumsum(values))
     ends = np.cumsum(sizes)
     result: IntArray = total[ends] - total[ends - sizes]

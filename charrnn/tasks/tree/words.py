@@ -1,4 +1,4 @@
-"""What is said of recursive networks, their data and how good they are."""
+"""Human-readable descriptions of recursive networks, their data and their results."""
 
 from collections.abc import Iterator
 
