@@ -182,9 +182,9 @@ def test_a_run_prints_the_file_that_repeats_it(root, corpus, tmp_path):
     train(root, corpus, "--stop", "all", "--cell", "gru")
     file = tmp_path / "settings.toml"
     file.write_text(succeed("info", "names", "--toml", "--checkpoints", root).stdout)
-    assert msgspec.convert(tomllib.loads(file.read_text()), TrainConfig) == msgspec.convert(
-        msgspec.to_builtins(config(root)), TrainConfig
-    )
+    printed, stored = tomllib.loads(file.read_text()), json.loads(msgspec.json.encode(config(root)))
+    assert {name: stored[name] for name in printed} == printed
+    assert "attention" not in printed, "it is a setting of another task"
     succeed("train", "--config", file, "--checkpoints", root, "--name", "again", "--quiet")
     weights = [next((root / name).glob("checkpoint-*4/model.safetensors")) for name in ("names", "again")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
