@@ -100,7 +100,7 @@ FLUSH_SECONDS = 0.02
 @stop_option(HOW, "How a text ends, of a model with several ways; by default its first of eos, halt, length.")
 @checkpoint_option(HOW)
 @option("--unique", is_flag=True, group=KEPT, help="Skip texts that were drawn before.")
-@option("--novel", is_flag=True, group=KEPT, help="Skip texts that stand in the training text.")
+@option("--novel", is_flag=True, group=KEPT, help="Skip texts that occur in the training text.")
 @click.pass_context
 def command(
     ctx: click.Context,

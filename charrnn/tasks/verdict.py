@@ -146,7 +146,7 @@ def _compared(loss: float, rival: Rival, unit: str) -> str:
 def _course_words(course: Course) -> str:
     """How often the text was read, and the advice."""
     it = "it" if course.read == "text" else "them"
-    more = f" and learned {it} by heart: more {course.read}"
+    more = f" and memorised {it}: more {course.read}"
     words: dict[Advice | None, str] = {
         "smaller": f"{more}, more dropout (--dropout) or a smaller model (--hidden-size) would help most",
         "text": f"{more} or more dropout (--dropout) would help most",

@@ -243,7 +243,7 @@ def test_what_the_first_run_has_seen_is_counted(root, names):
     seen = set(texts(parent.parts.train)) & set(texts(dataset.parts.valid) + texts(dataset.parts.test))
     assert len(seen) == 42
     assert dataset.parts.num_moved == 0
-    assert any("42 held-out sequences stand in the training text of first" in note for note in dataset.notes)
+    assert any("42 held-out sequences occur in the training text of first" in note for note in dataset.notes)
 
 
 def test_equal_runs_have_nothing_to_say(root, names, play):
@@ -259,7 +259,7 @@ def test_a_run_on_what_was_held_out_alone_says_so(root, names, tmp_path):
     hidden = write(tmp_path / "hidden.txt", "".join(f"{text}\n" for text in texts(parent.parts.valid)))
     dataset = load_after(root, parent, hidden, valid_fraction=0.0, test_fraction=0.0, order="independent")
     assert len(dataset.parts.train) == 24
-    assert any("24 sequences that first held out stand in the training text" in note for note in dataset.notes)
+    assert any("24 sequences that first held out occur in the training text" in note for note in dataset.notes)
 
 
 def test_rows_that_the_first_run_also_trained_on_stay(root, tmp_path):
@@ -278,7 +278,7 @@ def test_a_longer_part_of_the_same_book_is_told_in_characters(root, play):
     assert any(f"{more:,} characters that first held out stand" in note for note in dataset.notes)
     parent = parent_of(root, play, valid_fraction=0.1, test_fraction=0.1)
     dataset = load_after(root, parent, play, valid_fraction=0.2, test_fraction=0.2)
-    assert any(f"{more:,} held-out characters stand in the training text of first" in n for n in dataset.notes)
+    assert any(f"{more:,} held-out characters occur in the training text of first" in n for n in dataset.notes)
 
 
 def test_what_is_asked_for_is_not_explained(root, names):

@@ -30,7 +30,7 @@ def course(epochs: float, trained: float | None, *losses: float, size: float = 2
     [
         (course(0.2, 4.2, 4.3, 4.2), "longer"),  # little was read for each parameter
         (course(0.2, 4.2), "longer"),  # ... and nothing validated
-        (course(2.0, 1.0, 2.0, 1.9, 1.95), "longer"),  # ... too little to be known by heart
+        (course(2.0, 1.0, 2.0, 1.9, 1.95), "longer"),  # ... too little to be memorised
         (course(300, 1.1, 3.1, 2.9, 3.5, 4.4, size=0.02), "smaller"),  # validation rose again
         (course(9.0, 2.0, 2.5, 2.3, 2.29, 2.29, size=0.5), "smaller"),  # training is far below it
         (course(9.0, 2.0, 2.5, 2.3, 2.29, 2.29), "text"),  # ... of a model that is not too large
@@ -81,11 +81,11 @@ def test_how_often_the_text_was_read(epochs, words):
 def test_what_is_said_of_a_text_known_by_heart():
     found = course(300, 1.1, 3.1, 2.9, 4.4, size=0.02)
     assert verdict(None, None, found) == (
-        "It read the training text 300 times and learned it by heart: more text, more dropout (--dropout) or a "
+        "It read the training text 300 times and memorised it: more text, more dropout (--dropout) or a "
         "smaller model (--hidden-size) would help most."
     )
     examples = replace(found, read="examples", bytes_per_parameter=2.0)
-    assert "and learned them by heart: more examples or more dropout" in verdict(None, None, examples)
+    assert "and memorised them: more examples or more dropout" in verdict(None, None, examples)
 
 
 # The n-gram beside it

@@ -69,7 +69,7 @@ def load_labelled(config: TrainConfig) -> LabelledDataset:
         other, _, _ = read_pairs([config.valid], name, text_column, encoding=config.encoding)
         valid = labelled_examples(other, text_column, label, symbols)
         if shared := len(set(valid.texts) & set(train.texts)):
-            notes.append(f"{shared:,} validation texts also stand in the training part")
+            notes.append(f"{shared:,} validation texts also occur in the training part")
     if not symbols.size:
         raise CorpusError(f"{table.files[0]}: the training texts have no characters; name another --text-column")
     if label.values and len(label.values) < 2:

@@ -116,7 +116,7 @@ def _parent_notes(
 
 def _validated_on(parts: Partition, valid: Sequences, notes: list[str]) -> Partition:
     if shared := int(np.count_nonzero(seen_in(parts.train, valid))):
-        notes.append(f"{shared:,} of {len(valid):,} validation sequences also stand in the training text")
+        notes.append(f"{shared:,} of {len(valid):,} validation sequences also occur in the training text")
     return replace(parts, valid=valid)
 
 

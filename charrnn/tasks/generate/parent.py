@@ -59,10 +59,10 @@ class ParentText:
             num_seen = sum(self._num_seen(part, parts.train) for part in (parts.valid, parts.test))
             unit = "sequences"
         if num_trained:
-            found.append(f"{num_trained:,} {unit} that {self.name} held out stand in the training text")
+            found.append(f"{num_trained:,} {unit} that {self.name} held out occur in the training text")
         if num_seen:
             found.append(
-                f"{num_seen:,} held-out {unit} stand in the training text of {self.name}, whose weights this run "
+                f"{num_seen:,} held-out {unit} occur in the training text of {self.name}, whose weights this run "
                 "begins with: they are not unseen"
             )
         return found

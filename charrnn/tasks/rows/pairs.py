@@ -167,7 +167,7 @@ def load_pairs(config: TrainConfig) -> PairDataset:
         other = read_pair_table([config.valid], found.source, found.target, names, encoding=config.encoding)
         valid = other.pairs(source, target, columns, same_length=tagged)
         if shared := len(set(valid.sources) & set(train.sources)):
-            notes.append(f"{shared:,} validation inputs also stand in the training part")
+            notes.append(f"{shared:,} validation inputs also occur in the training part")
     return PairDataset(
         table.files,
         table.sha256,

@@ -83,7 +83,7 @@ def commands(config: ResolvedConfig, dataset: Any) -> list[Next]:
 
 def last_facts(report: RowReport, speed: str, *, verbose: bool) -> Facts:
     """The end of a report: unknown symbols, and if `verbose` the speed and the hash of the weights."""
-    facts = [("Unknown", f"{count(report.num_oov, 'symbol')}, read as nothing in their place")]
+    facts = [("Unknown", f"{count(report.num_oov, 'symbol')}, read as zero inputs")]
     details = [("Speed", speed), ("SHA-256", f"{report.model_sha256} (weights)")]
     return (facts if report.num_oov else []) + (details if verbose else [])
 

@@ -151,7 +151,7 @@ def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
         other, _, _ = read_expressions([config.valid], name, text_column, reader, encoding=config.encoding)
         valid = tree_examples(other, text_column, label, reader, symbols)
         if shared := len(set(valid.texts) & set(train.texts)):
-            notes.append(f"{shared:,} validation expressions also stand in the training part")
+            notes.append(f"{shared:,} validation expressions also occur in the training part")
     return TreeDataset(
         table.files, table.sha256, table.num_bytes, text_column, label, symbols, train, valid, test, tuple(notes)
     )
