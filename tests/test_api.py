@@ -16,7 +16,7 @@ from charrnn.api import Model, Sample, train_config
 from charrnn.checkpoint import RunDirectory
 from charrnn.config import MAX_SEED, RunRecord
 from charrnn.errors import CheckpointError, CorpusError, UsageError
-from charrnn.tasks.generate import run_text
+from charrnn.tasks.generate import data as run_text
 from charrnn.training.loop import Metrics
 from charrnn.training.observer import SilentObserver
 

@@ -200,3 +200,8 @@ def test_a_task_is_a_folder_with_its_files():
             {"data"} if name in ON_PAIRS else set()
         )
         assert task(name).name == name
+
+
+def test_what_must_be_set_before_torch_is_loaded_loads_no_torch():
+    source = MODULES["charrnn.training.threads"].read_text(encoding="utf-8")
+    assert [found.module for found in imports(source)] == ["os"]

@@ -1,8 +1,10 @@
 """`charrnn info`: what is in a run or checkpoint, or a table of all runs."""
 
 import datetime
+import json
 import sys
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,6 @@ import msgspec
 
 from charrnn.cli.options import option, run_argument, subcommand
 from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
-from charrnn.cli.toml import to_toml
 from charrnn.config import ResolvedConfig, RunRecord, StopName, settings
 from charrnn.errors import CheckpointError
 from charrnn.words import Facts, bits, budget_words, clock, count, quality, shape, size
@@ -231,3 +232,21 @@ def _saved_at(run: "RunDirectory") -> str:
 
 def _together(label: str, texts: list[str]) -> Facts:
     return [(label if number == 0 else "", text) for number, text in enumerate(texts)]
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """A line for each value that is not None: strings, numbers, booleans, and lists of them."""
+    return "".join(f"{key} = {_value(value)}\n" for key, value in values.items() if value is not None)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON and TOML escapes agree, but TOML also requires DEL to be escaped, and it has no surrogate pairs.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, int | float):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} has no place in a flat TOML file")

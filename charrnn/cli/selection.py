@@ -60,7 +60,7 @@ def not_in_training_text(checkpoint: Path) -> Accepts:
 
     from charrnn.checkpoint import Checkpoint
     from charrnn.corpus.hashing import contains, hash_sequences, hash_text
-    from charrnn.tasks.generate.run_text import training_text
+    from charrnn.tasks.generate.data import training_text
     from charrnn.tasks.stored import run_record
 
     record = run_record(Checkpoint.open(checkpoint))

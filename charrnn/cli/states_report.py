@@ -1,12 +1,34 @@
 """What `charrnn study states` prints: units by feature, and passages of the text in a unit's colours."""
 
 import sys
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from charrnn.cli.activations import Shown, has_colour, print_activations, sign_words
+from charrnn.cli.score import STANDARD_INPUT
 from charrnn.cli.terminal import console, print_facts, print_table
-from charrnn.study.states import Activations, FeatureUnits, StatesReport, telling_passage
+from charrnn.corpus.readers import Source, TextReader, expand
+from charrnn.corpus.scratch import workspace
+from charrnn.corpus.sequences import Sequences
+from charrnn.errors import CorpusError
+from charrnn.study.states import (
+    Activations,
+    FeatureUnits,
+    StatesReport,
+    first_chars,
+    sequences_of,
+    telling_passage,
+)
+from charrnn.tasks.generate.held_out import held_out
+from charrnn.tasks.stored import encoding_of
 from charrnn.words import count
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.checkpoint import Checkpoint
+
 
 PASSAGES = 3
 """The most features whose best unit is shown on a passage."""
@@ -104,3 +126,53 @@ def _rows(feature: FeatureUnits) -> list[tuple[str, ...]]:
 
 def unit_name(layer: int, unit: int) -> str:
     return f"{layer}:{unit}"
+
+
+def beginning(
+    found: "Checkpoint", model: "Model", file: str | None, given: tuple[str, ...], most: int
+) -> tuple[str, Sequences, int | None]:
+    """The text's name, its first `most` characters, and its length, which is None if the rest was not counted."""
+    config = model.saved.config
+    total: int | None
+    if file is None:
+        text = held_out(found, found.path.resolve().parent.parent)
+        name, total = f"{text.name} part", text.sequences.num_chars
+        kept = first_chars(text.sequences, most)
+    else:
+        name, head = _head(found, file, most + 1)
+        is_cut = len(head) > most
+        whole = replace(sequences_of(head, config.split), open_end=is_cut)
+        if not whole.num_chars:
+            raise CorpusError(f"{name}: the text is empty; name one with characters in it")
+        kept, total = first_chars(whole, most), None if is_cut else whole.num_chars
+    if config.columns and (file is not None or given):
+        context = model.context(given)
+        kept = replace(kept, contexts=np.tile(context, (len(kept), 1)) if context is not None else None)
+    elif given:
+        model.context(given)  # Raises an error: the model takes no context.
+    return name, kept, total
+
+
+def _head(found: "Checkpoint", file: str, most: int) -> tuple[str, str]:
+    """The name and the first `most` characters of a file or of standard input, without reading the rest."""
+    encoding = encoding_of(found)
+    with workspace(None) as work:
+        if file != "-":
+            return file, _first(expand([file], work), encoding, most)
+        copy = work / "text"
+        # No encoding takes more than four bytes a character; reading one more keeps the wanted ones whole.
+        copy.write_bytes(sys.stdin.buffer.read(4 * most + 4))
+        return STANDARD_INPUT, _first([Source(STANDARD_INPUT, copy)], encoding, most)
+
+
+def _first(sources: list[Source], encoding: str, most: int) -> str:
+    """The first `most` characters of files, with a line end between files."""
+    head = ""
+    for source in sources:
+        if head and not head.endswith("\n"):
+            head += "\n"
+        for text in TextReader(source, encoding):
+            head += text[: most - len(head)]
+            if len(head) >= most:
+                return head
+    return head

@@ -112,8 +112,7 @@ def command(
     from charrnn.checkpoint import resolve_checkpoint
     from charrnn.cli.activations import draw_activations
     from charrnn.cli.picture import new_figure
-    from charrnn.cli.states_report import notes, passages, print_report, shown_of, unit_name
-    from charrnn.cli.states_text import beginning
+    from charrnn.cli.states_report import beginning, notes, passages, print_report, shown_of, unit_name
     from charrnn.models.store import load_model
     from charrnn.sampling.scoring import choose_stop
     from charrnn.study.states import (

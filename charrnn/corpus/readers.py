@@ -8,9 +8,11 @@ import hashlib
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
+from charrnn.config import TrainConfig
 from charrnn.errors import CorpusError
 
 CHUNK_BYTES = 1 << 20
@@ -246,3 +248,14 @@ def read_head(sources: Sequence[Source], encoding: str, max_chars: int = 1 << 20
         if head and not head.endswith("\n"):
             head += "\n"
     return head
+
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def relative_to(config: Config, directory: Path | None) -> Config:
+    """The configuration with paths relative to `directory` rewritten for the current folder."""
+    if directory is None or directory == Path.cwd():
+        return config
+    valid = None if config.valid is None else str(directory / config.valid)
+    return replace(config, corpus=tuple(str(directory / path) for path in config.corpus), valid=valid)

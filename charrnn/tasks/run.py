@@ -17,10 +17,10 @@ from charrnn.corpus.kept import keep_standard_input
 from charrnn.errors import CorpusError, UsageError
 from charrnn.tasks.cell_options import cell_options, refuse_foreign
 from charrnn.tasks.task import task
+from charrnn.training.environment import tune_malloc
 from charrnn.training.gears import Gears
 from charrnn.training.job import Arrays, Job
 from charrnn.training.loop import Loop, Metrics, Progress
-from charrnn.training.memory import tune_malloc
 from charrnn.training.observer import Begun, RunObserver
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.schedule import Schedule

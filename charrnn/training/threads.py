@@ -1,4 +1,4 @@
-"""How torch's threads wait for one another. Imports no torch: this must be set before torch is loaded."""
+"""How the threads of a process wait for one another. It must be set before torch is loaded."""
 
 import os
 

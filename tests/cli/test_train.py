@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from charrnn.checkpoint import RunDirectory, RunWriter
 from charrnn.cli import train_display
+from charrnn.cli.info import to_toml
 from charrnn.cli.terminal import console
-from charrnn.cli.toml import to_toml
 from charrnn.cli.train_options import settings_options
 from charrnn.config import ENDING_STOPS, RunRecord, TrainConfig
 

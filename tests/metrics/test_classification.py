@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.metrics.classification import ClassFigures, ReliabilityBin, classification
+from charrnn.metrics.labels import ClassFigures, ReliabilityBin, classification
 
 
 def one_hot(predicted, num_classes):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.metrics.edit_distance import align, edit_distance
+from charrnn.metrics.sequences import align, edit_distance
 
 SHORT = st.text("ab", max_size=5)
 LONGER = st.lists(st.integers(0, 3), max_size=25)

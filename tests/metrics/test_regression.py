@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from charrnn.metrics.regression import regression
+from charrnn.metrics.labels import regression
 
 PAIRS = st.lists(st.tuples(st.integers(-6, 6), st.integers(-6, 6)), min_size=1, max_size=15)
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.metrics.edit_distance import edit_distance
-from charrnn.metrics.sequences import Tagging, Transduction, tagging, transduction
+from charrnn.metrics.sequences import Tagging, Transduction, edit_distance, tagging, transduction
 
 WORD = st.text("ab", max_size=4)
 

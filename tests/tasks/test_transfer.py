@@ -16,7 +16,7 @@ from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.store import SavedModel, load_model
-from charrnn.tasks.generate.run_text import training_text
+from charrnn.tasks.generate.data import training_text
 from charrnn.tasks.generate.transfer import transfer
 from charrnn.tasks.run import resume_run, start_run
 from charrnn.training.observer import Begun, SilentObserver

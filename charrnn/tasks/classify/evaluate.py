@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.metrics.classification import Classification
-from charrnn.metrics.regression import Regression
+from charrnn.metrics.labels import Classification, Regression
 from charrnn.tasks.classify.data import Examples, labelled_examples, load_labelled
 from charrnn.tasks.classify.predict import SavedClassifier, load, logits_of
 from charrnn.tasks.rows.data import read_pairs

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from charrnn.config import OrderName, SplitName, TrainConfig
+from charrnn.config import OrderName, RunRecord, SplitName, TrainConfig
 from charrnn.corpus.columns import Column, fit_column, parse_spec
 from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
 from charrnn.corpus.hashing import hash_sequences
 from charrnn.corpus.partition import Partition, fractions, partition, seen_in
-from charrnn.corpus.paths import relative_to
+from charrnn.corpus.readers import relative_to
 from charrnn.corpus.scratch import CACHE
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.sides import TRAIN, Kept, divide
@@ -185,3 +185,26 @@ def _read(
     order, reason = choose_order(corpus.split, len(corpus.sequences), corpus.sequences.num_chars)
     notes.append(f"they are read as {order}: {reason} (--order)")
     return corpus, order, notes
+
+
+def text_of(record: RunRecord, root: Path, progress: Progress | None = None) -> Dataset:
+    """The run's text as it is now. Raises CorpusError if it no longer exists.
+
+    root: where encoded corpora are kept.
+    """
+    parent = None if record.parent is None else parent_text(record.parent, root)
+    return load_dataset(record.config, root, progress, directory=Path(record.directory), parent=parent)
+
+
+def training_text(record: RunRecord, root: Path) -> Dataset:
+    """The run's text, read again. Raises CorpusError if it no longer exists or has changed."""
+    dataset = text_of(record, root)
+    if dataset.corpus.sha256 != record.corpus_sha256:
+        raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
+    return dataset
+
+
+def parent_text(record: RunRecord, root: Path) -> ParentText:
+    """This run's text, for a run that starts from its weights. Raises as `training_text` does."""
+    dataset = training_text(record, root)
+    return ParentText(record.name, dataset.order, dataset.corpus.sha256, dataset.parts)

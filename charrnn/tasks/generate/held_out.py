@@ -14,8 +14,7 @@ from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
 from charrnn.models.store import ModelConfig
 from charrnn.tasks.generate.conditioned import read_texts
-from charrnn.tasks.generate.data import Dataset
-from charrnn.tasks.generate.run_text import training_text
+from charrnn.tasks.generate.data import Dataset, training_text
 from charrnn.tasks.stored import PartName, run_record
 
 

@@ -17,8 +17,8 @@ from charrnn.models.language_model import LanguageModel
 from charrnn.models.stack import States
 from charrnn.tasks.generate.scheduled_sampling import read_own_draws
 from charrnn.training.dropout import dropout, fallen, weight_dropout
-from charrnn.training.parameters import trainable
-from charrnn.training.precision import products_in
+from charrnn.training.environment import products_in
+from charrnn.training.job import trainable
 
 VALIDATION_LANES, VALIDATION_WARM_UP = 16, 128
 """Lanes of a validation pass over ordered text, and the steps that each reads before its part. `charrnn eval`

@@ -24,17 +24,16 @@ from charrnn.sampling.fix_context import fix_context
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.cell_options import layer_settings
 from charrnn.tasks.defaults import has_width
-from charrnn.tasks.generate.data import Dataset, load_dataset
+from charrnn.tasks.generate.data import Dataset, load_dataset, parent_text, text_of
 from charrnn.tasks.generate.defaults import REFERENCE_UNITS, resolve
 from charrnn.tasks.generate.learner import GenerateLearner
 from charrnn.tasks.generate.parent import ParentText
-from charrnn.tasks.generate.run_text import parent_text, text_of
 from charrnn.tasks.generate.transfer import transfer
 from charrnn.tasks.generate.trial import try_out
 from charrnn.tasks.stored import run_record
+from charrnn.training.environment import fast_bfloat16
 from charrnn.training.job import Arrays
 from charrnn.training.observer import Trial
-from charrnn.training.precision import fast_bfloat16
 
 PREVIEW_CHARS = 200
 

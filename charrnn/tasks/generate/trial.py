@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from charrnn.config import Precision
+from charrnn.training.environment import tune_malloc
 from charrnn.training.job import Job
-from charrnn.training.memory import tune_malloc
 from charrnn.training.observer import Trial
 from charrnn.training.optimizer import Optimizer
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.corpus.columns import Column
-from charrnn.corpus.paths import relative_to
+from charrnn.corpus.readers import relative_to
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import SavedPair
 from charrnn.tasks.rows.pairs import PairConfig, Pairs, load_pairs, read_pair_table

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ResolvedConfig, RunRecord
 from charrnn.corpus.encoded import Progress
-from charrnn.corpus.paths import relative_to
+from charrnn.corpus.readers import relative_to
 from charrnn.corpus.symbols import Symbols
 from charrnn.errors import CheckpointError
 from charrnn.models.store import Saved, SavedPair, model_files

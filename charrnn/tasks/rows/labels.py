@@ -5,8 +5,7 @@ import numpy.typing as npt
 
 from charrnn.cells.arrays import Params
 from charrnn.corpus.columns import Column
-from charrnn.metrics.classification import Classification, classification
-from charrnn.metrics.regression import Regression, regression
+from charrnn.metrics.labels import Classification, Regression, classification, regression
 from charrnn.models.label_readout import LabelReadout
 from charrnn.tasks.verdict import Rival
 

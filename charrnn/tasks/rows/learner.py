@@ -15,8 +15,7 @@ from charrnn.models.encoder import Encoded, Encoder
 from charrnn.models.label_readout import LOG_TEMPERATURE, LabelReadout
 from charrnn.models.layers import Dropout
 from charrnn.training.dropout import dropout, weight_dropout
-from charrnn.training.job import Arrays
-from charrnn.training.parameters import trainable
+from charrnn.training.job import Arrays, trainable
 from charrnn.training.temperature import fit_temperature
 
 

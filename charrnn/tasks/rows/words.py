@@ -5,8 +5,7 @@ from typing import Any, Protocol
 
 from charrnn.config import ResolvedConfig
 from charrnn.corpus.columns import Column
-from charrnn.metrics.classification import ClassFigures, Classification
-from charrnn.metrics.regression import Regression
+from charrnn.metrics.labels import ClassFigures, Classification, Regression
 from charrnn.tasks.rows.pairs import PairDataset
 from charrnn.tasks.task import Next
 from charrnn.words import Facts, Rows, count, figure, file_names, percent

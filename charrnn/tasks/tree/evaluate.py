@@ -11,8 +11,7 @@ import numpy.typing as npt
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.errors import CorpusError
-from charrnn.metrics.classification import Classification
-from charrnn.metrics.regression import Regression, rounded_right
+from charrnn.metrics.labels import Classification, Regression, rounded_right
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
 from charrnn.tasks.rows.labels import figures_of
 from charrnn.tasks.stored import PartName, encoding_of

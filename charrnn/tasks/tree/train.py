@@ -11,7 +11,7 @@ import torch
 from charrnn.config import ResolvedConfig, RunRecord, TrainConfig
 from charrnn.corpus.bucketed import by_length
 from charrnn.corpus.encoded import Progress
-from charrnn.corpus.paths import relative_to
+from charrnn.corpus.readers import relative_to
 from charrnn.errors import UsageError
 from charrnn.tasks.cell_options import encoder_config, layer_settings
 from charrnn.tasks.defaults import USUAL_MINUTES
