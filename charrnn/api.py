@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import msgspec
 
 from charrnn.checkpoint import Checkpoint, Which, resolve_checkpoint
-from charrnn.config import CellName, SplitName, StopName, TaskName, TrainConfig
+from charrnn.config import CellName, SplitName, StopName, TaskName, TrainConfig, ordered_stops
 from charrnn.corpus.kept import keep_texts
 from charrnn.errors import UsageError
 from charrnn.models.store import load_model, task_of
@@ -85,8 +85,8 @@ def train(
     cell: CellName | None = None,
     hidden_size: int | None = None,
     num_layers: int | None = None,
-    stop: StopName | Sequence[StopName] | None = None,
-    split: SplitName | None = None,
+    stop: StopName | Literal["all"] | Sequence[StopName] | None = None,
+    split: SplitName | Literal["auto"] | None = None,
     task: TaskName | None = None,
     context: str | Sequence[str] | None = None,
     seed: int | None = None,
@@ -148,7 +148,7 @@ def train_config(**values: Any) -> TrainConfig:
     values = {key: value for key, value in values.items() if value is not None}
     values["corpus"] = [str(path) for path in values.get("corpus", ())]
     stop = values.get("stop", "eos")
-    values["stop"] = [stop] if isinstance(stop, str) else list(stop)
+    values["stop"] = ordered_stops([stop] if isinstance(stop, str) else list(stop))
     context = values.get("context", ())
     values["context"] = [context] if isinstance(context, str) else list(context)
     unknown = values.keys() - TrainConfig.__dataclass_fields__.keys()

@@ -5,6 +5,7 @@
 itself to be rebuilt, the `config.json` beside its weights, stands beside each model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -52,9 +53,6 @@ Leaves = Literal["symbols", "characters"]
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
-CONTEXT_MODES: tuple[str, ...] = get_args(ContextMode)
-ORDER_NAMES: tuple[str, ...] = get_args(OrderName)
-INITIAL_STATES: tuple[str, ...] = get_args(InitialState)
 
 ENDING_STOPS: tuple[StopName, ...] = tuple(name for name in get_args(StopName) if name != "none")
 """What `--stop all` means, in the order in which `sample` and `score` prefer them."""
@@ -78,14 +76,27 @@ EmbeddingSize = Annotated[int, Meta(ge=0, le=65_536)]
 VectorSize = Annotated[int, Meta(ge=0, le=0x110000)]
 
 
+def ordered_stops(given: Sequence[str]) -> tuple[str, ...]:
+    """What the values of `--stop` mean, each once and in order of preference; all: every way that ends texts.
+
+    Raises UsageError for none beside another.
+    """
+    if "none" in given and len(given) > 1:
+        raise UsageError("--stop none cannot be combined: a model without an end has no other way to end")
+    if "all" in given:
+        given = (*given, *ENDING_STOPS)
+    known = [stop for stop in ENDING_STOPS if stop in given]
+    return (*known, *(stop for stop in given if stop not in (*ENDING_STOPS, "all")))
+
+
 # What a person asks for --------------------------------------------------------------------------------------
 
 MODEL, ONE_CELL, STOPPING, TEXT = "Model", "Model: what only some cells have", "How texts end", "Text"
 PAIRS = "A sequence for a sequence (--task tag, transduce)"
-LABELLED = "A label or a number for each text (--task classify, tree)"
-READ = "Inputs that are read as wholes (--task classify, tag, transduce)"
+LABELLED = "A label or a number (--task classify, tree)"
+READ = "Inputs that are read whole (--task classify, tag, transduce, tree)"
 TREES = "A label or a number for each tree (--task tree)"
-GIVEN = "Text in a table (.tsv, .csv), given its other columns"
+GIVEN = "Tables (.tsv, .csv): the text, and columns that it is conditioned on"
 BUDGET, OPTIMISATION, RUN = "Budget (one of them; by default a few minutes)", "Optimisation", "Run"
 HEADINGS = (BUDGET, MODEL, ONE_CELL, STOPPING, TEXT, LABELLED, TREES, READ, PAIRS, GIVEN, OPTIMISATION, RUN)
 """Of settings, in the order in which the help shows them."""
@@ -160,6 +171,7 @@ class TrainConfig:
             unset="the first of two",
             metavar="NAME",
             tasks=("classify", "tree"),
+            common=True,
         ),
     ] = None
     source_column: Annotated[
@@ -198,7 +210,9 @@ class TrainConfig:
     pooling: Annotated[
         Pooling,
         Setting(
-            LABELLED, "The last output of each direction, or the mean or maximum of all.", tasks=("classify",)
+            LABELLED,
+            "Of classify: the last output of each direction, or the mean or maximum of all.",
+            tasks=("classify",),
         ),
     ] = "last"
     composition: Annotated[
@@ -227,6 +241,7 @@ class TrainConfig:
             unset="the only other",
             metavar="NAME",
             tasks=("generate", "classify", "tree"),
+            common=True,
         ),
     ] = None
     context: Annotated[
@@ -258,7 +273,7 @@ class TrainConfig:
     ] = None
     embedding_size: Annotated[
         EmbeddingSize | None,
-        Setting(MODEL, "Of the trained vector that each symbol is read as; 0: one-hot vectors."),
+        Setting(MODEL, "Size of each symbol's trained vector; 0: one-hot vectors."),
     ] = None
     input_depth: Annotated[
         Depth, Setting(MODEL, "Layers between the characters and the units, the units' own included.")
@@ -362,7 +377,7 @@ class TrainConfig:
         Fraction,
         Setting(
             OPTIMISATION,
-            "Share of the characters read that the model draws itself, at the end.",
+            "Share of the characters read that the model draws itself, reached at the end.",
             tasks=("generate",),
         ),
     ] = 0.0
@@ -384,7 +399,9 @@ class TrainConfig:
         Positive | None,
         Setting(BUDGET, "Passes over the training text; may be a fraction.", unset=None, common=True),
     ] = None
-    steps: Annotated[Annotated[int, Meta(ge=1)] | None, Setting(BUDGET, "Optimisation steps.", unset=None)] = None
+    steps: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Setting(BUDGET, "Optimisation steps.", unset=None, common=True)
+    ] = None
     batch_size: Annotated[
         Annotated[int, Meta(ge=1)] | None, Setting(OPTIMISATION, "Sequences, or lanes of a text, side by side.")
     ] = None
@@ -399,7 +416,7 @@ class TrainConfig:
     ] = None
     precision: Annotated[
         Precision | None,
-        Setting(OPTIMISATION, "Of the matrix products in training; bfloat16 where the processor has it."),
+        Setting(OPTIMISATION, "Number type of the matrix products in training; bfloat16 if the processor has it."),
     ] = None
     weight_decay: Annotated[
         Annotated[float, Meta(ge=0)] | None, Setting(OPTIMISATION, "Decoupled weight decay.")
@@ -421,7 +438,7 @@ class TrainConfig:
 
     seed: Annotated[
         int | None,
-        Setting(RUN, "Of all random choices: the same seed, the same run.", unset="random", common=True),
+        Setting(RUN, "Seed of all random choices.", unset="random", common=True),
     ] = None
     threads: Annotated[
         Annotated[int, Meta(ge=1)] | None, Setting(RUN, "CPU threads.", unset="one a core, at most 4", common=True)
@@ -444,9 +461,7 @@ class TrainConfig:
             raise UsageError(f"seed = {self.seed}: expected 0 to {MAX_SEED}")
         if not self.stop:
             raise UsageError(f"stop is empty: expected one or more of {', '.join(STOP_NAMES)}")
-        if "none" in self.stop and len(self.stop) > 1:
-            raise UsageError("--stop none cannot be combined: a model without an end has no other way to end")
-        if len(set(self.stop)) < len(self.stop):
+        if len(ordered_stops(self.stop)) < len(self.stop):
             raise UsageError("--stop names a mechanism twice")
         if sum(getattr(self, budget) is not None for budget in BUDGETS) > 1:
             raise UsageError("give one budget: --minutes, --epochs or --steps")

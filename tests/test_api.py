@@ -14,7 +14,7 @@ import charrnn
 from charrnn import api
 from charrnn.api import Model, Sample, train_config
 from charrnn.checkpoint import RunDirectory
-from charrnn.config import MAX_SEED, RunRecord
+from charrnn.config import MAX_SEED, RunRecord, TrainConfig
 from charrnn.errors import CheckpointError, CorpusError, UsageError
 from charrnn.tasks.generate import data as run_text
 from charrnn.training.loop import Metrics
@@ -314,7 +314,6 @@ def test_a_value_out_of_bounds(tmp_path, field, value, expected):
     [
         ({"hiden_size": 8}, "'hiden_size'"),
         ({"stop": ("none", "eos")}, "--stop none"),
-        ({"stop": ("eos", "eos")}, "twice"),
         ({"stop": ()}, "stop is empty"),
         ({"steps": 3, "minutes": 1}, "one budget"),
         ({"epochs": 3, "minutes": 1}, "one budget"),
@@ -324,6 +323,11 @@ def test_a_value_out_of_bounds(tmp_path, field, value, expected):
 def test_settings_that_do_not_go_together(folder, tmp_path, config, words):
     with pytest.raises(UsageError, match=words):
         charrnn.train(folder / "names.txt", checkpoints=tmp_path / "checkpoints", settings=config)
+
+
+def test_a_config_that_names_a_mechanism_twice():
+    with pytest.raises(UsageError, match="twice"):
+        TrainConfig(corpus=("a",), stop=("eos", "eos")).check()
 
 
 def test_a_name_that_cannot_be_one(folder, tmp_path):
@@ -369,7 +373,8 @@ def test_the_package_lists_what_it_offers():
 def test_none_is_no_choice():
     assert train_config(corpus=["a"], steps=None, cell=None) == train_config(corpus=["a"])
     assert train_config(corpus=[Path("a")], stop="halt").stop == ("halt",)
-    assert train_config(corpus=("a",), stop=["halt", "eos"]).stop == ("halt", "eos")
+    assert train_config(corpus=("a",), stop=["halt", "eos", "halt"]).stop == ("eos", "halt")
+    assert train_config(corpus=("a",), stop="all").stop == ("eos", "halt", "length")
     assert train_config(corpus=["a"], minutes=2).minutes == 2.0
 
 

@@ -49,7 +49,7 @@ PARTS = ("train", "valid", "test")
 @option(
     "--compare",
     is_flag=True,
-    help="Several runs side by side, a line each: RUN RUN ... [FILE]; all runs by default.",
+    help="Several runs side by side, a line each: RUN RUN ... [FILE]; all that generate text by default.",
 )
 @option(
     "--max-bits-per-char",

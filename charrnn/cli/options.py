@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from charrnn.config import ENDING_STOPS, STOP_NAMES, StopName
+from charrnn.config import STOP_NAMES
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
 
+    from charrnn.checkpoint import RunDirectory
     from charrnn.sampling.beam import Search
 
 Function = Callable[..., Any]
@@ -173,14 +174,21 @@ def run_and_file(targets: tuple[str, ...], root: Path) -> tuple[str | None, str 
 
 
 def runs_and_file(targets: tuple[str, ...], root: Path) -> tuple[list[str | None], str | None]:
-    """What `RUN RUN … [FILE]` mean: the last argument is FILE if it names no run; without a RUN, all runs."""
+    """What `RUN RUN … [FILE]` means: the last argument is FILE if it names no run; no RUN: all runs of text."""
     from charrnn.checkpoint import list_runs, names_a_run
 
     file = targets[-1] if targets and not names_a_run(targets[-1], root) else None
     runs: list[str | None] = list(targets if file is None else targets[:-1])
     if file is not None and file != "-" and not os.path.exists(file):
         raise CorpusError(f"{file}: neither a run or checkpoint in {root} nor a file; `charrnn info` lists runs")
-    return runs or [str(run.path) for run in list_runs(root) if run.steps()] or [None], file
+    return runs or [str(run.path) for run in list_runs(root) if _generates(run)] or [None], file
+
+
+def _generates(run: "RunDirectory") -> bool:
+    """Whether a run has a checkpoint of a model of text."""
+    from charrnn.config import RunRecord
+
+    return bool(run.steps()) and run.has_run_file() and run.read_run(RunRecord).config.task == "generate"
 
 
 def size_options(function: Function) -> Function:
@@ -265,14 +273,3 @@ def given_option(group: str) -> Decorator:
 
 def stop_option(group: str, help: str) -> Decorator:
     return option("--stop", type=click.Choice(STOP_NAMES), group=group, help=help)
-
-
-def ordered_stops(given: tuple[str, ...]) -> tuple[StopName, ...]:
-    """The values of repeated `--stop` options, each once and in order of preference."""
-    if "all" in given:
-        given = (*given, *ENDING_STOPS)
-    if "none" in given and len(set(given)) > 1:
-        raise click.UsageError(
-            "--stop none means that texts have no end, so it cannot be combined", click.get_current_context()
-        )
-    return ("none",) if "none" in given else tuple(stop for stop in ENDING_STOPS if stop in given)

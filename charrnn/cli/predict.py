@@ -127,7 +127,10 @@ def command(
             raise UsageError(f"{flag} is not for a model of --task {name}")
     looks = isinstance(model, TransduceModel) and model.has_attention
     if (attention or picture is not None) and not looks:
-        raise UsageError("--attention: the model has no attention; --task transduce trains one that has")
+        shown = "--attention" if attention else "--picture"
+        raise UsageError(f"{shown}: the model has no attention; --task transduce trains one that has")
+    if attention and as_json:
+        raise UsageError("--attention draws for the eye; leave --json out, or give --picture FILE")
     options: dict[str, Any] = {"n": num_best}
     options |= {"given": given} if "--given" in flags else {}
     options |= {"stop": stop} if "--stop" in flags else {}
@@ -143,14 +146,16 @@ def command(
                     write_json(found)
                 else:
                     write(plain_line(found))
-                if isinstance(model, TransduceModel) and (attention or (len(looked) < MOST_PANELS and picture)):
+                wanted = picture is not None and len(looked) < MOST_PANELS
+                if isinstance(model, TransduceModel) and (attention or wanted):
                     alignment = model.alignment(found, given, stop=stop)
-                    looked.append(alignment)
-                    if attention and not as_json:
+                    if wanted:
+                        looked.append(alignment)
+                    if attention:
                         print_alignment(screen, alignment)
             sys.stdout.flush()
     if picture is not None:
-        draw_alignments(picture, looked[:MOST_PANELS])
+        draw_alignments(picture, looked)
 
 
 def _answers(

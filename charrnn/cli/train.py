@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @help_all
 @option("--name", group=RUN, metavar="NAME", help="Name of the run.  [default: that of the corpus, made unique]")
 @option("--resume", is_flag=True, group=RUN, help="Go on with the run --name, or the newest one.")
-@option("--overwrite", is_flag=True, group=RUN, common=False, help="Replace the run --name.")
+@option("--overwrite", is_flag=True, group=RUN, help="Replace the run --name.")
 @option(
     "--config",
     "config_file",

@@ -12,7 +12,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from charrnn.cli.options import Number, option, ordered_stops
+from charrnn.cli.options import Number, option
 from charrnn.config import (
     BUDGETS,
     ENDING_STOPS,
@@ -23,6 +23,7 @@ from charrnn.config import (
     Setting,
     TrainConfig,
     flag,
+    ordered_stops,
     setting_types,
     settings,
 )
@@ -61,7 +62,10 @@ def given_settings(ctx: click.Context, config_file: str | None) -> dict[str, Any
         in_file = {key: value for key, value in in_file.items() if key not in BUDGETS}
     given = in_file | on_line
     if "stop" in given:
-        given["stop"] = ordered_stops(given["stop"])
+        try:
+            given["stop"] = ordered_stops(given["stop"])
+        except UsageError as error:
+            raise click.UsageError(str(error), ctx) from error
     asked = [f"--{budget}" for budget in BUDGETS if budget in given]
     if len(asked) > 1:
         raise click.UsageError(f"{' and '.join(asked)} set one budget; give one of them", ctx)
@@ -131,12 +135,14 @@ def _option(name: str, setting: Setting) -> Callable[..., Any]:
 def _click_type(hint: Any) -> Any:
     """The type of an option, with the bounds and choices of a field's annotation."""
     parts = _without_none(hint.__origin__)
+    # Python joins the annotations of an annotated type with those around it.
+    outer = [meta for meta in hint.__metadata__ if isinstance(meta, msgspec.Meta)]
     choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
     if choices:
         return click.Choice(choices)
     (part,) = parts
     bounds: dict[str, Any] = {}
-    for meta in getattr(part, "__metadata__", ()):
+    for meta in (*getattr(part, "__metadata__", ()), *outer):
         bounds = {
             "min": meta.ge if meta.gt is None else meta.gt,
             "max": meta.le if meta.lt is None else meta.lt,

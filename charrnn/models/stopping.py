@@ -176,7 +176,7 @@ class Turn(NamedTuple):
     """(B,) characters still to come, if τ was drawn first."""
     log_stop: npt.NDArray[np.float64]
     log_survival: npt.NDArray[np.float64]
-    """(B,) ln of the probability of not having stopped yet, this step included."""
+    """(B,) ln of the probability of not having stopped yet, this step included; kept at temperature 0 alone."""
     temperature: float
     uniform: Callable[[], npt.NDArray[np.float64]]
     """Draws (B,) numbers in [0, 1)."""

@@ -20,7 +20,7 @@ from charrnn.sampling.prompt import length_candidates, length_distribution, read
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper, join_rows, take_rows
 
-FinishReason = Literal["eos", "halt", "length", "num_chars", "max_chars"]
+FinishReason = StopName | Literal["num_chars", "max_chars"]
 
 BATCH = 512
 """Samples drawn in one batch."""
@@ -234,7 +234,7 @@ class Sampler:
         symbols = rows.symbols[row, :length].copy()
         log_prob = float(rows.log_prob[row])
         if not full:
-            reason: FinishReason = request.stop  # type: ignore[assignment]
+            reason: FinishReason = request.stop
             if request.num_chars is not None:
                 reason = "num_chars"
             return Drawn(int(rows.numbers[row]), symbols, reason, log_prob)

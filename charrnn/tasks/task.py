@@ -1,6 +1,6 @@
-"""The interface of a task. Each folder beside this file is a task; this file loads its files by their names.
+"""The interface of a task. A folder of a task's name is that task; this file loads its files by their names.
 
-train.py      JOB, which trains it (the only file that loads torch)
+train.py      JOB, which trains it (of these files the only one that loads torch)
 predict.py    open_model(checkpoint), a Predictor
 evaluate.py   reports(checkpoint, file=…, part=…, split=…, stop=…, how=…, notify=…), whose fields are the JSON
 words.py      shown(report, verbose=…), data_words(dataset), model_words(config, num_parameters),

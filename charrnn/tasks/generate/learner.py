@@ -64,7 +64,8 @@ class GenerateLearner:
 
     def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
         window = self.source.next_window()
-        steps = self._tensors(self._washed_out(window))
+        read = self._washed_out(window)
+        steps = self._tensors(read)
         rng = np.random.default_rng([self._seed, step])
         state = self._begin(window, steps, self.state)
         mask = dropout(fallen(self._dropout, share), rng)
@@ -78,12 +79,14 @@ class GenerateLearner:
             logits = self.model.logits(self.parameters, hidden)
         self.state = self._carried(state)
         nats = self.model.nll(self.parameters, self._whole(hidden), steps, self._whole(logits)).sum()
-        return nats, self.source.steps_per_window, int(np.count_nonzero(window.steps.kinds == Kind.CHARACTER))
+        return nats, self.source.steps_per_window, int(np.count_nonzero(read.kinds == Kind.CHARACTER))
 
     def _washed_out(self, window: Window) -> Steps:
         """The window's steps, with no loss on the first `washout` steps of fresh rows."""
         kinds = window.steps.kinds.copy()
-        kinds[: self._washout, window.fresh] = Kind.NOTHING
+        first = kinds[: self._washout, window.fresh]
+        # A length is drawn before the text, so its head has no other step to learn from.
+        kinds[: self._washout, window.fresh] = np.where(first == Kind.ANNOUNCEMENT, first, Kind.NOTHING)
         return window.steps._replace(kinds=kinds)
 
     def carried(self) -> dict[str, npt.NDArray[np.floating]]:
