@@ -287,7 +287,7 @@ def predictor(train: str, predict: str, probe: str = "others.txt") -> Group:
 
 def studies() -> Iterator[tuple[str, Group]]:
     yield "cells", [Command("cells --json"), Command("cells -v")]
-    yield "unfold", [Command(f"study unfold --cell {cell} --steps 2") for cell in CELLS]
+    yield "drawings", [Command(f"cells {cell}") for cell in CELLS]
     yield "listops", [Command("study listops -n 20"), Command("study listops -n 5 --brackets random --json")]
     run = f"train plays.txt --bptt-steps 20 --num-layers 2 --name r {SHORT}"
     yield (
@@ -326,7 +326,7 @@ def studies() -> Iterator[tuple[str, Group]]:
 
 
 COMMANDS = ["", "train", "sample", "eval", "score", "predict", "info", "cells", "study"] + [
-    f"study {name}" for name in ("unfold", "listops", "gradients", "compare", "states", "span")
+    f"study {name}" for name in ("listops", "gradients", "compare", "states", "span")
 ]
 
 
@@ -406,7 +406,7 @@ def bad_inputs() -> Group:
                 "study gradients r empty.txt",
                 "study states r --unit 9:9",
                 "study span --problem nothing",
-                "study unfold --cell nothing",
+                "cells nothing",
                 "study compare missing.txt",
                 "train --resume --name r --hidden-size 13",
             )

@@ -1,12 +1,14 @@
-"""Each cell's purpose, equations, symbols and source, read from its docstrings.
+"""Each cell's purpose, equations, symbols, drawing and source, read from its docstrings.
 
 The first line of a cell's file is its purpose. The docstring of its class begins with the equations, continues
-with the symbols ("U = `weight_ih`"), and ends with a paragraph that begins with "Source:".
+with the symbols ("U = `weight_ih`"), draws the cell below a line that begins with "Unfolded in time", and ends
+with a paragraph that begins with "Source:".
 """
 
 import inspect
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from charrnn.cells import CELLS
 
@@ -21,6 +23,8 @@ class Description:
     purpose: str
     equations: tuple[str, ...]
     """One per line."""
+    unfolded: tuple[str, ...]
+    """The lines of a drawing of several steps, what it shows before them."""
     source: str
     section: str | None
     """The section of *Deep Learning*; None for a cell that is not in the book."""
@@ -39,6 +43,7 @@ def describe(name: str) -> Description:
     return Description(
         purpose=purpose.removesuffix("."),
         equations=tuple(_equations(paragraphs)),
+        unfolded=tuple(_unfolded(paragraphs)),
         source=_plain(source.removeprefix("Source: ")),
         section=section and section[1],
         paper=paper and paper[0],
@@ -68,6 +73,13 @@ def _equations(paragraphs: list[list[str]]) -> list[str]:
         set_off = lines[0].startswith("  ")
         found += [line.strip() for line in lines] if set_off else [" ".join(lines)]
     return [_plain(re.sub(r"(, then|[.:])$", "", line)) for line in found]
+
+
+def _unfolded(paragraphs: list[list[str]]) -> list[str]:
+    for heading, drawing in pairwise(paragraphs):
+        if heading[0].startswith("Unfolded in time"):
+            return [_plain(" ".join(heading)).removesuffix(":"), *(line.removeprefix("    ") for line in drawing)]
+    return []
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,18 @@ class CoupledLSTM(GatedMemory):
     |h| ≤ 1, so with finite weights every logit is bounded and the probability of stopping stays above a
     positive constant.
 
+    Unfolded in time (the gates are parts of a = b + W h + U x):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶─┐      h(1) ╶─┐      h(2) ╶─┐      h(3)
+               │     o ↑     │     o ↑     │     o ↑
+        c(0) ╶─┼──f─→ c(1) ╶─┼──f─→ c(2) ╶─┼──f─→ c(3)
+               │  f, g ↑     │  f, g ↑     │  f, g ↑
+               └──W─→ a(1)   └──W─→ a(2)   └──W─→ a(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: the variant CIFG of Greff et al. 2017, *LSTM: A Search Space Odyssey*; the coupling is that of the
     GRU (Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.2).
     """

@@ -31,6 +31,14 @@ class EchoState(Leaky):
     readout is trained. For fixed states this is a convex problem: logistic regression for characters. |h| ≤ 1, so
     with finite weights every logit is bounded and the probability of stopping stays above a positive constant.
 
+    Unfolded in time (α: a share of h itself):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶W, α──→ h(1) ╶W, α──→ h(2) ╶W, α──→ h(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.8; Jaeger 2001; Lukoševičius 2012.
     """
 

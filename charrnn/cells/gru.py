@@ -29,6 +29,14 @@ class GRU(HiddenUnits):
     within ±1; a learned initial state can only raise the bound to its own), so with finite weights every logit
     is bounded and the probability of stopping stays above a positive constant.
 
+    Unfolded in time (z: h itself, as far as the gate keeps it):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶W, z──→ h(1) ╶W, z──→ h(2) ╶W, z──→ h(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.2, equations 10.45 to 10.47;
     the candidate uses tanh, as Cho et al. 2014 and torch do.
     """

@@ -25,6 +25,18 @@ class LayerNormLSTM(GatedMemory):
     so with finite weights every logit is bounded and the probability of stopping stays above a positive
     constant.
 
+    Unfolded in time (the gates are parts of a = W h + U x, normalised):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶─┐      h(1) ╶─┐      h(2) ╶─┐      h(3)
+               │     o ↑     │     o ↑     │     o ↑
+        c(0) ╶─┼──f─→ c(1) ╶─┼──f─→ c(2) ╶─┼──f─→ c(3)
+               │  i, g ↑     │  i, g ↑     │  i, g ↑
+               └──W─→ a(1)   └──W─→ a(2)   └──W─→ a(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Ba, Kiros and Hinton 2016, *Layer Normalization*, equations 20 to 22, but with one normalisation of
     the sum W h + U x, so that the input's part stays affine; the paper normalises the two terms separately.
     """

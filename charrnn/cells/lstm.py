@@ -30,6 +30,18 @@ class LSTM(GatedMemory):
     that long memories are written slowly (chrono initialisation; Tallec and Ollivier 2018, who spread them evenly
     on a linear scale). Such a model learns sooner how far a text has progressed.
 
+    Unfolded in time (the gates are parts of a = b + W h + U x):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶─┐      h(1) ╶─┐      h(2) ╶─┐      h(3)
+               │     o ↑     │     o ↑     │     o ↑
+        c(0) ╶─┼──f─→ c(1) ╶─┼──f─→ c(2) ╶─┼──f─→ c(3)
+               │  i, g ↑     │  i, g ↑     │  i, g ↑
+               └──W─→ a(1)   └──W─→ a(2)   └──W─→ a(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.1, equations 10.40 to 10.44;
     the candidate uses tanh, as in torch.
     """

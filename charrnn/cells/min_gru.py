@@ -20,6 +20,14 @@ class MinGRU(HiddenUnits):
     of n, which are bounded because the inputs are, so with finite weights every logit is bounded and the
     probability of stopping stays above a positive constant.
 
+    Unfolded in time (z: h itself, as far as the gate keeps it):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶───z──→ h(1) ╶───z──→ h(2) ╶───z──→ h(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Feng et al. 2024, *Were RNNs All We Needed?*, section 3.1.
     """
 

@@ -32,6 +32,20 @@ class OutputRecurrent(HiddenUnits):
     |o| is bounded by |c| + Σ|V|, so with finite weights every logit is bounded and the probability of stopping
     stays above a positive constant.
 
+    Unfolded in time, under teacher forcing:
+
+          y(1)╶W─┐          y(2)╶W─┐          y(3)
+           ↓     │           ↓     │           ↓
+          L(1)   │          L(2)   │          L(3)
+           ↑     │           ↑     │           ↑
+          o(1)   │          o(2)   │          o(3)
+         V ↑     │         V ↑     │         V ↑
+           │     └───────────┼┐    └───────────┼┐
+           │                 │↓                │↓
+          h(1)              h(2)              h(3)
+         U ↑               U ↑               U ↑
+          x(1)              x(2)              x(3)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2.1, figures 10.4 and 10.6.
     """
 

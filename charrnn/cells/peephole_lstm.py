@@ -17,6 +17,18 @@ class PeepholeLSTM(GatedMemory):
     input, forget, output gate. The forget gate's bias starts at `forget_bias`. |h| ≤ 1, so with finite
     weights every logit is bounded and the probability of stopping stays above a positive constant.
 
+    Unfolded in time (the gates are parts of a = b + W h + U x, and each also reads p c):
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶─┐      h(1) ╶─┐      h(2) ╶─┐      h(3)
+               │     o ↑     │     o ↑     │     o ↑
+        c(0) ╶─┼──f─→ c(1) ╶─┼──f─→ c(2) ╶─┼──f─→ c(3)
+               │  i, g ↑     │  i, g ↑     │  i, g ↑
+               └──W─→ a(1)   └──W─→ a(2)   └──W─→ a(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Gers and Schmidhuber 2000, *Recurrent nets that time and count*; the memory as an input of the
     gates is mentioned in Goodfellow, Bengio and Courville, *Deep Learning*, section 10.10.1.
     """

@@ -29,6 +29,16 @@ class Skip(HiddenUnits):
     shortest path, about τ / d over τ steps, instead of with τ. |h| ≤ 1, so with finite weights every logit is
     bounded and the probability of stopping stays above a positive constant.
 
+    Unfolded in time, with `skip_delay` = 2:
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶──W₁──→ h(1) ╶──W₁──→ h(2) ╶──W₁──→ h(3)
+           │         U ↑ │         U ↑↑          U ↑↑
+           └───────────┼─┼──────W₂───┼┘            ││
+                       │ └───────────┼────────W₂───┼┘
+                      x(1)          x(2)          x(3)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, sections 10.9.1 and 10.9.3; Lin et al. 1996;
     El Hihi and Bengio 1996.
     """

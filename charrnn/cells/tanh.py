@@ -23,6 +23,14 @@ class Tanh(HiddenUnits):
     finite weights every logit is bounded and the probability of stopping stays above a positive constant: a
     model that ends by EOS or halt is proper.
 
+    Unfolded in time:
+
+                      o(1)          o(2)          o(3)
+                     V ↑           V ↑           V ↑
+        h(0) ╶───W──→ h(1) ╶───W──→ h(2) ╶───W──→ h(3)
+                     U ↑           U ↑           U ↑
+                      x(1)          x(2)          x(3)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 10.2, equations 10.8 to 10.14.
     """
 

@@ -31,6 +31,19 @@ class TimeDelay(HiddenUnits):
     a recurrent network, but the past beyond the reach has no effect. All steps train in parallel. |h_K| ≤ K, so
     with finite weights every logit is bounded and the probability of stopping stays above a positive constant.
 
+    Unfolded in time, with `delay_levels` = 2:
+
+           h(1)          h(2)          h(3)          h(4)
+        A_2 ↑         A_2 ↑         A_2 ↑↑        A_2 ↑↑
+            ├─────────────┼───────A'_2──┼┘            ││
+            │             ├─────────────┼───────A'_2──┼┘
+         h_1(1)        h_1(2)        h_1(3)        h_1(4)
+          U ↑           U ↑↑          U ↑↑          U ↑↑
+            ├──────U'─────┼┘            ││            ││
+            │             ├──────U'─────┼┘            ││
+            │             │             ├──────U'─────┼┘
+          x(1)          x(2)          x(3)          x(4)
+
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, chapter 10 (its opening, on convolution over
     time); Lang and Hinton 1988; reach doubled by dilation as in van den Oord et al. 2016.
     """

@@ -20,8 +20,8 @@ COMMANDS = {
     "predict": "Predict a label, tags or an output for each line.",
     "score": "Print the exact log-likelihood of each line.",
     "info": "Show what is in a run, or list all runs.",
-    "cells": "List the recurrent cells, their equations and sizes.",
-    "study": "See what recurrent networks are made of and what they can do.",
+    "cells": "List the recurrent cells, or show one: equations, drawing, options.",
+    "study": "See what recurrent networks can do.",
 }
 
 

@@ -191,17 +191,6 @@ def _generates(run: "RunDirectory") -> bool:
     return bool(run.steps()) and run.has_run_file() and run.read_run(RunRecord).config.task == "generate"
 
 
-def size_options(function: Function) -> Function:
-    """The size options of a one-layer model that is described and not trained."""
-    for name, largest, default, help in (
-        ("--vocab-size", 0x110000, 65, "Characters of the text; EOS comes to them."),
-        ("--hidden-size", 65_536, 384, "Units of the one layer."),
-    ):
-        size = click.IntRange(1, largest)
-        function = option(name, type=size, default=default, show_default=True, metavar="N", help=help)(function)
-    return function
-
-
 def checkpoint_option(group: str) -> Decorator:
     return option(
         "--checkpoint",

@@ -39,7 +39,7 @@ _REMEDIES = ("clip", "grad_clip", "init", "flow_penalty")
 
 def design_options(function: Function) -> Function:
     """The options of a design besides its cell; None for each one that was not set."""
-    function = one_cell_options()(function)
+    function = one_cell_options(function)
     for names, settings in reversed(_DESIGN):
         function = option(*names, **{"show_range": False} | settings)(function)
     return function

@@ -3,7 +3,6 @@
 from charrnn.cli.group import LazyGroup
 
 COMMANDS = {
-    "unfold": "Draw a recurrent network unfolded in time.",
     "listops": "Make ListOps expressions to train recursive networks on.",
     "gradients": "Measure how far gradients reach back through a network.",
     "compare": "Train designs on one text for the same time, and compare them.",
@@ -15,11 +14,10 @@ command = LazyGroup(
     COMMANDS,
     "charrnn.cli.study_",
     name="study",
-    help="""See what recurrent networks are made of and what they can do.
+    help="""See what recurrent networks can do.
 
     \b
     Examples:
-      charrnn study unfold --cell lstm
       charrnn study gradients --cell tanh plays.txt
       charrnn study compare plays.txt --cell tanh --cell lstm
       charrnn study listops -n 90000 > lists.tsv

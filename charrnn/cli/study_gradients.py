@@ -57,7 +57,7 @@ FRESH = "A model that was not trained, in place of RUN"
         group=FRESH, help="Layers between a step's units and the next step's.")  # fmt: skip
 @option("--seed", type=click.IntRange(0, MAX_SEED), show_default="0", show_range=False, metavar="N",
         group=FRESH, help="Of its weights.")  # fmt: skip
-@one_cell_options()
+@one_cell_options
 def command(
     *,
     targets: tuple[str, ...],

@@ -38,16 +38,12 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def one_cell_options(*names: str) -> Callable[..., Any]:
-    """The options of single cells, under their fields' names: all of them, or only these."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for name, setting in reversed(settings().items()):
-            if setting.heading == ONE_CELL and (not names or name in names):
-                function = _option(name, replace(setting, common=True))(function)
-        return function
-
-    return decorate
+def one_cell_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of single cells, under their fields' names."""
+    for name, setting in reversed(settings().items()):
+        if setting.heading == ONE_CELL:
+            function = _option(name, replace(setting, common=True))(function)
+    return function
 
 
 def given_settings(ctx: click.Context, config_file: str | None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from charrnn.cells.arrays import (
 )
 from charrnn.cells.cell import Cell, State, refilled, state_arrays, uniform_init
 from charrnn.cells.perceptron import Perceptron
-from charrnn.config import STOP_NAMES, AttentionName, ContextMode, Option, Positive, StopName, VectorSize
+from charrnn.config import STOP_NAMES, AttentionName, ContextMode, Positive, StopName, VectorSize
 from charrnn.corpus.steps import Kind, Steps
 from charrnn.models.attention import MASKED, Attention, Look, Memory
 from charrnn.models.layers import (
@@ -395,20 +395,3 @@ class LanguageModel:
         for part in self.endings.values():
             nll = nll + where(steps.stops == part.index, part.nll(params, hidden, steps, log_p), nothing)
         return nll
-
-
-def one_layer(
-    cell: str, vocab_size: int, hidden_size: int, options: dict[str, Option] | None = None
-) -> LanguageModel:
-    """A one-layer model whose texts end by EOS, for inspection: it belongs to no corpus."""
-    return LanguageModel(
-        GeneratorConfig(
-            cell=cell,  # type: ignore[arg-type]
-            cell_options=options or {},
-            vocab_size=vocab_size,
-            hidden_size=hidden_size,
-            num_layers=1,
-            stop=("eos",),
-            training_chars=1,
-        )
-    )

@@ -1,1 +1,1 @@
-"""What recurrent designs are made of and what they can do: unfolding, comparisons, long-term dependencies."""
+"""What recurrent designs can do: comparisons, long-term dependencies."""

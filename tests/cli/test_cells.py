@@ -1,4 +1,4 @@
-"""`charrnn cells`: the table of the registry."""
+"""`charrnn cells`: the table of the registry, and each of its rows."""
 
 import io
 import json
@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pyte
 import pytest
-from helpers_cli import imported_by, run_code, succeed
+from helpers_cli import fail, imported_by, run_code, succeed
 from helpers_models import make_model
 from rich.console import Console
 
+from charrnn.cells import option_names
 from charrnn.cells.catalogue import describe, symbol
 from charrnn.cli import cells
 from charrnn.config import CELL_NAMES
@@ -95,7 +96,47 @@ def test_symbols_are_those_of_the_docstrings():
     assert symbol("tanh", "unheard_of") == "unheard_of"
 
 
-@pytest.mark.parametrize("arguments", [(), ("-v",)])
+LINES = " ╵╷│╴┘┐┤╶└┌├─┴┬┼"
+"""Indexed by the sum of the directions in which lines leave a place: 1 up, 2 down, 4 left, 8 right."""
+
+
+@pytest.mark.parametrize("name", CELL_NAMES)
+def test_no_line_of_a_drawing_ends_in_nothing(name):
+    """Every line goes on at each place, or touches a node, a label or an arrow."""
+    _, *lines = describe(name).unfolded
+    there = {(x, y): c for y, line in enumerate(lines) for x, c in enumerate(line) if c != " "}
+    for (x, y), c in there.items():
+        bits = LINES.find(c)
+        for bit, step in ((1, (0, -1)), (2, (0, 1)), (4, (-1, 0)), (8, (1, 0))):
+            if bits > 0 and bits & bit:
+                assert (x + step[0], y + step[1]) in there, (x, y, c)
+
+
+@pytest.mark.parametrize("name", CELL_NAMES)
+def test_one_cell_is_shown_whole(name):
+    """The drawing names each matrix; the table has each parameter, the list each option."""
+    shown = succeed("cells", name).stdout
+    row = json.loads(succeed("cells", name, "--json").stdout)
+    assert row == next(other for other in table() if other["name"] == name)
+    drawing = "\n".join(row["unfolded"][1:])
+    assert all(f"    {line}" in shown.splitlines() for line in row["unfolded"][1:])
+    matrices = [part["symbol"] for part in row["parameters"] if part["name"].startswith("weight")]
+    assert matrices
+    assert all(matrix in drawing for matrix in matrices)
+    model = make_model(name, vocab_size=65, hidden_size=384)
+    assert sum(np.prod(part["shape"]) for part in row["parameters"]) == row["num_parameters"]
+    assert {part["name"] for part in row["parameters"]} == {key.removeprefix("layers.0.") for key in model.shapes}
+    assert {option["name"] for option in row["options"]} == set(option_names(name))
+    for option in row["options"]:
+        assert f"--{option['name'].replace('_', '-')}" in shown
+    assert len(row["unfolded"]) > 5
+
+
+def test_a_cell_that_does_not_exist():
+    assert "lstm" in fail(2, "cells", "lstn")
+
+
+@pytest.mark.parametrize("arguments", [(), ("-v",), *((name,) for name in CELL_NAMES)])
 def test_it_fits_a_terminal_of_80_columns(arguments, monkeypatch):
     """Nothing reaches past the last column, where a terminal would break the line wherever it is."""
     file = io.StringIO()

@@ -116,7 +116,7 @@ def test_python_m_charrnn():
     ("words", "wanted"),
     [
         (["charrnn", "s"], {"sample", "score", "study"}),
-        (["charrnn", "study", "u"], {"unfold"}),
+        (["charrnn", "study", "l"], {"listops"}),
         (["charrnn", "train", "--cell", "g"], {"gru"}),
         (["charrnn", "eval", "--checkpoint", ""], {"best", "last"}),
     ],
