@@ -5,7 +5,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +17,8 @@ from charrnn.config import CELL_NAMES
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from charrnn.study.compare import Compared, Variant
+    from charrnn.config import TrainConfig
+    from charrnn.study.compare import Compared
 
 DEPTHS = {
     "wide": "",
@@ -94,29 +95,21 @@ def command(
       charrnn study compare names.txt --variant 'one: --stop halt'
       charrnn study compare plays.txt -- --split file --stop none
     """
-    from charrnn.study.compare import Compared, Comparison
+    from charrnn.study.compare import Compared, compare
 
-    chosen = _variants(what, cells, variants)
     common = [*train_options, *(["--threads", "1"] if jobs > 1 else [])]
-    timed = not {"--steps", "--epochs"} & set(train_options)
-    if timed:
+    if not {"--steps", "--epochs"} & set(train_options):
         common += ["--minutes", f"{minutes:g}"]
+    chosen = _designs(what, cells, variants)
+    designs = {label: _config(corpus, [*common, *options]) for label, options in chosen}
+    if len(designs) < len(chosen):
+        raise UsageError("two variants have one name")
     if equal_size or (what == "depth" and not variants):
-        chosen = _equally_large(corpus, chosen, common, checkpoints)
+        designs = _equally_large(designs, checkpoints)
     results: list[Compared] = []
     with StopSignals() as signals, Progress(quiet=quiet) as progress:
-        comparison = Comparison(
-            corpus=corpus,
-            variants=chosen,
-            seeds=range(1, seeds + 1),
-            common=common,
-            root=checkpoints,
-            jobs=jobs,
-            seconds=60.0 * minutes if timed else None,
-            notify=progress,
-        )
         try:
-            for found in comparison.results():
+            for found in compare(designs, range(1, seeds + 1), checkpoints, jobs=jobs, notify=progress):
                 results.append(found)
                 loss = "diverged" if found.loss is None else f"{found.loss:.4f} nats/char"
                 progress.say(f"{found.label}, seed {found.seed}: {loss}")
@@ -128,29 +121,38 @@ def command(
     if as_json:
         write_json(results)
     else:
-        _print(results, [variant.label for variant in chosen])
+        _print(results)
 
 
-def _variants(what: str, cells: tuple[str, ...], variants: tuple[str, ...]) -> "list[Variant]":
-    from charrnn.study.compare import Variant
-
+def _designs(what: str, cells: tuple[str, ...], variants: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    """The label and the options for `charrnn train` of each design."""
     for cell in cells:
         if cell not in CELL_NAMES:
             raise UsageError(f"--cell {cell}: there are {', '.join(CELL_NAMES)}")
     if variants:
         named = [text.partition(":") for text in variants]
-        return [Variant(label.strip(), tuple(shlex.split(options))) for label, _, options in named]
+        return [(label.strip(), shlex.split(options)) for label, _, options in named]
     if what == "depth":
         return [
-            Variant(label if len(cells) < 2 else f"{cell} {label}", ("--cell", cell, *shlex.split(options)))
+            (label if len(cells) < 2 else f"{cell} {label}", ["--cell", cell, *shlex.split(options)])
             for cell in cells or ("tanh",)
             for label, options in DEPTHS.items()
         ]
-    return [Variant(cell, ("--cell", cell)) for cell in cells or CELL_NAMES]
+    return [(cell, ["--cell", cell]) for cell in cells or CELL_NAMES]
 
 
-def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], root: Path) -> "list[Variant]":
-    """The variants, each with the hidden size that gives it as many parameters as the first."""
+def _config(corpus: str, options: list[str]) -> "TrainConfig":
+    """The configuration that `charrnn train` would make of these options."""
+    from charrnn.api import train_config
+    from charrnn.cli.train import command as train
+    from charrnn.cli.train_options import given_settings
+
+    parent = click.get_current_context().find_root()  # It holds the names of --help, which click caches.
+    return train_config(**given_settings(train.make_context("train", [corpus, *options], parent), None))
+
+
+def _equally_large(designs: "dict[str, TrainConfig]", root: Path) -> "dict[str, TrainConfig]":
+    """The designs, each with the hidden size that gives it as many parameters as the first."""
     from dataclasses import replace
 
     from charrnn.models.language_model import LanguageModel
@@ -159,30 +161,16 @@ def _equally_large(corpus: str, variants: "list[Variant]", common: list[str], ro
     from charrnn.tasks.generate.defaults import resolve
     from charrnn.tasks.generate.train import model_config
 
-    configs = [_config(corpus, [*common, *variant.options]) for variant in variants]
-    dataset = load_dataset(configs[0], root)
-    target = LanguageModel(model_config(resolve(configs[0], dataset), dataset)).num_parameters
-    return [
-        replace(
-            variant, options=(*variant.options, "--hidden-size", str(equal_hidden_size(config, dataset, target)))
-        )
-        for variant, config in zip(variants, configs, strict=True)
-    ]
+    first = replace(next(iter(designs.values())), seed=1)
+    dataset = load_dataset(first, root)
+    target = LanguageModel(model_config(resolve(first, dataset), dataset)).num_parameters
+    return {
+        label: replace(config, hidden_size=equal_hidden_size(config, dataset, target))
+        for label, config in designs.items()
+    }
 
 
-def _config(corpus: str, options: list[str]) -> Any:
-    """The configuration that `charrnn train` would make of these options."""
-    from charrnn.cli.train import command as train
-    from charrnn.cli.train_options import given_settings
-    from charrnn.config import TrainConfig
-
-    parent = click.get_current_context().find_root()  # It holds the names of --help, which click caches.
-    ctx = train.make_context("train", [corpus, *options], parent)
-    settings = given_settings(ctx, None)
-    return TrainConfig(**{"seed": 1, **settings, "corpus": (corpus,)})
-
-
-def _print(results: "list[Compared]", labels: list[str]) -> None:
+def _print(results: "list[Compared]") -> None:
     """Prints a line for each design, the best first; for several seeds means, and the spread of the losses."""
     by_label: dict[str, list[Compared]] = defaultdict(list)
     for result in results:

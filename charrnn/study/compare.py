@@ -1,46 +1,32 @@
 """Compares designs on one text at equal training time and, if requested, at equal size.
 
-Each is trained by `charrnn train` in its own process, with its own threads and memory, and measured by one full
-pass over the held-out part. An interrupted comparison continues where it stopped: unfinished runs are resumed,
-and finished ones are only measured.
+Each is trained as `charrnn train` does it, in a process of its own, and measured by one full pass over the
+held-out part. An interrupted comparison continues where it stopped: unfinished runs are resumed, and finished ones
+are only measured.
 """
 
 import re
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import median
 
 from charrnn.checkpoint import RunDirectory, resolve_checkpoint
 from charrnn.config import TrainConfig
-from charrnn.errors import CharRNNError, CorpusError, UsageError
+from charrnn.errors import CharRNNError, CorpusError, DivergedError, UsageError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.store import load_model
+from charrnn.study.pool import CancelledError, Notify, Report, results
 from charrnn.tasks.generate.data import Dataset
 from charrnn.tasks.generate.defaults import resolve
 from charrnn.tasks.generate.evaluate import evaluate
 from charrnn.tasks.generate.held_out import held_out
 from charrnn.tasks.generate.train import model_config
-from charrnn.training.loop import Metrics
-
-POLL_SECONDS = 0.2
-DIVERGED = 5
-"""The exit code of a run that diverged: it gets a row of the table and does not end the comparison."""
+from charrnn.tasks.run import resume_run, start_run
+from charrnn.training.loop import Metrics, Progress
+from charrnn.training.observer import SilentObserver
 
 SIZE_TOLERANCE = 0.05
-
-Notify = Callable[[str, float], object]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A design: its label and its options for `charrnn train`."""
-
-    label: str
-    options: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,104 +65,110 @@ def equal_hidden_size(config: TrainConfig, dataset: Dataset, target: int) -> int
     return units
 
 
-@dataclass
-class Comparison:
-    """Trains and measures every variant with every seed, `jobs` at a time."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A design to train with one seed."""
 
-    corpus: str
-    variants: Sequence[Variant]
-    seeds: Sequence[int]
-    common: Sequence[str]
-    """Options of `charrnn train` for all variants: a budget, how the text is read."""
+    label: str
+    seed: int
+    name: str
     root: Path
-    jobs: int = 1
-    seconds: float | None = None
-    """The expected time of a run, if it is known before one has ended."""
-    notify: Notify = lambda _what, _share: None
-    """Called with the current task and the share of all work that is done."""
-    _running: dict[str, "subprocess.Popen[str]"] = field(default_factory=dict)
-    _begun: dict[str, float] = field(default_factory=dict)
-    _took: list[float] = field(default_factory=list)
+    config: TrainConfig
 
-    def results(self) -> Iterator[Compared]:
-        """Yields results in the order in which the runs end. Raises CharRNNError if a run fails to train."""
-        waiting = [(variant, seed) for seed in self.seeds for variant in self.variants]
-        total, done = len(waiting), 0
-        asked = {self._name(variant, seed): (variant, seed) for variant, seed in waiting}
-        if len(asked) < total:
-            raise UsageError("two variants have one name")
-        try:
-            while waiting or self._running:
-                while waiting and len(self._running) < self.jobs:
-                    self._begin(*waiting.pop(0))
-                self._tell(done, total)
-                time.sleep(POLL_SECONDS)
-                for name, process in list(self._running.items()):
-                    if process.poll() is not None:
-                        del self._running[name]
-                        self._took.append(time.monotonic() - self._begun[name])
-                        yield self._measured(name, *asked[name], process)
-                        done += 1
-        finally:
-            for process in self._running.values():
-                process.terminate()
-            for process in self._running.values():
-                process.communicate()
 
-    def _tell(self, done: int, total: int) -> None:
-        """Reports what is being trained and the overall progress, estimated from the time that a run takes."""
-        what = f"training {', '.join(self._running)}, {done} of {total} done"
-        each = max(self._took, default=self.seconds)
-        if each is None:
-            self.notify(what, done / total)
-            return
-        now = time.monotonic()
-        part = sum(min(1.0, (now - self._begun[name]) / each) for name in self._running)
-        left = each * (total - done - part) / min(self.jobs, total - done)
-        minutes, seconds = divmod(round(left), 60)
-        self.notify(f"{what}, {minutes}:{seconds:02} left", (done + part) / total)
+def compare(
+    designs: Mapping[str, TrainConfig],
+    seeds: Sequence[int],
+    root: Path,
+    *,
+    jobs: int = 1,
+    notify: Notify = lambda _what, _share: None,
+) -> Iterator[Compared]:
+    """Trains and measures each design with each seed, `jobs` at a time; yields results in the order they end.
 
-    def _name(self, variant: Variant, seed: int) -> str:
-        words = f"{Path(self.corpus).stem} {variant.label} {seed}"
-        return re.sub("[^a-z0-9]+", "-", words.lower()).strip("-")
-
-    def _begin(self, variant: Variant, seed: int) -> None:
-        name = self._name(variant, seed)
-        self._begun[name] = time.monotonic()
-        command = [sys.executable, "-m", "charrnn", "train", self.corpus, *self.common, *variant.options]
-        command += ["--seed", str(seed), "--name", name, "--checkpoints", str(self.root), "--quiet"]
-        command += ["--resume"] if (self.root / name).exists() else []
-        self._running[name] = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # A Ctrl-C then reaches this process alone, which lets the runs save.
+    designs: what to train, by label.
+    Raises CharRNNError if a run fails to train.
+    """
+    runs = [
+        Run(
+            label=label,
+            seed=seed,
+            name=_name(config.corpus[0], label, seed),
+            root=root,
+            config=replace(config, seed=seed),
         )
+        for seed in seeds
+        for label, config in designs.items()
+    ]
+    if len({run.name for run in runs}) < len(runs):
+        raise UsageError("two variants have one name")
+    ended = results(
+        train_and_measure,
+        runs,
+        [1.0] * len(runs),
+        processes=jobs,
+        threads=1 if jobs > 1 else None,
+        noun="run",
+        notify=notify,
+    )
+    for _, found in ended:
+        yield found
 
-    def _measured(self, name: str, variant: Variant, seed: int, process: "subprocess.Popen[str]") -> Compared:
-        result = Compared(label=variant.label, seed=seed, run=name)
-        said = process.communicate()[1].strip().splitlines()
-        if process.returncode == DIVERGED:
-            return result
-        if process.returncode:
-            error = CharRNNError(f"{name}: {said[-1].removeprefix('Error: ') if said else 'training failed'}")
-            error.exit_code = max(process.returncode, CharRNNError.exit_code)
-            raise error
-        found = resolve_checkpoint(name, self.root)
-        saved = load_model(found)
-        text = held_out(found, self.root)
-        if not text.sequences.num_chars:
-            raise CorpusError(f"{name}: no held-out text; give --valid-fraction or --test-fraction")
-        stop = saved.model.stops[0]
-        report = evaluate(saved, text, stop=stop, run=name, step=found.step, samples=0)
-        rows = list(RunDirectory(self.root / name).metrics(Metrics))
-        return replace(
-            result,
-            model=report.model,
-            parameters=saved.model.num_parameters,
-            steps=rows[-1].step,
-            epochs=rows[-1].epoch,
-            chars_per_second=median(row.chars_per_second for row in rows),
-            loss=report.loss,
-        )
+
+def _name(corpus: str, label: str, seed: int) -> str:
+    return re.sub("[^a-z0-9]+", "-", f"{Path(corpus).stem} {label} {seed}".lower()).strip("-")
+
+
+def train_and_measure(run: Run, report: Report) -> Compared:
+    """Trains a run, or what is left of it, and reads the whole held-out text once."""
+    found = Compared(label=run.label, seed=run.seed, run=run.name)
+    path, watch = run.root / run.name, _Watch(report)
+    try:
+        if path.exists():
+            given = {
+                field.name: value
+                for field in fields(run.config)
+                if (value := getattr(run.config, field.name)) != field.default
+            }
+            outcome = resume_run(path, root=run.root, observer=watch, given=given, should_stop=report.cancelled)
+        else:
+            outcome = start_run(
+                run.config,
+                root=run.root,
+                observer=watch,
+                name=run.name,
+                should_stop=report.cancelled,
+            )
+    except DivergedError:
+        return found
+    except CharRNNError as error:
+        error.args = (f"{run.name}: {error}", *error.args[1:])
+        raise
+    if not outcome.finished:
+        raise CancelledError
+    at = resolve_checkpoint(run.name, run.root)
+    saved = load_model(at)
+    text = held_out(at, run.root)
+    if not text.sequences.num_chars:
+        raise CorpusError(f"{run.name}: no held-out text; give --valid-fraction or --test-fraction")
+    measured = evaluate(saved, text, stop=saved.model.stops[0], run=run.name, step=at.step, samples=0)
+    rows = list(RunDirectory(path).metrics(Metrics))
+    return replace(
+        found,
+        model=measured.model,
+        parameters=saved.model.num_parameters,
+        steps=rows[-1].step,
+        epochs=rows[-1].epoch,
+        chars_per_second=median(row.chars_per_second for row in rows),
+        loss=measured.loss,
+    )
+
+
+class _Watch(SilentObserver):
+    """Reports the share of the budget that is spent."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def stepped(self, progress: Progress, metrics: Metrics, seconds_left: float | None) -> None:
+        self._report(progress.schedule.share(progress.step))

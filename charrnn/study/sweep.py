@@ -4,29 +4,17 @@ An interrupted sweep continues where it stopped, because finished attempts are k
 (`charrnn.study.attempts.AttemptLog`). An attempt depends on its trial alone, not on how many run in parallel.
 """
 
-import os
-import queue
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
 
-import msgspec
 import torch
 
-from charrnn.errors import CharRNNError, UsageError
+from charrnn.errors import UsageError
 from charrnn.study.attempts import AttemptLog, Design, Outcome, Trial, attempt
+from charrnn.study.pool import CancelledError, Notify, Report, results
 from charrnn.study.problems import PROBLEMS
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-TICK_SECONDS = 0.5
-
-Notify = Callable[[str, float], object]
 
 
 def grid(
@@ -77,59 +65,29 @@ class Sweep:
                 labels.setdefault(trial.key, []).append(label)
             else:
                 yield label, trial, outcome
-        pace = _Pace(waiting, self.notify)
-        run = _in_turn if self.jobs == 1 else _side_by_side
-        for trial, outcome in run(list(waiting.values()), self.jobs, pace):
+        ended = results(
+            _attempt,
+            list(waiting.values()),
+            [trial.steps * (trial.span + 1) for trial in waiting.values()],
+            processes=self.jobs if self.jobs > 1 else 0,
+            threads=1,
+            noun="attempt",
+            notify=self.notify,
+        )
+        for trial, outcome in ended:
             self.done.add(trial, outcome)
             for label in labels[trial.key]:
                 yield label, trial, outcome
 
 
-@dataclass
-class _Pace:
-    """How much is done and how long the rest takes at most, judged by the time steps computed so far."""
-
-    trials: Mapping[bytes, Trial]
-    notify: Notify
-    _begun: float = field(default_factory=time.monotonic)
-    _steps: dict[bytes, int] = field(default_factory=dict)
-    _ended: set[bytes] = field(default_factory=set)
-
-    def took(self, trial: Trial, steps: int, *, ended: bool = False) -> None:
-        self._steps[trial.key] = steps
-        if ended:
-            self._ended.add(trial.key)
-
-    def tell(self) -> None:
-        made = left = total = 0
-        for key, trial in self.trials.items():
-            steps, length = self._steps.get(key, 0), trial.span + 1
-            made += steps * length
-            left += 0 if key in self._ended else (trial.steps - steps) * length
-            total += trial.steps * length
-        what = f"{len(self._ended)} of {len(self.trials)} attempts"
-        if made:
-            minutes, seconds = divmod(round(left * (time.monotonic() - self._begun) / made), 60)
-            what += f", at most {minutes}:{seconds:02} left"
-        self.notify(what, 1.0 - left / max(1, total))
-
-
-Ended = Iterator[tuple[Trial, Outcome]]
-
-
-def _in_turn(trials: Sequence[Trial], _jobs: int, pace: _Pace) -> Ended:
-    """Runs the trials in this process, one after another."""
-
-    def heard(trial: Trial, steps: int) -> None:
-        pace.took(trial, steps)
-        pace.tell()
+def _attempt(trial: Trial, report: Report) -> Outcome:
+    def notify(steps: int) -> None:
+        if report.cancelled():
+            raise CancelledError
+        report(steps / trial.steps)
 
     with _one_thread():
-        for trial in trials:
-            pace.tell()
-            outcome = attempt(trial, partial(heard, trial))
-            pace.took(trial, outcome.steps, ended=True)
-            yield trial, outcome
+        return attempt(trial, notify)
 
 
 @contextmanager
@@ -140,82 +98,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _side_by_side(trials: Sequence[Trial], jobs: int, pace: _Pace) -> Ended:
-    """Runs the trials in single-threaded processes, each fed by a thread of this process that mostly waits."""
-    waiting: queue.SimpleQueue[Trial] = queue.SimpleQueue()
-    for trial in trials:
-        waiting.put(trial)
-    heard: queue.SimpleQueue[tuple[Trial, int | Outcome | CharRNNError]] = queue.SimpleQueue()
-    processes = [_begin() for _ in range(min(jobs, len(trials)))]
-    feeding = [
-        threading.Thread(target=_feed, args=(process, waiting, heard), daemon=True) for process in processes
-    ]
-    for thread in feeding:
-        thread.start()
-    try:
-        left = len(trials)
-        while left:
-            pace.tell()
-            try:
-                trial, news = heard.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                continue
-            if isinstance(news, CharRNNError):
-                raise news
-            if isinstance(news, int):
-                pace.took(trial, news)
-                continue
-            pace.took(trial, news.steps, ended=True)
-            left -= 1
-            yield trial, news
-    finally:
-        for process in processes:
-            process.terminate()
-        for process, thread in zip(processes, feeding, strict=True):
-            with process:  # Closes its pipes once it has ended and no thread reads from them.
-                thread.join()
-
-
-def _begin() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn.study.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **dict.fromkeys(THREADS, "1")},
-        start_new_session=True,  # A Ctrl-C then reaches this process alone.
-    )
-
-
-def _feed(
-    process: "subprocess.Popen[bytes]",
-    waiting: "queue.SimpleQueue[Trial]",
-    heard: "queue.SimpleQueue[tuple[Trial, int | Outcome | CharRNNError]]",
-) -> None:
-    """Sends trials to a process, one after another, and puts its replies on the queue `heard`."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    while True:
-        try:
-            trial = waiting.get_nowait()
-        except queue.Empty:
-            return
-        with suppress(OSError):  # If the process is gone, its output shows it.
-            process.stdin.write(msgspec.json.encode(trial) + b"\n")
-            process.stdin.flush()
-        for line in process.stdout:
-            news = msgspec.json.decode(line, type=int | Outcome)
-            heard.put((trial, news))
-            if isinstance(news, Outcome):
-                break
-        else:
-            said = process.stderr.read().decode(errors="replace").strip().splitlines()
-            reason = said[-1] if said else f"it ended with code {process.wait()}"
-            heard.put((trial, CharRNNError(f"{trial.problem}, span {trial.span}, seed {trial.seed}: {reason}")))
-            return
 
 
 # Summary ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from helpers_models import as_torch, make_cell, random_params
 
 from charrnn.cells.cell import map_state, state_arrays
 from charrnn.cells.unroll import unroll
-from charrnn.errors import CharRNNError, CheckpointError, RunLockedError, UsageError
+from charrnn.errors import CheckpointError, RunLockedError, UsageError
 from charrnn.study import sweep as sweeping
 from charrnn.study.attempts import AttemptLog, Design, Outcome, Trial, attempt
 from charrnn.study.problems import ADDING, COPYING, Batch
@@ -453,12 +453,6 @@ def test_two_labels_of_one_design_share_its_attempts(tmp_path):
 def test_processes_make_the_same_attempts(tmp_path):
     wanted = trials(spans=(2,))
     assert made(wanted, tmp_path / "two.jsonl", jobs=2) == made(wanted, tmp_path / "one.jsonl")
-
-
-def test_a_process_that_fails_is_told_of(tmp_path):
-    wanted = [("x", Trial(problem="no such", span=1, seed=1, steps=1, design=TINY))]
-    with AttemptLog(tmp_path / "a.jsonl") as done, pytest.raises(CharRNNError, match="no such"):
-        list(Sweep(wanted, done, jobs=2).outcomes())
 
 
 def test_progress_ends_with_all_and_tells_what_is_left(tmp_path):
