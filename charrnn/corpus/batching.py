@@ -14,13 +14,13 @@ import numpy as np
 from charrnn.config import StopName
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import (
-    LENGTH,
     PADDING,
     STOP_INDEX,
     IntArray,
     StepReader,
     Window,
     cut_beginnings,
+    first_positions,
 )
 
 POOL = 2**20
@@ -133,7 +133,7 @@ class IndependentLanes:
         self._stop[lanes] = self._stops[rng.integers(len(self._stops), size=len(lanes))]
         self._sequence[lanes] = self._take(len(lanes))
         self._tau[lanes] = self._lengths(self._sequence[lanes])
-        self._at[lanes] = np.where(self._stop[lanes] == LENGTH, -1, 0)
+        self._at[lanes] = first_positions(self._stop[lanes])
 
     def _take(self, count: int) -> IntArray:
         """The next `count` sequences of the order; continues into the next epoch."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from charrnn.config import StopName
 from charrnn.corpus.bucketed import spread_rows
-from charrnn.corpus.steps import LENGTH, PADDING, STOP_INDEX, IntArray, StepReader, Window, cut_beginnings
+from charrnn.corpus.steps import PADDING, STOP_INDEX, IntArray, StepReader, Window, cut_beginnings, first_positions
 
 ROWS = 2**17
 """Sequences that are sorted by length together, which bounds the memory that a long list takes."""
@@ -61,7 +61,7 @@ def ordered_pass(
     """
     s, index = reader.sequences, STOP_INDEX[stop]
     first = np.array([reader.first_position(i, index) for i in (0, len(s) - 1)])
-    middle = -1 if index == LENGTH else 0
+    middle = int(first_positions(index))
     counts = np.asarray(s.ends) - np.asarray(s.starts) + 1 - middle
     counts[0] += middle - first[0]
     if len(s) > 1:

@@ -28,7 +28,7 @@ PADDING = -1
 """In place of a sequence's index: nothing is read there."""
 
 STOP_INDEX: dict[str, int] = {name: index for index, name in enumerate(STOP_NAMES)}
-LENGTH, NONE = STOP_INDEX["length"], STOP_INDEX["none"]
+_LENGTH, NONE = STOP_INDEX["length"], STOP_INDEX["none"]
 
 
 class Kind(IntEnum):
@@ -41,6 +41,11 @@ class Kind(IntEnum):
     """The sequence ends here."""
     ANNOUNCEMENT = 3
     """The target is τ, drawn from the length distribution."""
+
+
+def first_positions(stops: IntArray | int) -> IntArray:
+    """Where sequences begin, by their stop mechanisms: −1, the announcement of τ, under `length`; else 0."""
+    return np.where(np.equal(stops, _LENGTH), -1, 0)
 
 
 class Steps(NamedTuple):
@@ -81,8 +86,8 @@ class StepReader:
         return cls(sequences, vocabulary, vocabulary.table(sequences.alphabet))
 
     def first_position(self, sequence: int, stop: int) -> int:
-        """−1 where τ is announced, else 0."""
-        return -1 if stop == LENGTH and not self._is_cut(sequence) else 0
+        """As `first_positions`, but 0 for a sequence that is cut, whose length is not announced."""
+        return 0 if self._is_cut(sequence) else int(first_positions(stop))
 
     def _is_cut(self, sequence: int) -> bool:
         s = self.sequences
@@ -102,7 +107,7 @@ class StepReader:
 
         character = real & (position >= 0) & (position < tau)
         announced = real & (position == -1)
-        charged_ending = (stop != LENGTH) & (stop != NONE)
+        charged_ending = (stop != _LENGTH) & (stop != NONE)
         ending = real & (position == tau) & charged_ending & ~open_end
         kinds = Kind.CHARACTER * character + Kind.ENDING * ending + Kind.ANNOUNCEMENT * announced
 
@@ -110,7 +115,7 @@ class StepReader:
         beginning = np.where(open_start & (stop != NONE), v.unknown, v.bos)
         inputs = np.where(position > 0, self._characters(start + position - 1, real & (position > 0)), beginning)
         targets = np.where(character, self._characters(start + position, character), announced * tau)
-        counted = real & (stop == LENGTH) & (position >= 0) & ~open_end
+        counted = real & (stop == _LENGTH) & (position >= 0) & ~open_end
         return Steps(
             inputs=np.where(real, inputs, v.unknown),
             remaining=np.where(counted, tau - position, ABSENT),

@@ -7,7 +7,7 @@ import numpy as np
 from charrnn.config import OrderName, StopName
 from charrnn.corpus.passes import WARM_UP
 from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.steps import LENGTH, STOP_INDEX, IntArray, StepReader, Steps, cut_beginnings
+from charrnn.corpus.steps import STOP_INDEX, IntArray, StepReader, Steps, cut_beginnings, first_positions
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CorpusError
 
@@ -55,7 +55,7 @@ def excerpts(
 def _step_counts(reader: StepReader, stop: int) -> tuple[IntArray, IntArray]:
     """The number of steps of each sequence and the position of its first step, both (S,)."""
     s = reader.sequences
-    first = np.full(len(s), -1 if stop == LENGTH else 0)
+    first = np.full(len(s), first_positions(stop))
     for end in {0, len(s) - 1} if len(s) else ():
         first[end] = reader.first_position(end, stop)
     return np.asarray(s.ends) - np.asarray(s.starts) + 1 - first, first

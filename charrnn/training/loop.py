@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -45,6 +45,23 @@ METRIC_ROWS = 200
 """Rows of metrics in a run, besides those of its validations."""
 
 
+class Loss(NamedTuple):
+    """The loss on a window."""
+
+    nats: torch.Tensor
+    """Σ nats."""
+    terms: float
+    """The usual number of terms, the same for all windows. If it were the window's own, the terms of sparse
+    windows would weigh more than others, and because sparse windows hold the shortest sequences, a model would
+    learn to end too early."""
+    chars: int
+    """Characters read."""
+
+    @property
+    def mean(self) -> torch.Tensor:
+        return self.nats / max(self.terms, 1)
+
+
 class Learner(Protocol):
     """What is trained, as the loop sees it."""
 
@@ -54,14 +71,10 @@ class Learner(Protocol):
     @property
     def epoch(self) -> float: ...
 
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
-        """Reads the next window; returns Σ nats, their divisor, and the number of characters read.
+    def next_loss(self, step: int, share: float) -> Loss:
+        """Reads the next window.
 
         share: how much of the run is done, 0 to 1; 0 while its length is unknown.
-
-        The divisor is the usual number of terms, the same for all windows. If it were the window's own, the terms
-        of sparse windows would weigh more than others, and because sparse windows hold the shortest sequences, a
-        model would learn to end too early.
         """
 
     @property
@@ -202,24 +215,24 @@ class Loop:
     def _step(self) -> None:
         begin, step = time.perf_counter(), self.progress.step
         rate = self.progress.schedule.rate(step)
-        nats, terms, chars = self.learner.next_loss(step, self.progress.schedule.share(step))
+        loss = self.learner.next_loss(step, self.progress.schedule.share(step))
         parameters = list(self.learner.parameters.values())
         for parameter in parameters:
             parameter.grad = None
-        (nats / max(terms, 1)).backward()  # type: ignore[no-untyped-call]
+        loss.mean.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip))
-        value = float(nats.detach())
-        if not (math.isfinite(norm) and value < DIVERGED_NATS * max(terms, 1)):
+        mean = float(loss.nats.detach()) / max(loss.terms, 1)
+        if not (math.isfinite(norm) and mean < DIVERGED_NATS):
             raise DivergedError(
-                f"training diverged at step {step + 1}: the loss is {value / max(terms, 1):.3g} nats per symbol, "
+                f"training diverged at step {step + 1}: the loss is {mean:.3g} nats per symbol, "
                 f"its gradient's norm {norm:.3g}; what was saved before is kept; "
                 f"try --learning-rate below {self.progress.schedule.peak:.2g}"
             )
         self.optimizer.step(rate)
         sums = self._sums
         sums.steps += 1
-        sums.nats += value
-        sums.chars += chars
+        sums.nats += float(loss.nats.detach())
+        sums.chars += loss.chars
         sums.seconds += time.perf_counter() - begin
         sums.grad_norm = norm
         self._advance(step=step + 1)

@@ -14,7 +14,7 @@ import torch
 from charrnn.errors import DivergedError
 from charrnn.training import loop as loop_module
 from charrnn.training.dropout import dropout
-from charrnn.training.loop import TIE, Loop, Metrics, Progress
+from charrnn.training.loop import TIE, Loop, Loss, Metrics, Progress
 from charrnn.training.pace import LONGEST_START, START_SHARE, START_STEPS
 from charrnn.training.schedule import FLOOR, Schedule
 
@@ -58,14 +58,14 @@ class Quadratic:
     def epoch(self) -> float:
         return len(self.steps) / 10
 
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, int, int]:
+    def next_loss(self, step: int, share: float) -> Loss:
         factors = [factor for at, factor in sorted(self.speed_changes.items()) if step >= at]
         self.clock.now += self.step_seconds * (factors[-1] if factors else 1.0)
         self.steps.append(step)
         target = torch.tensor([1.0, math.sin(step), step % 3], dtype=torch.float64)
         nats = ((self.parameters["x"] - target) ** 2).sum()
         self.nats_of_step[step] = nats.item()
-        return nats, 5, 4
+        return Loss(nats, 5, 4)
 
     def validate(self, share: float) -> float | None:
         self.clock.now += self.validate_seconds * share
@@ -337,9 +337,9 @@ def test_divergence_raises_and_leaves_what_was_saved(clock, nats):
     run = make_run(clock, steps=100, save_every=10)
     plain = run.learner.next_loss
 
-    def next_loss(step: int, share: float) -> tuple[torch.Tensor, int, int]:
-        loss, terms, chars = plain(step, share)
-        return (loss * 0 + nats if step == 15 else loss), terms, chars
+    def next_loss(step: int, share: float) -> Loss:
+        loss = plain(step, share)
+        return loss._replace(nats=loss.nats * 0 + nats) if step == 15 else loss
 
     run.learner.next_loss = next_loss
     before: list[list[float]] = []
@@ -353,7 +353,7 @@ def test_divergence_raises_and_leaves_what_was_saved(clock, nats):
 
 def test_a_gradient_that_is_not_finite_is_divergence(clock):
     run = make_run(clock, steps=100)
-    run.learner.next_loss = lambda step, share: ((run.learner.parameters["x"] - 0.0).abs().sqrt().sum(), 5, 4)
+    run.learner.next_loss = lambda step, share: Loss((run.learner.parameters["x"] - 0.0).abs().sqrt().sum(), 5, 4)
     with pytest.raises(DivergedError, match="at step 1:"):
         run.loop.run()
     assert weights(run) == [0.0, 0.0, 0.0]
@@ -361,7 +361,7 @@ def test_a_gradient_that_is_not_finite_is_divergence(clock):
 
 def test_a_costly_window_is_no_divergence(clock):
     run = make_run(clock, steps=3)
-    run.learner.next_loss = lambda step, share: ((run.learner.parameters["x"] - 9.9).square().sum(), 3, 3)
+    run.learner.next_loss = lambda step, share: Loss((run.learner.parameters["x"] - 9.9).square().sum(), 3, 3)
     run.learner.validate = lambda share: None
     assert run.loop.run().step == 3
 

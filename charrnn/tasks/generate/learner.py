@@ -19,6 +19,7 @@ from charrnn.tasks.generate.scheduled_sampling import read_own_draws
 from charrnn.training.dropout import dropout, fallen, weight_dropout
 from charrnn.training.environment import products_in
 from charrnn.training.job import trainable
+from charrnn.training.loop import Loss
 
 VALIDATION_LANES, VALIDATION_WARM_UP = 16, 128
 """Lanes of a validation pass over ordered text, and the steps that each reads before its part. `charrnn eval`
@@ -62,7 +63,7 @@ class GenerateLearner:
         """The parameters that are not frozen."""
         return {name: value for name, value in self.parameters.items() if value.requires_grad}
 
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
+    def next_loss(self, step: int, share: float) -> Loss:
         window = self.source.next_window()
         read = self._washed_out(window)
         steps = self._tensors(read)
@@ -79,7 +80,7 @@ class GenerateLearner:
             logits = self.model.logits(self.parameters, hidden)
         self.state = self._carried(state)
         nats = self.model.nll(self.parameters, self._whole(hidden), steps, self._whole(logits)).sum()
-        return nats, self.source.steps_per_window, int(np.count_nonzero(read.kinds == Kind.CHARACTER))
+        return Loss(nats, self.source.steps_per_window, int(np.count_nonzero(read.kinds == Kind.CHARACTER)))
 
     def _washed_out(self, window: Window) -> Steps:
         """The window's steps, with no loss on the first `washout` steps of fresh rows."""

@@ -63,12 +63,12 @@ def _chars_per_second(job: Job, root: Path) -> float:
     read = 0
     for step in range(1 + STEPS):
         begin = time.perf_counter()
-        nats, terms, chars = learner.next_loss(step, 0.0)
-        (nats / max(terms, 1)).backward()  # type: ignore[no-untyped-call]
+        loss = learner.next_loss(step, 0.0)
+        loss.mean.backward()  # type: ignore[no-untyped-call]
         optimizer.step(0.0)
         for parameter in learner.trained.values():
             parameter.grad = None
         took.append(time.perf_counter() - begin)
-        read += chars
+        read += loss.chars
     # The second fastest step: a moment's other load on the machine says nothing about a longer run.
     return read / (1 + STEPS) / max(sorted(took)[1], 1e-9)

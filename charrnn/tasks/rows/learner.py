@@ -16,6 +16,7 @@ from charrnn.models.label_readout import LOG_TEMPERATURE, LabelReadout
 from charrnn.models.layers import Dropout
 from charrnn.training.dropout import dropout, weight_dropout
 from charrnn.training.job import Arrays, trainable
+from charrnn.training.loop import Loss
 from charrnn.training.temperature import fit_temperature
 
 
@@ -108,7 +109,7 @@ class ExamplesLearner(RowLearner[Model], ABC):
     def counted(self, rows: npt.NDArray[np.int64]) -> int:
         """The size of some training examples, in the unit of progress."""
 
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
+    def next_loss(self, step: int, share: float) -> Loss:
         rows, config, model = self.source.next_rows(), self._config, self.model
         rng = np.random.default_rng([config.seed, step])
         mask = dropout(config.dropout, rng)
@@ -122,7 +123,7 @@ class ExamplesLearner(RowLearner[Model], ABC):
             beside = model.encoder.language_nll(own, encoded, batch.lengths, batch.ids, mask).sum()
             # Its gradient counts, its value does not: the reported loss is the task's own.
             nats = nats + config.lm_weight * (1.0 - share) * (beside - beside.detach())
-        return nats, self._terms, self.counted(rows)
+        return Loss(nats, self._terms, self.counted(rows))
 
 
 def validated(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from charrnn.cells.arrays import Array, Params, asarray, concat
 from charrnn.corpus.columns import Column
 from charrnn.corpus.sequences import Sequences
-from charrnn.corpus.steps import LENGTH, PADDING, StepReader, Steps
+from charrnn.corpus.steps import PADDING, StepReader, Steps, first_positions
 from charrnn.corpus.symbols import Symbols
 from charrnn.models.attention import Memory
 from charrnn.models.encoder import Encoded, Encoder, EncoderConfig
@@ -153,7 +153,7 @@ def batch_of(
         outputs.ends,
         contexts=pairs.contexts,
     )
-    first = np.where(stops == LENGTH, -1, 0)
+    first = first_positions(stops)
     position = first + np.arange(int(np.max(tau + 1 - first)))[:, None]
     reader = StepReader(texts, target, np.arange(V + 2, dtype=np.int32))
     steps = reader.steps(np.where(position <= tau, rows, PADDING), position, stops)

@@ -24,6 +24,7 @@ from charrnn.tasks.tree.predict import load
 from charrnn.tasks.tree.recursive import RecursiveNetwork, TreeConfig, Trees, trees_of
 from charrnn.training.dropout import dropout
 from charrnn.training.job import Arrays
+from charrnn.training.loop import Loss
 
 
 class TreeLearner(RowLearner[RecursiveNetwork]):
@@ -40,13 +41,13 @@ class TreeLearner(RowLearner[RecursiveNetwork]):
         self._dataset = dataset
         super().__init__(model, params, dataset.train.forest.depths, _labels(dataset.train), config, device)
 
-    def next_loss(self, step: int, share: float) -> tuple[torch.Tensor, float, int]:
+    def next_loss(self, step: int, share: float) -> Loss:
         rows, config = self.source.next_rows(), self._config
         rng = np.random.default_rng([config.seed, step])
         trees = self._batch(self._dataset.train, rows)
         trees = trees._replace(ids=self.mask_symbols(trees.ids, self.model.config.vocab_size, rng))
         nats = self.model.nll(self.parameters, trees, dropout(config.dropout, rng)).sum()
-        return nats, self._terms, len(trees.labelled)
+        return Loss(nats, self._terms, len(trees.labelled))
 
     @property
     def validation_size(self) -> int:
