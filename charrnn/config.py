@@ -2,7 +2,7 @@
 
 `TrainConfig` is what a person asks for: its fields are the flags of `charrnn train`, the keys of a
 `--config` file, the keywords of `charrnn.train` and the `config` of `run.json`. What a checkpoint must say of
-itself to be rebuilt, the `config.json` beside its weights, stands beside each model.
+itself to be rebuilt, the `config.json` beside its weights, is beside each model.
 """
 
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ class Setting:
     """What there is to know of a field of `TrainConfig` beside its type, bounds and default."""
 
     heading: str
-    """In the help, where settings under one heading stand together."""
+    """The help groups settings by it."""
     help: str
     unset: str | None = "fits the corpus"
     """What None comes to; None where that goes without saying."""
@@ -186,7 +186,7 @@ class TrainConfig:
         str,
         Setting(
             READ,
-            "What stands between the symbols of an input.",
+            "What separates the symbols of an input.",
             metavar="TEXT",
             tasks=("classify", "tag", "transduce"),
         ),
@@ -195,7 +195,7 @@ class TrainConfig:
         str,
         Setting(
             PAIRS,
-            "What stands between the symbols of an output, such as a space.",
+            "What separates the symbols of an output, such as a space.",
             metavar="TEXT",
             tasks=("tag", "transduce"),
         ),

@@ -125,7 +125,7 @@ def _read_header(read: Callable[[int], bytes], size: int, where: Path | str) -> 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands there twice")
+        raise ValueError("a name occurs twice")
     return found
 
 

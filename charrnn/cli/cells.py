@@ -78,7 +78,7 @@ def command(
 
     Parameters are those of a whole model of one layer, readout included, and how many of them are trained. A
     source is a section of Goodfellow, Bengio and Courville, Deep Learning, or a paper beyond it. U, W and b are
-    the weights of the input, of the state and the biases; -v tells where each cell comes from. A drawing shows
+    the weights of the input, of the state and the biases; -v says where each cell comes from. A drawing shows
     what each step reads: x is the input, h are the units, o the output, and time runs to the right.
 
     \b

@@ -82,7 +82,7 @@ OPERATORS = "MAX,MIN,MED,SM,FIRST,LAST"
     "--exclude",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write no expression that stands in this file, behind the last tab of a line, in any brackets.",
+    help="Leave out expressions of this file (after the last tab of a line), whatever their brackets.",
 )
 def command(
     *,

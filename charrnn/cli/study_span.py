@@ -72,7 +72,7 @@ SPANS = (25, 50, 100, 200)
     "--chain",
     type=Number(0, min_open=True),
     metavar="V",
-    help="Also tell the variance that independent weights need for a product of variance V.",
+    help="Also show the variance that independent weights need for a product of variance V.",
 )
 @design_options
 def command(
@@ -98,7 +98,7 @@ def command(
     As the span of what an answer depends on grows, gradient-based training becomes harder (Deep Learning, section
     10.7). Each design is trained on a problem of each span with each seed, on rows drawn afresh, until it has
     solved it or its steps are spent. The table counts the attempts that solved it, with the median of the steps
-    that those took; below stands the median loss at the end, of all attempts, and last that of the best constant.
+    that those took. Below it is the median final loss of all attempts, and at the end that of the best constant.
 
     Options of a design hold for all of them; a --variant adds to them or overrides them. Attempts that have ended
     are kept, so a sweep that was interrupted goes on where it stopped, and one that is larger makes what is new.

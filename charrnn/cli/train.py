@@ -99,9 +99,9 @@ def command(
                     outcome = _start(display, signals, checkpoints, name, given, overwrite=overwrite, argv=argv)
         except SystemExit:
             if signals.number is not None:
-                stands = "what was saved before is kept" if display.begin else "nothing was trained yet"
+                kept = "what was saved before is kept" if display.begin else "nothing was trained yet"
                 with suppress(OSError):
-                    click.echo(f"interrupted: {stands}", err=True)
+                    click.echo(f"interrupted: {kept}", err=True)
             raise
         except DivergedError as error:
             raise DivergedError(f"{error} ({_kept(display)})") from error

@@ -99,7 +99,7 @@ def read_table(
     if tabular and len(tables) < len(sources) and all(Path(path).is_dir() for path in paths):
         other = next(source.name for source in sources if source.name not in tables)
         raise CorpusError(
-            f"{other}: stands beside the table {tables[0]}; give a folder of tables alone, "
+            f"{other}: is beside the table {tables[0]}; give a folder of tables alone, "
             "a folder of one file a class, or name the files"
         )
     by_class = class_name is not None and several and not tabular
@@ -187,7 +187,7 @@ class _Rows:
             if len(fields) != len(self.names):
                 raise CorpusError(
                     f"{where}: {len(fields)} column{'s' if len(fields) != 1 else ''}, but {len(self.names)} were "
-                    f"expected ({', '.join(self.names)}); columns stand between "
+                    f"expected ({', '.join(self.names)}); columns are between "
                     f"{'commas' if _ending(source) == '.csv' else 'tabs'}"
                 )
             for column, field in zip(self.columns, fields, strict=True):

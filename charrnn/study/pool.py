@@ -28,7 +28,7 @@ class CancelledError(Exception):
 
 @dataclass
 class Report:
-    """What a task tells while it works: call it with the share that is done, 0 to 1."""
+    """A task's progress: call it with the share that is done, 0 to 1."""
 
     send: Callable[[float], object]
     cancelled: Callable[[], bool]

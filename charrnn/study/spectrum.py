@@ -48,15 +48,15 @@ class Spectrum:
 
 
 GATED = (
-    "of W's block of each gate; what it hears is multiplied by gates that close and open, so that none of these "
-    "alone tells how far gradients reach: the Lyapunov exponent does"
+    "of W's block of each gate; its inputs are multiplied by gates that close and open, so none of these "
+    "alone says how far gradients reach: the Lyapunov exponent does"
 )
 
 
-def what_it_tells(cell: Cell) -> str:
+def meaning_of_spectrum(cell: Cell) -> str:
     """In words, which matrices `recurrent_matrices` has, and what may be concluded from their radii."""
     if isinstance(cell, DeepTransition):
-        return f"{what_it_tells(cell.cell)}; the layers of the transition act beside them"
+        return f"{meaning_of_spectrum(cell.cell)}; the layers of the transition act beside them"
     if isinstance(cell, OutputRecurrent):
         return "of V W, from output to output; the softmax and tanh between them shrink what they let through"
     if isinstance(cell, Leaky):
@@ -67,7 +67,7 @@ def what_it_tells(cell: Cell) -> str:
     if isinstance(cell, Skip):
         return "of each delay's own block; the delays act together, and the shift of the history alone has σ = 1"
     if "weight_hh" not in cell.shapes:
-        return "no matrix acts from a state on the next; the Lyapunov exponent tells what is kept"
+        return "no matrix acts from a state on the next; the Lyapunov exponent says what is kept"
     if cell.shapes["weight_hh"][0] > cell.shapes["weight_hh"][1]:
         return GATED
     return "of W: where tanh is linear ln norm changes by ln radius a step; elsewhere tanh lets less of W through"

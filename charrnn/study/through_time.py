@@ -17,7 +17,7 @@ from charrnn.models.layers import initial_shapes
 from charrnn.study.excerpts import Excerpts
 from charrnn.study.gradients import log_gradient_norms
 from charrnn.study.jacobians import growth, step_norms
-from charrnn.study.spectrum import Spectrum, recurrent_matrices, spectrum, what_it_tells
+from charrnn.study.spectrum import Spectrum, meaning_of_spectrum, recurrent_matrices, spectrum
 from charrnn.study.trajectory import follow
 
 Numbers = NDArray[np.float64]
@@ -127,7 +127,7 @@ def through_time(
                 own=decay(own),
                 top=decay(from_top),
                 matrices=tuple(spectrum(name, W) for name, W in recurrent_matrices(cell, weights).items()),
-                note=what_it_tells(cell),
+                note=meaning_of_spectrum(cell),
                 stretch=Stretch(
                     mean=float(stretches.mean()),
                     least=float(stretches.min()),

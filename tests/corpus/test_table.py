@@ -185,12 +185,12 @@ def test_other_encodings(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.tsv", "x\ty\n1\t2\n\n1\n", "line 4: 1 column, but 2 were expected (x, y); columns stand between tabs"),
-        ("t.tsv", "x\n1\t2\t3\n", "line 2: 3 columns, but 1 were expected (x); columns stand between tabs"),
+        ("t.tsv", "x\ty\n1\t2\n\n1\n", "line 4: 1 column, but 2 were expected (x, y); columns are between tabs"),
+        ("t.tsv", "x\n1\t2\t3\n", "line 2: 3 columns, but 1 were expected (x); columns are between tabs"),
         (
             "t.csv",
             "x,y\n1,2\n1,2,\n",
-            "line 3: 3 columns, but 2 were expected (x, y); columns stand between commas",
+            "line 3: 3 columns, but 2 were expected (x, y); columns are between commas",
         ),
         ("t.csv", 'x,y\n"a\nb\n\nc",2\n"d\ne"\n', "line 6: 1 column, but 2 were expected (x, y)"),
         ("t.csv", 'x,y\r\n"1\r\n2",3\r\n1\r\n', "line 4: 1 column, but 2 were expected"),
@@ -377,7 +377,7 @@ def test_a_folder_of_tables_and_of_other_files(tmp_path):
     table, other = written(tmp_path / "folder" / "t.tsv", "x\n1\n"), written(tmp_path / "folder" / "a.txt", "1\n")
     for class_name in (None, ""):
         assert error_of(tmp_path / "folder", class_name=class_name).startswith(
-            f"{other}: stands beside the table {table}; give a folder of tables alone"
+            f"{other}: is beside the table {table}; give a folder of tables alone"
         )
     # Who names the files knows what they are.
     assert read(table, written(tmp_path / "b.data", "x\n2\n")).column("x") == ["1", "2"]

@@ -21,7 +21,7 @@ from charrnn.study import spectrum as spectra
 from charrnn.study.excerpts import Excerpts, excerpts
 from charrnn.study.gradients import log_gradient_norms, pull_back
 from charrnn.study.jacobians import StepJacobians, growth, largest_singular_values, step_norms
-from charrnn.study.spectrum import recurrent_matrices, spectrum, what_it_tells
+from charrnn.study.spectrum import meaning_of_spectrum, recurrent_matrices, spectrum
 from charrnn.study.through_time import decay, require_state, slope, through_time
 from charrnn.study.trajectory import Trajectory, flat, follow, unflattener
 
@@ -390,8 +390,8 @@ def test_every_cell_has_its_matrices_by_name_and_words_for_them(cell, options):
     if not options:
         assert list(found) == NAMES[cell]
     assert all(matrix.shape[0] == matrix.shape[1] for matrix in found.values())
-    assert what_it_tells(built)
-    assert ("no matrix" in what_it_tells(built)) <= (not found)
+    assert meaning_of_spectrum(built)
+    assert ("no matrix" in meaning_of_spectrum(built)) <= (not found)
 
 
 @pytest.mark.parametrize(
