@@ -5,6 +5,7 @@
 itself to be rebuilt, the `config.json` beside its weights, is beside each model.
 """
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,8 @@ CellName = Literal[
 TaskName = Literal["generate", "classify", "tag", "transduce", "tree"]
 StopName = Literal["eos", "halt", "length", "none"]
 SplitName = Literal["line", "paragraph", "file"]
+Separator = Literal["\n", "\r\n", "\n\n", "\r\n\r\n"]
+"""What can be between the sequences of a corpus."""
 OrderName = Literal["independent", "ordered"]
 HoldOut = Literal["auto", "values", "rows"]
 """Whether all copies of a text are held out together, or rows one by one."""
@@ -61,6 +64,7 @@ MAX_SEED = 2**63 - 1
 """TOML and JSON readers agree on integers up to here."""
 
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[float, Meta(gt=0)]
 Depth = Annotated[int, Meta(ge=1, le=64)]
 """Layers of one part of a recurrent network; with 1 it is the usual affine map."""
@@ -522,8 +526,7 @@ class RunRecord:
     """What `run.json` says of a run: enough to know what it was and to read its corpus again."""
 
     name: str
-    created: str
-    """UTC, ISO 8601."""
+    created: Annotated[datetime.datetime, Meta(tz=True)]
     directory: str
     """Where the command was given: the corpus's paths are relative to it."""
     argv: tuple[str, ...]

@@ -6,7 +6,7 @@ means, and passes types and shapes as arguments.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from charrnn.checkpoint.manifest import MANIFEST, FileEntry, Manifest, open_listed, read_manifest
-from charrnn.checkpoint.reading import check_json_size, decode_json, encode_json
+from charrnn.checkpoint.reading import OpenFile, check_json_size, decode_json, encode_json
 from charrnn.checkpoint.tensors import read_tensors
 from charrnn.config import TaskName
 from charrnn.errors import CheckpointError
@@ -76,10 +76,15 @@ def encode_vocab(symbols: Sequence[str], outputs: Sequence[str] | None = None) -
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint directory whose manifest has been read. Every method raises CheckpointError."""
+    """A checkpoint directory whose manifest has been read. Every method raises CheckpointError.
+
+    The files of its model have been opened: a run that goes on training may remove the directory, but not the
+    model from its reader.
+    """
 
     path: Path
     manifest: Manifest
+    _opened: Mapping[str, OpenFile] = field(repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> "Checkpoint":
@@ -91,7 +96,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{path}: {MANIFEST} says step {manifest.step}; the checkpoint was renamed or damaged"
             )
-        return cls(path, manifest)
+        return cls(path, manifest, {name: OpenFile(path / name) for name in _REQUIRED})
 
     @property
     def step(self) -> int:
@@ -139,20 +144,20 @@ class Checkpoint:
     def json(self, name: str, as_type: type[T]) -> T:
         entry, path = self._entry(name), self.path / name
         check_json_size(entry.size, path)
-        with open_listed(path, entry) as read:
+        with open_listed(path, entry, self._opened.get(name)) as read:
             data = read(entry.size)
         return decode_json(data, as_type, path)
 
     def verify(self) -> None:
         """Read every file and compare it with the manifest."""
         for name, entry in self.manifest.files.items():
-            with open_listed(self.path / name, entry) as read:
+            with open_listed(self.path / name, entry, self._opened.get(name)) as read:
                 while read(_BLOCK):
                     pass
 
     def _read_tensors(self, name: str, shapes: Mapping[str, tuple[int, ...]] | None) -> dict[str, np.ndarray]:
         entry, path = self._entry(name), self.path / name
-        with open_listed(path, entry) as read:
+        with open_listed(path, entry, self._opened.get(name)) as read:
             return read_tensors(read, entry.size, path, shapes)
 
     def _entry(self, name: str) -> FileEntry:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from charrnn.checkpoint.reading import decode_json, encode_json, file_size, open_regular, read_bytes
+from charrnn.checkpoint.reading import OpenFile, decode_json, encode_json, file_size, open_regular, read_bytes
 from charrnn.errors import CheckpointError
 
 MANIFEST = "MANIFEST.json"
@@ -50,13 +50,15 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 @contextmanager
-def open_listed(path: Path, entry: FileEntry) -> Iterator[Callable[[int], bytes]]:
+def open_listed(path: Path, entry: FileEntry, opened: OpenFile | None = None) -> Iterator[Callable[[int], bytes]]:
     """Yield `read(count)` for a listed file; on exit, the bytes read must have the listed sha256.
+
+    opened: the file, if it has been opened before.
 
     Raises: CheckpointError for a file that is missing, not regular, or not of the size and sha256 of `entry`.
     """
     digest = hashlib.sha256()
-    with open_regular(path) as file:
+    with open_regular(path, opened) as file:
         if file_size(file) != entry.size:
             raise CheckpointError(f"{path}: {file_size(file)} bytes, but {MANIFEST} says {entry.size}")
 

@@ -117,7 +117,23 @@ class RunDirectory:
         return None
 
     def select(self, which: Which = "best") -> Checkpoint:
-        """The best checkpoint (the last if none has been validated yet), the last intact one, or a step's."""
+        """The best checkpoint (the last if none has been validated yet), the last intact one, or a step's.
+
+        A run that is being trained may remove a checkpoint that has just been chosen: then it is chosen again.
+        """
+        while True:
+            before = self._state()
+            try:
+                return self._select(which)
+            except CheckpointError:
+                if self._state() == before:
+                    raise
+
+    def _state(self) -> tuple[list[int], int]:
+        """Changes whenever a checkpoint is saved, removed, or becomes the best."""
+        return self.steps(), _modified_ns(self.best_path)
+
+    def _select(self, which: Which) -> Checkpoint:
         steps = self.steps()
         if not steps:
             raise CheckpointError(

@@ -28,7 +28,7 @@ from charrnn.checkpoint.atomic import (
 )
 from charrnn.checkpoint.checkpoint import Checkpoint
 from charrnn.checkpoint.manifest import MANIFEST, make_manifest
-from charrnn.checkpoint.reading import encode_json
+from charrnn.checkpoint.reading import encode_json, open_to_change
 from charrnn.checkpoint.run_directory import MAX_ROW_BYTES, RUN_SCHEMA, Best, RunDirectory
 from charrnn.errors import CheckpointError, RunLockedError, UsageError
 
@@ -120,7 +120,7 @@ class RunWriter(RunDirectory):
 
     def append_metrics(self, row: object) -> None:
         """Add a line to metrics.jsonl. A float that is not finite becomes null."""
-        with writing(self.metrics_path), open(self.metrics_path, "ab") as file:
+        with writing(self.metrics_path), open_to_change(self.metrics_path, "ab") as file:
             file.write(msgspec.json.encode(row) + b"\n")
 
     def save_checkpoint(self, step: int, files: Mapping[str, bytes]) -> Checkpoint:
@@ -164,10 +164,10 @@ class RunWriter(RunDirectory):
         self._cut_metrics(step)
 
     def _cut_metrics(self, step: int) -> None:
-        if not os.path.isfile(self.metrics_path):
+        if not os.path.lexists(self.metrics_path):
             return
         # Truncating a file is a single operation of the file system, so a reader sees all lines or those kept.
-        with writing(self.metrics_path), open(self.metrics_path, "r+b") as file:
+        with writing(self.metrics_path), open_to_change(self.metrics_path, "r+b") as file:
             kept = 0
             while _step_of_row(line := file.readline(MAX_ROW_BYTES)) <= step:
                 kept += len(line)
@@ -178,8 +178,8 @@ class RunWriter(RunDirectory):
         """Remove what a run writes, run.json last: a crash before that leaves a run that can be overwritten."""
         with writing(self.path):
             self.best_path.unlink(missing_ok=True)
-            self.cut_back(-1)
             self.metrics_path.unlink(missing_ok=True)
+            self.cut_back(-1)
             self.run_path.unlink(missing_ok=True)
             sync_directory(self.path)
 
@@ -192,7 +192,7 @@ def refuse_taken(path: Path) -> None:
 
 def _lock(path: Path) -> BinaryIO:
     with writing(path / LOCK), ExitStack() as stack:
-        file = stack.enter_context(open(path / LOCK, "ab"))
+        file = stack.enter_context(open_to_change(path / LOCK, "ab"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from charrnn.cli.terminal import visible
+from charrnn.cli.terminal import note
 from charrnn.errors import CharRNNError, InterruptedTrainingError, ResourceError
 
 UNEXPECTED = 1
@@ -33,7 +33,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     if line:
         # A message may quote names from a disk or a terminal: nothing in it may control the terminal.
         with suppress(OSError):
-            click.echo(visible(" ".join(line.splitlines())), err=True)
+            note(" ".join(line.splitlines()))
     return code
 
 

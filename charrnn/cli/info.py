@@ -5,15 +5,24 @@ import json
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
 from charrnn.cli.options import option, run_argument, subcommand
-from charrnn.cli.terminal import console, one_blas_thread, print_facts, print_table, use_utf8, write_json
+from charrnn.cli.terminal import (
+    console,
+    note,
+    one_blas_thread,
+    print_facts,
+    print_table,
+    use_utf8,
+    write_code,
+    write_json,
+)
 from charrnn.config import ResolvedConfig, RunRecord, StopName, settings
 from charrnn.errors import CheckpointError
 from charrnn.words import Facts, bits, budget_words, clock, count, quality, shape, size
@@ -82,13 +91,13 @@ def command(*, run: str | None, toml: bool, as_json: bool, quiet: bool, verbose:
         elif summaries:
             print_table(console(sys.stdout), _HEADS, map(_cells, summaries))
         elif not quiet:
-            click.echo(f"no runs in {checkpoints} yet; `charrnn train CORPUS` makes one", err=True)
+            note(f"no runs in {checkpoints} yet; `charrnn train CORPUS` makes one")
         return
     found = resolve(run, checkpoints)
     if toml:
         if not isinstance(found, RunDirectory):
             raise CheckpointError(f"{found.path}: a checkpoint alone holds no training settings; name its run")
-        sys.stdout.write(to_toml(_settings(found.read_run(RunRecord).config)))
+        write_code(to_toml(_settings(found.read_run(RunRecord).config)))
     elif isinstance(found, RunDirectory):
         _show_run(found, as_json, verbose)
     else:
@@ -138,7 +147,7 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
         for s in steps
     ]
     facts += _together("Checkpoints", kept or ["none yet; `charrnn train --resume` goes on"])
-    begun = datetime.datetime.fromisoformat(record.created).astimezone().replace(tzinfo=None)
+    begun = _here(record.created)
     facts.append(("Begun", f"{begun.isoformat(' ', 'minutes')}, last saved {_saved_at(run)}"))
     if verbose:
         facts.append(("Command", " ".join(record.argv)))
@@ -146,6 +155,13 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
         facts.append(("SHA-256", f"{record.corpus_sha256} (corpus)"))
         facts += _together("Settings", to_toml(_settings(config)).splitlines())
     print_facts(console(sys.stdout), facts)
+
+
+def _here(moment: datetime.datetime) -> datetime.datetime:
+    """The moment on this machine's clock, or in UTC if that cannot show it."""
+    with suppress(OverflowError, OSError):
+        moment = moment.astimezone()
+    return moment.replace(tzinfo=None)
 
 
 def _show_checkpoint(checkpoint: "Checkpoint", as_json: bool) -> None:

@@ -26,7 +26,7 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.score import STANDARD_INPUT, open_text, read_texts
-from charrnn.cli.terminal import console, one_blas_thread, result_writer, use_utf8, write_json
+from charrnn.cli.terminal import console, note, one_blas_thread, result_writer, use_utf8, write_json
 from charrnn.config import MAX_SEED
 from charrnn.errors import UsageError
 
@@ -112,7 +112,7 @@ def command(
         seed = secrets.randbits(32) if seed is None else seed
         how = replace(how, temperature=temperature or 1.0, seed=seed)
     if verbose and not quiet:
-        click.echo(f"{model.path}{f', seed {seed}' if sample else ''}", err=True)
+        note(f"{model.path}{f', seed {seed}' if sample else ''}")
     name = model.saved.config.task
     flags = task(name).flags
     asked = {

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import click
-
-from charrnn.cli.terminal import console, is_animated
+from charrnn.cli.terminal import console, is_animated, note
 from charrnn.words import clock
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ class Progress:
         if self._live is not None:
             self._live.console.print(line, soft_wrap=True)
         elif not self._quiet:
-            click.echo(line, err=True)
+            note(line)
 
     def __call__(self, what: str, share: float) -> None:
         now = time.monotonic()

@@ -19,7 +19,7 @@ from charrnn.cli.options import (
     stop_option,
     subcommand,
 )
-from charrnn.cli.terminal import one_blas_thread, result_writer, use_utf8, write_json
+from charrnn.cli.terminal import note, one_blas_thread, result_writer, use_utf8, write_json
 from charrnn.config import MAX_SEED
 from charrnn.words import count
 
@@ -148,8 +148,8 @@ def command(
     options["prompt"] = read_prompt(prompt, model.saved.vocabulary.symbols)
     options["seed"] = secrets.randbits(32) if seed is None else seed
     if verbose and not quiet:
-        click.echo(f"{model.path}, seed {options['seed']}", err=True)
-    draws = model.draws(**options)
+        note(f"{model.path}, seed {options['seed']}")
+    draws = model.draws(cut_logprob=as_json, **options)
     use_utf8()
     writer = Writer("\0" if print0 else model.saved.config.separator, as_json=as_json)
     if num_samples == 1 and not (unique or novel or as_json):
@@ -163,16 +163,14 @@ def command(
         accepted = draw_accepted(draws, num_samples, lambda text: all(test(text) for test in tests), patience)
         writer.write_all(accepted)
         if writer.num_samples < num_samples and not quiet:
-            click.echo(
+            note(
                 f"only {writer.num_samples:,} of {count(num_samples, 'sample')} found: gave up after "
-                f"{patience:,} refused in a row; a higher --temperature finds more",
-                err=True,
+                f"{patience:,} refused in a row; a higher --temperature finds more"
             )
     if writer.num_cut and not quiet:
-        click.echo(
+        note(
             f"{writer.num_cut:,} of {count(writer.num_samples, 'sample')} cut at "
-            f"{options['max_chars']:,} characters (--max-chars)",
-            err=True,
+            f"{options['max_chars']:,} characters (--max-chars)"
         )
 
 

@@ -21,7 +21,7 @@ from charrnn.cli.options import (
     stop_option,
     subcommand,
 )
-from charrnn.cli.terminal import is_animated, one_blas_thread, result_writer, use_utf8, visible, write_json
+from charrnn.cli.terminal import is_animated, note, one_blas_thread, result_writer, use_utf8, visible, write_json
 from charrnn.errors import CorpusError
 from charrnn.words import count
 
@@ -76,7 +76,7 @@ def command(
     run, file = run_and_file(targets, checkpoints)
     model = load_text(run, checkpoint=checkpoint, checkpoints=checkpoints)
     if verbose and not quiet:
-        click.echo(str(model.path), err=True)
+        note(str(model.path))
     use_utf8()
     marked = is_animated(sys.stdout) and "NO_COLOR" not in os.environ
     write = sys.stdout.write if marked else result_writer()
@@ -93,10 +93,9 @@ def command(
             sys.stdout.flush()
     if unknown and not quiet:
         cost = math.log(model.saved.model.config.training_chars + 1)
-        click.echo(
+        note(
             f"{count(unknown, 'character')} unknown to the model, at ln(training characters + 1) = {cost:.2f} "
-            "nats each",
-            err=True,
+            "nats each"
         )
 
 

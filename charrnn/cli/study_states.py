@@ -16,7 +16,7 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.progress import Progress, with_time_left
-from charrnn.cli.terminal import one_blas_thread, use_utf8, visible, write_json
+from charrnn.cli.terminal import note, one_blas_thread, use_utf8, visible, write_json
 from charrnn.errors import CorpusError, UsageError
 from charrnn.words import count
 
@@ -161,8 +161,8 @@ def command(
         activations=None if column is None else unit_activations(read, column),
     )
     if not quiet:
-        for note in notes(report):
-            click.echo(note, err=True)
+        for line in notes(report):
+            note(line)
     shown = passages(read, features, column, passage)
     use_utf8()
     if as_json:

@@ -1,4 +1,4 @@
-"""Terminal output: control characters made visible, rich consoles, tables and lines of facts."""
+"""The way to the screen: all that commands print goes through here, with its control characters made visible."""
 
 import os
 import sys
@@ -16,11 +16,14 @@ UNBOUNDED = 10_000
 """Columns of an output that is not a terminal: nothing is wrapped there."""
 
 _BIDIRECTIONAL = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_ESCAPED = {
-    code: ascii(chr(code))[1:-1]
+_CONTROLS = [
+    code
     for code in [*range(0x20), *range(0x7F, 0xA0), *_BIDIRECTIONAL, *range(0xD800, 0xE000)]
     if chr(code) not in "\n\t"
-}
+]
+_ESCAPED = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
+_ESCAPED_IN_A_STRING = {code: f"\\u{code:04x}" for code in _CONTROLS}
+"""As JSON and TOML both write a character in a string."""
 
 
 def visible(text: str) -> str:
@@ -45,16 +48,21 @@ def is_animated(stream: TextIO) -> bool:
 
 
 def console(stream: TextIO, reader_gone: Callable[[], None] | None = None) -> "Console":
-    """A rich console on a stream, for data: no markup, no emoji codes, no highlighting.
+    """A rich console on a stream, for data: no markup, no emoji codes, no highlighting, no control characters.
 
     Rich obeys NO_COLOR, FORCE_COLOR and TERM. With `reader_gone`, write errors on the stream are ignored, and
     `reader_gone` is called if the stream is a pipe that was closed.
     """
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     class DataConsole(Console):
         def on_broken_pipe(self) -> None:
             raise
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
 
     file = stream if reader_gone is None else cast(TextIO, _TolerantStream(stream, reader_gone))
     width = None if is_terminal(stream) else UNBOUNDED
@@ -125,6 +133,13 @@ def print_blocks(where: "Console", blocks: Iterable[Block]) -> None:
             print_facts(where, block)
 
 
+def note(text: str) -> None:
+    """Prints a line to stderr."""
+    import click
+
+    click.echo(visible(text), err=True)
+
+
 def result_writer() -> Callable[[str], object]:
     """A function that writes results to stdout: unchanged, or with visible control characters on a terminal."""
     write = sys.stdout.write
@@ -149,7 +164,12 @@ def write_json(value: object) -> None:
     """Writes a line of strict JSON to stdout: numbers that are not finite become null."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    write_code(msgspec.json.encode(value).decode() + "\n")
+
+
+def write_code(text: str) -> None:
+    """Writes JSON or TOML to stdout; on a terminal with escapes, which mean the same, for control characters."""
+    sys.stdout.write(text.translate(_ESCAPED_IN_A_STRING) if is_terminal(sys.stdout) else text)
 
 
 def one_blas_thread() -> None:

@@ -11,7 +11,7 @@ import click
 
 from charrnn.cli.options import help_all, option, subcommand
 from charrnn.cli.signals import StopSignals
-from charrnn.cli.terminal import console, print_facts, use_utf8, write_json
+from charrnn.cli.terminal import console, note, print_facts, use_utf8, write_json
 from charrnn.cli.train_options import given_settings, settings_options
 from charrnn.config import BUDGETS, RUN
 from charrnn.errors import DivergedError, InterruptedTrainingError, UsageError
@@ -101,7 +101,7 @@ def command(
             if signals.number is not None:
                 kept = "what was saved before is kept" if display.begin else "nothing was trained yet"
                 with suppress(OSError):
-                    click.echo(f"interrupted: {kept}", err=True)
+                    note(f"interrupted: {kept}")
             raise
         except DivergedError as error:
             raise DivergedError(f"{error} ({_kept(display)})") from error

@@ -7,11 +7,12 @@ never stopped.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
+from msgspec import Meta
 
-from charrnn.config import StopName
+from charrnn.config import Count, StopName
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.steps import (
     PADDING,
@@ -36,11 +37,17 @@ RESET_PATIENCE = 4
 class Position(NamedTuple):
     """The position of a source."""
 
-    epoch: int
-    given: int
+    epoch: Count
+    given: Count
     """Sequences of the epoch that lanes have received so far; for an ordered text, windows read."""
-    lanes: tuple[tuple[int, ...], ...] = ()
+    lanes: tuple[tuple[Annotated[int, Meta(ge=-1, le=2**53)], ...], ...] = ()
     """The position of each lane; empty before the first window."""
+
+
+def require_possible(possible: bool) -> None:
+    """Raises ValueError unless a saved position is one that the source can have."""
+    if not possible:
+        raise ValueError("its position is not one in this corpus")
 
 
 class BatchSource(Protocol):
@@ -60,7 +67,8 @@ class BatchSource(Protocol):
     @property
     def position(self) -> Position: ...
 
-    def seek(self, position: Position) -> None: ...
+    def seek(self, position: Position) -> None:
+        """Raises ValueError for a position that this source never has."""
 
 
 class IndependentLanes:
@@ -112,7 +120,11 @@ class IndependentLanes:
         self._epoch, self._given, lanes = position
         # A lane that has nothing to read yet is placed past the end of a sequence.
         done = (PADDING, 0, int(self._stops[0]))
-        self._sequence, self._at, self._stop = np.array(lanes or [done] * self._num_lanes).T
+        lanes = lanes or (done,) * self._num_lanes
+        require_possible(len(lanes) == self._num_lanes and all(len(lane) == len(done) for lane in lanes))
+        self._sequence, self._at, self._stop = np.array(lanes, np.int64).T
+        require_possible(bool(np.all(self._sequence < self._count) and np.isin(self._stop, self._stops).all()))
+        require_possible(self._given < self._count)
         self._tau = np.where(self._sequence == PADDING, -1, self._lengths(self._sequence))
         self._pool_key: tuple[int, int] | None = None
 
@@ -229,11 +241,18 @@ class OrderedLanes:
         return Position(0, self._windows_read, lanes)
 
     def seek(self, position: Position) -> None:
+        require_possible(len(position.lanes) == len(self._lanes))
+        require_possible(all(len(lane) == 5 for lane in position.lanes))
         self._windows_read = position.given
         self._lanes = [
             _Lane(sequence, at, stop, bool(fresh), waiting)
             for sequence, at, stop, fresh, waiting in position.lanes
         ]
+        s = self._reader.sequences
+        for lane in self._lanes:
+            require_possible(0 <= lane.sequence < len(s) and lane.stop in self._stops)
+            first = self._reader.first_position(lane.sequence, lane.stop)
+            require_possible(first <= lane.position <= s.ends[lane.sequence] - s.starts[lane.sequence])
 
     def next_window(self) -> Window:
         rng = _rng(self._seed, "lanes", self._windows_read)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.batching import Position
+from charrnn.corpus.batching import Position, require_possible
 
 POOL_BATCHES = 32
 """Batches whose examples are sorted by length together: a larger pool means less padding and less variety."""
@@ -48,7 +48,10 @@ class BucketedBatches:
         return Position(self._epoch, self._given)
 
     def seek(self, position: Position) -> None:
+        """Raises ValueError for a position that this source never has."""
         self._epoch, self._given = position.epoch, position.given
+        self._plan, self._planned = self._order(), self._epoch
+        require_possible(self._given < len(self._plan) and not position.lanes)
 
     def next_rows(self) -> npt.NDArray[np.int64]:
         """The rows (B,) of the next batch; one batch of an epoch may be smaller."""

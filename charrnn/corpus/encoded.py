@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import SplitName
+from charrnn.config import Separator, SplitName
 from charrnn.corpus.readers import (
     CHUNK_BYTES,
     Fingerprint,
@@ -61,7 +61,7 @@ class EncodedCorpus:
     num_bytes: int
     split: SplitName
     split_reason: str
-    separator: str
+    separator: Separator
     notes: tuple[str, ...]
 
 

@@ -254,8 +254,17 @@ Config = TypeVar("Config", bound=TrainConfig)
 
 
 def relative_to(config: Config, directory: Path | None) -> Config:
-    """The configuration with paths relative to `directory` rewritten for the current folder."""
-    if directory is None or directory == Path.cwd():
+    """The configuration of a stored run, with its paths rewritten for the current folder; None: of a new run.
+
+    A new run may read a pipe or a device, which its user has just named. A stored run may not, because it could
+    wait for one without end. Raises CorpusError.
+    """
+    if directory is None:
         return config
+    corpus = tuple(str(directory / path) for path in config.corpus)
     valid = None if config.valid is None else str(directory / config.valid)
-    return replace(config, corpus=tuple(str(directory / path) for path in config.corpus), valid=valid)
+    for path in (*corpus, *([] if valid is None else [valid])):
+        mode = _mode(Path(path))
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise CorpusError(f"{path}: the run read a file or a folder here; put it back")
+    return replace(config, corpus=corpus, valid=valid)

@@ -1,11 +1,12 @@
 """Arrays and folders that may not fit into memory: they are on disk, and are removed after use."""
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ CACHE = ".corpus"
 IN_MEMORY_BYTES = 32 << 20
 """An array up to this size is held in memory."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's errors for a full disk."""
+
+_PREFIX = ".tmp-"
 
 
 @contextmanager
@@ -29,7 +33,7 @@ def full_disk_reported(directory: Path | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         where = directory or tempfile.gettempdir()
         raise ResourceError(
@@ -45,11 +49,49 @@ def workspace(directory: Path | None) -> Iterator[Path]:
     any write while the folder is in use, is reported as a ResourceError.
     """
     with full_disk_reported(directory):
-        path = Path(tempfile.mkdtemp(prefix=".tmp-", dir=directory))
+        if directory is not None:
+            _remove_abandoned(directory)
+        path, lock = _locked(directory)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(directory: Path | None) -> tuple[Path, int]:
+    """A new folder, and a descriptor that locks it until it is closed or the process ends."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory))
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            # Between the two lines above another process may have locked the folder, to remove it.
+            if _lock(descriptor) and path.exists():
+                return path, descriptor
+            os.close(descriptor)
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Removes the folders of processes that were killed: nobody locks them any more."""
+    for path in directory.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if _lock(descriptor, unsupported=False):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, *, unsupported: bool = True) -> bool:
+    """Whether this process now holds the lock; `unsupported` is the answer of a file system without locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return unsupported
+    return True
 
 
 def allocate(size: int, dtype: DTypeLike, directory: Path | None = None) -> NDArray[Any]:

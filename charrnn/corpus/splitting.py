@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import OrderName, SplitName
+from charrnn.config import OrderName, Separator, SplitName
 
 Positions = NDArray[np.int64]
 LF, CR = 10, 13
@@ -119,10 +119,11 @@ class WholeFile:
 GROUPINGS: dict[SplitName, type[Grouping]] = {"line": Lines, "paragraph": Paragraphs, "file": WholeFile}
 
 
-def separator(split: SplitName, crlf: bool) -> str:
+def separator(split: SplitName, crlf: bool) -> Separator:
     """The text between sequences; `crlf` says whether line ends are CRLF."""
-    line_end = "\r\n" if crlf and split != "file" else "\n"
-    return line_end * 2 if split == "paragraph" else line_end
+    if split == "paragraph":
+        return "\r\n\r\n" if crlf else "\n\n"
+    return "\r\n" if crlf and split == "line" else "\n"
 
 
 def choose_split(head: str) -> tuple[SplitName, str]:

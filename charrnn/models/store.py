@@ -11,12 +11,18 @@ from charrnn.cells.arrays import Params
 from charrnn.checkpoint.checkpoint import CONFIG, MODEL, VOCAB, Checkpoint, CheckpointConfig, encode_vocab
 from charrnn.checkpoint.reading import encode_json
 from charrnn.checkpoint.tensors import encode_tensors
-from charrnn.config import OrderName, SplitName, TaskName
+from charrnn.config import OrderName, Separator, SplitName, TaskName
 from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Symbols
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import GeneratorConfig, LanguageModel
+
+LARGEST_WEIGHT = 1e6
+"""Products of trained weights are far from what float32 holds; beyond this they could overflow."""
+
+LARGEST_LOGARITHM = 40.0
+"""Its exponential squared is still far from what float32 holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,7 @@ class ModelConfig(CheckpointConfig, GeneratorConfig):
     """The table column that contains the text; None if the corpus is plain text."""
     split: SplitName
     order: OrderName
-    separator: Annotated[str, Meta(max_length=8)] = "\n"
+    separator: Separator = "\n"
     """The string between the sequences of the corpus, and between samples."""
 
 
@@ -153,12 +159,15 @@ def _counted(checkpoint: Checkpoint, symbols: list[str], expected: int) -> tuple
 
 
 def _params(checkpoint: Checkpoint, model: _Parametric) -> Params:
-    """A checkpoint's parameters. Raises CheckpointError if they are not the model's or not finite."""
+    """A checkpoint's parameters. Raises CheckpointError if they are not the model's, or no training made them."""
     try:
         shapes = model.shapes
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path / CONFIG}: {error}") from error
     params = checkpoint.tensors(shapes)
-    if not all(np.isfinite(array).all() for array in params.values()):
-        raise CheckpointError(f"{checkpoint.path / MODEL}: has weights that are not finite")
+    for name, array in params.items():
+        limit = LARGEST_LOGARITHM if name.startswith("log_") else LARGEST_WEIGHT
+        # Not a number, too, is not within the limit.
+        if not (np.abs(array) <= limit).all():
+            raise CheckpointError(f"{checkpoint.path / MODEL}: {name} is not within ±{limit:g}; it is damaged")
     return params

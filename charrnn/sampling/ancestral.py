@@ -5,6 +5,7 @@ own random stream. At temperature 1 without filters a sample is an exact draw fr
 model's distribution.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -28,13 +29,17 @@ BATCH = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to draw. num_chars: the exact length; max_chars: where to cut, which the sample reports."""
+    """What to draw. num_chars: the exact length; max_chars: where to cut, which the sample reports.
+
+    cut_log_prob: whether the log-probability of a cut text is wanted; under `length` it takes long.
+    """
 
     stop: StopName
     prompt: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     filters: Filters = field(default_factory=Filters)
     num_chars: int | None = None
     max_chars: int | None = None
+    cut_log_prob: bool = True
     seed: int = 0
 
 
@@ -45,7 +50,8 @@ class Drawn(NamedTuple):
     symbols: IntArray
     finish_reason: FinishReason
     log_prob: float
-    """Nats: the model's own ln P(text) at temperature 1 without filters; for a cut text, that of the prefix."""
+    """Nats: the model's own ln P(text) at temperature 1 without filters; for a cut text, that of the prefix, or
+    NaN if it was not wanted."""
 
 
 class _Start(NamedTuple):
@@ -242,5 +248,6 @@ class Sampler:
             return Drawn(int(rows.numbers[row]), symbols, "num_chars", log_prob)
         if self._ending.announces:
             # The row's τ was longer than the cut; the prefix could have come from any τ.
-            log_prob = length_candidates(self._stepper, self._ending, symbols).log_evidence
+            wanted = request.cut_log_prob
+            log_prob = length_candidates(self._stepper, self._ending, symbols).log_evidence if wanted else math.nan
         return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)

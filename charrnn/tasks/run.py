@@ -65,7 +65,7 @@ def start_run(
     with writer:
         record = RunRecord(
             name=writer.name,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
             directory=str(Path.cwd()),
             argv=tuple(argv),
             config=resolved,
@@ -145,10 +145,9 @@ class _Run:
         self._learner = job.learner(params, device)
         self._optimizer = Optimizer.of(config, self._learner.trained)
         warnings: tuple[str, ...] = ()
-        if checkpoint is None:
-            progress = self._fresh_progress()
-        else:
-            progress, warnings = self._restore(checkpoint)
+        progress = self._fresh_progress()
+        if checkpoint is not None:
+            progress, warnings = self._restore(checkpoint, progress)
         self._observer.begun(
             Begun(
                 run=self._writer.path,
@@ -190,9 +189,8 @@ class _Run:
         schedule = Schedule.for_steps(config.learning_rate, steps)
         return Progress(schedule=schedule, eval_every=config.eval_every)
 
-    def _restore(self, checkpoint: Checkpoint) -> tuple[Progress, tuple[str, ...]]:
-        state, carried = restore(checkpoint, self._optimizer)
-        self._learner.restore(carried, state.position)
+    def _restore(self, checkpoint: Checkpoint, fresh: Progress) -> tuple[Progress, tuple[str, ...]]:
+        state = restore(checkpoint, fresh, self._optimizer, self._learner)
         if state.progress.best_step in self._writer.steps() and state.progress.best_loss is not None:
             self._writer.write_best(state.progress.best_step, state.progress.best_loss)
         warnings = []

@@ -10,10 +10,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import torch
+from msgspec import Meta
 
+from charrnn.config import Count
 from charrnn.errors import DivergedError
 from charrnn.training.gears import Gears
 from charrnn.training.optimizer import Optimizer
@@ -90,19 +92,19 @@ class Progress:
     """The state of a run: all that the loop must remember besides parameters, optimiser and data."""
 
     schedule: Schedule
-    step: int = 0
-    elapsed_seconds: float = 0.0
+    step: Count = 0
+    elapsed_seconds: Annotated[float, Meta(ge=0)] = 0.0
     eval_every: int | None = None
     """Steps from one validation to the next, if requested."""
-    validations: int | None = None
+    validations: Annotated[int, Meta(ge=1, le=VALIDATIONS)] | None = None
     """Validation passes in the whole run; None before they are planned."""
-    validation_share: float = 1.0
+    validation_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """The share of the validation text that each pass reads."""
     best_loss: float | None = None
-    best_step: int | None = None
+    best_step: Count | None = None
     """The step of the last validation whose loss is the smallest so far, or equally good."""
     least_loss: float | None = None
-    validations_without_gain: int = 0
+    validations_without_gain: Count = 0
     early_stopped: bool = False
 
 

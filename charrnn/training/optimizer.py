@@ -96,12 +96,14 @@ class Optimizer:
         return self._moments
 
     def restore(self, moments: dict[str, torch.Tensor], steps: int) -> None:
-        """Restores the moments after `steps` steps. Raises ValueError for missing or misshapen ones."""
+        """Restores the moments after `steps` steps. Raises ValueError for impossible ones."""
         self._steps = steps
         for name, ours in self._moments.items():
             value = moments.get(name)
             if value is None or value.shape != ours.shape:
                 raise ValueError(f"{name} is missing or misshapen")
+            if name.startswith("variance.") and bool((value < 0).any()):
+                raise ValueError(f"{name} is negative")
             ours.copy_(value)
 
 

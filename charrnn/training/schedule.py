@@ -7,7 +7,12 @@ miss the budget. The pieces are saved, so that a run is a function of the step a
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+
+from charrnn.config import Count
 
 WARM_UP = 0.05
 """Share of a run in which the rate rises."""
@@ -19,9 +24,9 @@ FLOOR = 0.02
 class Piece(NamedTuple):
     """Progress from one step on: it rises linearly from `share` at `step` to 1 at `steps`."""
 
-    step: int
-    share: float
-    steps: int
+    step: Count
+    share: Annotated[float, Meta(ge=0, lt=1)]
+    steps: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,13 @@ class Schedule:
     @classmethod
     def for_steps(cls, peak: float, steps: int) -> "Schedule":
         return cls(peak=peak, pieces=(Piece(0, 0.0, steps),))
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the pieces follow one another and each has steps; a damaged file can say otherwise."""
+        return all(piece.step < piece.steps for piece in self.pieces) and all(
+            first.step < second.step for first, second in pairwise(self.pieces)
+        )
 
     @property
     def steps(self) -> int | None:

@@ -5,13 +5,16 @@ or the position in the text.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 
 from charrnn.checkpoint import TRAINER_STATE, TRAINING_STATE, Checkpoint, encode_json, encode_tensors
 from charrnn.corpus.batching import Position
 from charrnn.errors import CheckpointError
+from charrnn.training.job import TaskLearner
 from charrnn.training.loop import Progress
 from charrnn.training.optimizer import Optimizer
 
@@ -22,8 +25,8 @@ class TrainerState:
 
     progress: Progress
     position: Position
-    torch_version: str
-    threads: int
+    torch_version: Annotated[str, Meta(max_length=100)]
+    threads: Annotated[int, Meta(ge=1)]
 
 
 def state_files(
@@ -43,16 +46,37 @@ def state_files(
     return {TRAINING_STATE: encode_tensors(arrays), TRAINER_STATE: encode_json(trainer_state)}
 
 
-def restore(checkpoint: Checkpoint, optimizer: Optimizer) -> tuple[TrainerState, dict[str, np.ndarray]]:
-    """Restores the optimiser and returns the state and the carried arrays. Raises CheckpointError."""
-    trainer_state = checkpoint.json(TRAINER_STATE, TrainerState)
+def restore(checkpoint: Checkpoint, fresh: Progress, optimizer: Optimizer, learner: TaskLearner) -> TrainerState:
+    """Restores the optimiser and the learner, and returns the state.
+
+    fresh: the progress that the run began with. Raises CheckpointError for a state that the run cannot have
+    reached.
+    """
+    state = checkpoint.json(TRAINER_STATE, TrainerState)
+    if not _reachable(state.progress, fresh, checkpoint.step):
+        raise CheckpointError(f"{checkpoint.path / TRAINER_STATE}: its progress is not of the run in run.json")
     arrays = checkpoint.training_tensors()
-    try:
-        optimizer.restore(
-            {name: torch.from_numpy(array) for name, array in arrays.items()}, trainer_state.progress.step
-        )
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint.path / TRAINING_STATE}: {error}") from error
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise CheckpointError(f"{checkpoint.path / TRAINING_STATE}: has numbers that are not finite")
     prefix = "carried."
     carried = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    return trainer_state, carried
+    try:
+        optimizer.restore({name: torch.from_numpy(array) for name, array in arrays.items()}, checkpoint.step)
+        learner.restore(carried, state.position)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    return state
+
+
+def _reachable(progress: Progress, fresh: Progress, step: int) -> bool:
+    """Whether a run can get from `fresh` to `progress` in `step` steps."""
+    schedule, planned = progress.schedule, fresh.schedule
+    return (
+        progress.step == step
+        and (progress.best_step or 0) <= step
+        and progress.eval_every == fresh.eval_every
+        and schedule.peak == planned.peak
+        # A budget in minutes begins without pieces and gets them as its speed is measured.
+        and (schedule == planned or not planned.pieces)
+        and schedule.is_possible
+    )

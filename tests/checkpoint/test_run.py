@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from checkpoint_examples import example_files, load, parameters
+from checkpoint_examples import SHAPES, example_files, load, parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -308,6 +308,25 @@ def test_no_metrics_are_no_error(tmp_path: Path) -> None:
         writer.cut_back(-1)
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", ".lock"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_nothing_is_changed_through_what_is_no_regular_file(tmp_path: Path, name: str, kind: str) -> None:
+    run, outside = make_run(tmp_path, steps=(1,)), tmp_path / "outside"
+    path = run.path / name
+    path.unlink(missing_ok=True)
+    outside.write_bytes(b"not ours\n")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(outside if kind == "link" else tmp_path / "missing")
+    with pytest.raises(CheckpointError, match="not a regular file"), RunWriter.open(run.path) as writer:
+        writer.cut_back(0)
+    assert outside.read_bytes() == b"not ours\n"
+    assert not (tmp_path / "missing").exists()
+
+
 # Checkpoints
 
 
@@ -429,3 +448,37 @@ def test_writing_into_a_run_that_was_removed_is_one_line(tmp_path: Path) -> None
         ):
             with pytest.raises(CharRNNError, match="No such file"):
                 attempt()
+
+
+def test_a_checkpoint_that_was_opened_outlives_its_rotation(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=(1,), best=1)
+    chosen = run.select("best")
+    with RunWriter.open(run.path) as writer:
+        writer.save_checkpoint(2, example_files(2))
+        writer.write_best(2, 0.5)
+        writer.rotate(keep=1)
+    assert not chosen.path.exists()
+    assert chosen.vocab() == run.select("best").vocab()
+    assert {name: array.tobytes() for name, array in chosen.tensors(SHAPES).items()} == {
+        name: array.tobytes() for name, array in parameters(1).items()
+    }
+
+
+def test_a_checkpoint_that_goes_while_it_is_chosen_is_chosen_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, steps=(1,), best=1)
+    first_steps = RunDirectory.steps
+
+    def rotated_after_the_first_look(self: RunDirectory) -> list[int]:
+        found = first_steps(self)
+        if found == [1]:
+            with RunWriter.open(run.path) as writer:
+                monkeypatch.setattr(RunDirectory, "steps", first_steps)
+                writer.save_checkpoint(2, example_files(2))
+                writer.write_best(2, 0.5)
+                writer.rotate(keep=1)
+        return found
+
+    monkeypatch.setattr(RunDirectory, "steps", rotated_after_the_first_look)
+    assert run.select("best").step == 2

@@ -1,13 +1,17 @@
 """What a terminal is shown: controls made visible, facts, tables, words."""
 
 import io
+import json
+import tomllib
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
 
-from charrnn.cli.terminal import console, print_facts, print_table, visible
+from charrnn.cli.terminal import console, print_facts, print_table, visible, write_code, write_json
 from charrnn.words import clock, count, size
 
 BIDIRECTIONAL = {"RLO", "LRO", "RLE", "LRE", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -102,3 +106,29 @@ def test_a_result_does_not():
 )
 def test_words(shown, expected):
     assert shown == expected
+
+
+HOSTILE = "\x1b[2J\x07\x7f\x9b\u202e"
+
+
+def test_no_renderable_brings_a_control_character_to_the_screen():
+    stream = io.StringIO()
+    screen = console(stream)
+    table = Table(title=HOSTILE, caption=HOSTILE)
+    table.add_column(HOSTILE)
+    table.add_row(HOSTILE)
+    screen.print(table, Text(HOSTILE, style="bold"), HOSTILE)
+    screen.rule(HOSTILE)
+    assert not set(stream.getvalue()) & set(HOSTILE.replace("[2J", ""))
+    assert "\\x1b[2J" in stream.getvalue()
+
+
+def test_json_on_a_terminal_means_the_same(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", stream)
+    write_json({"text": HOSTILE})
+    assert stream.getvalue().removesuffix("\n").isprintable()
+    assert json.loads(stream.getvalue()) == {"text": HOSTILE}
+    write_code(f'text = "{HOSTILE[5:]}"\n')
+    assert tomllib.loads(stream.getvalue().splitlines()[1]) == {"text": HOSTILE[5:]}

@@ -23,6 +23,7 @@ import charrnn
 from charrnn.config import SPLIT_NAMES
 from charrnn.corpus import store
 from charrnn.corpus.encoded import EncodedCorpus, encode
+from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import to_text
 from charrnn.errors import CorpusError, ResourceError
 
@@ -291,3 +292,13 @@ def test_a_bad_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="byte offset 8"):
         encode_bytes(tmp_path, b"fine so \xff", cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    with workspace(tmp_path) as abandoned:
+        pass
+    abandoned.mkdir()
+    (abandoned / "text.bin").write_bytes(b"half")
+    (tmp_path / "kept").mkdir()
+    with workspace(tmp_path) as first, workspace(tmp_path) as second:
+        assert {path.name for path in tmp_path.iterdir()} == {"kept", first.name, second.name}

@@ -1,6 +1,7 @@
 """A run that was stopped or killed, wherever, and resumed ends as one that never was: bit for bit."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -18,7 +19,9 @@ from helpers_models import CELL_CASES, each_of
 
 import charrnn
 from charrnn.api import train_config
-from charrnn.checkpoint import MODEL, TRAINER_STATE, TRAINING_STATE, RunDirectory
+from charrnn.checkpoint import MODEL, TRAINER_STATE, TRAINING_STATE, RunDirectory, encode_json
+from charrnn.checkpoint.atomic import write_directory
+from charrnn.checkpoint.manifest import make_manifest
 from charrnn.errors import CheckpointError, CorpusError, UsageError
 from charrnn.tasks.run import Outcome, resume_run, start_run
 from charrnn.training.loop import Metrics, Progress
@@ -365,6 +368,62 @@ def test_a_corpus_that_changed_or_went_is_an_error(stopped, change):
         whole.resume(root)
     corpus.write_text(before, encoding="utf-8")
     assert whole.resume(root).finished
+
+
+@pytest.mark.parametrize("key", ["corpus", "valid"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(stopped, key):
+    whole, root = stopped
+    run = RunDirectory(root / "run")
+    pipe = whole.texts / "pipe"
+    os.mkfifo(pipe)
+    record = json.loads(run.run_path.read_bytes())
+    record["config"][key] = [str(pipe)] if key == "corpus" else str(pipe)
+    run.run_path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(CorpusError, match="pipe: the run read a file or a folder here"):
+        whole.resume(root)
+
+
+@pytest.mark.parametrize("mode", ["independent", "ordered"])
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("position", 0), -1),
+        (("position", 1), 2**53),
+        (("position", 2, 0, 0), 10_000),
+        (("position", 2, 0, 2), 9),
+        (("position", 2, 0), [0]),
+        (("position", 2), [[0, 0, 0]] * 3),
+        (("progress", "step"), 4),
+        (("progress", "best_step"), 2**40),
+        (("progress", "elapsed_seconds"), -1e9),
+        (("progress", "validations"), 2**60),
+        (("progress", "validation_share"), 0.0),
+        (("progress", "eval_every"), 1),
+        (("progress", "schedule", "peak"), 1e300),
+        (("progress", "schedule", "pieces"), []),
+        (("progress", "schedule", "pieces", 0, 2), 2**50),
+        (("progress", "schedule", "pieces", 0, 2), 0),
+        (("threads",), 0),
+    ],
+)
+def test_a_state_that_the_run_cannot_have_is_refused(texts, tmp_path, mode, keys, value):
+    if mode == "ordered" and keys == ("position", 1):
+        pytest.skip("lanes of a text read it in a cycle, so any number of windows is possible")
+    whole = training(texts, mode)
+    whole.start(tmp_path, should_stop=after(5))
+    checkpoint = RunDirectory(tmp_path / "run").select("last")
+    files = {name: (checkpoint.path / name).read_bytes() for name in checkpoint.manifest.files}
+    state = json.loads(files[TRAINER_STATE])
+    *way, last = keys
+    place = state
+    for key in way:
+        place = place[key]
+    place[last] = value
+    files[TRAINER_STATE] = encode_json(state)
+    shutil.rmtree(checkpoint.path)
+    write_directory(checkpoint.path, {**files, "MANIFEST.json": encode_json(make_manifest(5, files))})
+    with pytest.raises(CheckpointError, match="checkpoint-00000005"):
+        whole.resume(tmp_path)
 
 
 def test_a_checkpoint_of_another_model_is_refused(stopped, texts, tmp_path):

@@ -123,6 +123,7 @@ class Model:
         min_p: float | None = None,
         num_chars: int | None = None,
         max_chars: int | None = MAX_CHARS,
+        cut_logprob: bool = True,
         seed: int | None = None,
         given: str | Sequence[str] = (),
     ) -> "Draws":
@@ -130,7 +131,8 @@ class Model:
 
         stop: by default the model's first mechanism; prompt: what every text begins with; temperature: below 1 for
         likelier text; top_k, top_p, min_p: filters of the characters; num_chars: the exact length; max_chars: the
-        length at which a text is cut, reported as finish_reason; given: the values that a model is conditioned on,
+        length at which a text is cut, reported as finish_reason; cut_logprob: whether to compute the logprob of a
+        cut text, which takes long for a long one under `length`; given: the values that a model is conditioned on,
         in the form of `--given`. Raises UsageError, CorpusError.
         """
         context, chosen = self.context(given), choose_stop(self.saved.model, stop)
@@ -161,6 +163,7 @@ class Model:
             filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
             num_chars=num_chars,
             max_chars=max_chars,
+            cut_log_prob=cut_logprob,
             seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
         )
         return Draws(Sampler(self._stepper(context), request), self.saved.vocabulary, prompt, request.seed)
