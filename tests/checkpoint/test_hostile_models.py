@@ -1,15 +1,19 @@
 """Checkpoints whose files are whole and whose configuration does not fit together, of every task."""
 
 import json
+import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers_cli import train
+import safetensors.numpy
+from helpers_cli import fail, succeed, train
 
-from charrnn.checkpoint import Checkpoint, encode_json, resolve_checkpoint
+from charrnn.checkpoint import MODEL, Checkpoint, encode_json, encode_tensors, resolve_checkpoint
 from charrnn.checkpoint.atomic import write_directory
 from charrnn.checkpoint.manifest import make_manifest
 from charrnn.errors import CheckpointError
@@ -69,6 +73,7 @@ def at(*keys: str | int, value: object) -> Callable[[Any], None]:
         ("generate", "config.json", at("columns", 0, "values", value=["a"])),
         ("generate", "config.json", at("columns", 1, "scale", value=0)),
         ("generate", "config.json", at("columns", value=[])),
+        ("generate", "config.json", at("separator", value="\x1b]52;c;aGk=\x07")),
         ("generate", "config.json", at("context_size", value=2)),
         ("generate", "config.json", at("context_readout", value=True)),
         ("generate", "config.json", at("attention", value="dot")),
@@ -113,3 +118,43 @@ def test_what_does_not_fit_together_is_refused(run, file, change, runs, tmp_path
         of.open_model(other)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "value"),
+    [
+        ("classify", "log_temperature", 10_000.0),
+        ("classify", "log_temperature", math.nan),
+        ("generate", "readout.bias", 1e38),
+        ("tree", "readout.weight", -math.inf),
+    ],
+)
+def test_weights_that_no_training_makes_are_refused(run, name, value, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    checkpoint = resolve_checkpoint(run, runs, "best")
+    files = {file: (checkpoint.path / file).read_bytes() for file in checkpoint.manifest.files}
+    weights = safetensors.numpy.load(files[MODEL])
+    weights[name] = np.full_like(weights[name], value)
+    files[MODEL] = encode_tensors(weights)
+    path = tmp_path / checkpoint.path.name
+    write_directory(path, {**files, "MANIFEST.json": encode_json(make_manifest(checkpoint.step, files))})
+    with pytest.raises(CheckpointError, match=f"{name} is not within"):
+        task(task_of(checkpoint)).open_model(Checkpoint.open(path))
+
+
+@pytest.mark.parametrize("created", ["x", "", "9999-99-99T00:00:00Z", 5, None, "2026-01-01T00:00:00"])
+def test_a_date_that_is_none_is_refused(runs, tmp_path, created):
+    shutil.copytree(runs / "generate", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_bytes())
+    record["created"] = created
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert "created" in fail(4, "info", tmp_path / "run")
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"])
+def test_a_date_that_no_clock_shows_is_shown(runs, tmp_path, created):
+    shutil.copytree(runs / "generate", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_bytes())
+    record["created"] = created
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert created[:4] in succeed("info", tmp_path / "run").stdout
