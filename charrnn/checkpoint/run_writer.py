@@ -178,8 +178,9 @@ class RunWriter(RunDirectory):
         """Remove what a run writes, run.json last: a crash before that leaves a run that can be overwritten."""
         with writing(self.path):
             self.best_path.unlink(missing_ok=True)
+            for step in self.steps():
+                remove_directory(self.checkpoint_path(step))
             self.metrics_path.unlink(missing_ok=True)
-            self.cut_back(-1)
             self.run_path.unlink(missing_ok=True)
             sync_directory(self.path)
 

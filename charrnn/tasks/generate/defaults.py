@@ -29,7 +29,13 @@ STEP_OF_A_LIST = 1024
 """Characters that a step reads of independent sequences, in as many lanes as needed: 16 to 128."""
 
 MANY_STEPS = 1000
-"""Beyond this many steps, twice the lanes learn as much from as many characters, and read them faster."""
+"""Beyond this many steps, twice the lanes learn as much or more from as many characters, and read them faster:
+64 lanes instead of 16 improve speeches read five times by 0.016 nats, and instead of 32 molecules by 0.006."""
+
+LARGE_STEP = 2500
+"""A step of this many characters is not made larger."""
+
+MOST_LANES = 128
 
 WEIGHT_DECAY = 0.05
 """It improves a one-minute model, which reads its text twice, by 0.014 nats, and a ten-second one by nothing."""
@@ -83,8 +89,9 @@ def resolve(config: TrainConfig, dataset: Dataset, trial: "Trial | None" = None)
     )
     units = config.hidden_size or fit.units or _width(budget, train.num_chars, fit)
     read = budget.chars_read(units / fit.width)
-    if config.batch_size is None and config.steps is None and read / (lanes * length) > MANY_STEPS and not listed:
-        lanes *= 2
+    if config.batch_size is None and config.steps is None:
+        while read / (lanes * length) > MANY_STEPS and lanes * length < LARGE_STEP and lanes < MOST_LANES:
+            lanes *= 2
     chosen |= {
         "hidden_size": units,
         "batch_size": lanes,
@@ -144,4 +151,4 @@ def _learning_rate(steps: float) -> float:
 
 def _lanes(length: int) -> int:
     """The number of lanes, a power of two: the shorter the windows, the more."""
-    return 1 << min(7, max(4, round(math.log2(STEP_OF_A_LIST / length))))
+    return min(MOST_LANES, max(16, 1 << round(math.log2(max(1.0, STEP_OF_A_LIST / length)))))
