@@ -69,6 +69,17 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         sync_directory(path.parent)
 
 
+def make_directories(path: Path) -> None:
+    """Create a directory and those above it, where they are missing; on return all their names are on the disk.
+
+    Whoever reads the corpus may have made them a moment ago, so the names on the whole way are synced.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    for parent in path.absolute().parents:
+        with suppress(PermissionError):
+            sync_directory(parent)
+
+
 def remove_directory(path: Path) -> None:
     """Remove a directory in one step: it is never seen half-removed under its name. Raises like `writing`."""
     temporary = _temporary(path)

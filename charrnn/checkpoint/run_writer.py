@@ -19,6 +19,7 @@ import msgspec
 
 from charrnn.checkpoint.atomic import (
     is_temporary,
+    make_directories,
     remove_directory,
     remove_temporaries,
     sync_directory,
@@ -68,7 +69,7 @@ class RunWriter(RunDirectory):
         """A new run under `root`, named after `stem`: `stem`, or `stem-2`, `stem-3`, … when that is taken."""
         stem = as_name(stem)
         with writing(root):
-            root.mkdir(parents=True, exist_ok=True)
+            make_directories(root)
             for number in count(1):
                 path = root / (stem if number == 1 else f"{stem}-{number}")
                 with suppress(FileExistsError):
@@ -88,8 +89,7 @@ class RunWriter(RunDirectory):
             raise UsageError(f"{name!r} cannot name a run, but {as_name(name)!r} can")
         path = root / name
         with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-            sync_directory(root)
+            make_directories(path)
             if not (_is_vacant(path) or RunDirectory(path).has_run_file()):
                 raise CheckpointError(f"{path}: exists and is not a charrnn run; choose another --name")
         run = cls(path)
@@ -158,6 +158,8 @@ class RunWriter(RunDirectory):
         if best and best.step > step:
             with writing(self.best_path):
                 self.best_path.unlink()
+                # Or after a loss of power it could name a checkpoint that has gone.
+                sync_directory(self.path)
         for later in self.steps():
             if later > step:
                 remove_directory(self.checkpoint_path(later))
@@ -178,9 +180,11 @@ class RunWriter(RunDirectory):
         """Remove what a run writes, run.json last: a crash before that leaves a run that can be overwritten."""
         with writing(self.path):
             self.best_path.unlink(missing_ok=True)
+            sync_directory(self.path)
             for step in self.steps():
                 remove_directory(self.checkpoint_path(step))
             self.metrics_path.unlink(missing_ok=True)
+            sync_directory(self.path)
             self.run_path.unlink(missing_ok=True)
             sync_directory(self.path)
 

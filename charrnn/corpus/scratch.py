@@ -35,7 +35,7 @@ def full_disk_reported(directory: Path | None) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        where = directory or tempfile.gettempdir()
+        where = directory or _temporary_folder()
         raise ResourceError(
             f"{where}: no room left for the encoded corpus ({os.strerror(error.errno)}); free some space"
         ) from error
@@ -62,13 +62,20 @@ def workspace(directory: Path | None) -> Iterator[Path]:
 def _locked(directory: Path | None) -> tuple[Path, int]:
     """A new folder, and a descriptor that locks it until it is closed or the process ends."""
     while True:
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory))
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory or _temporary_folder()))
         with suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             # Between the two lines above another process may have locked the folder, to remove it.
             if _lock(descriptor) and path.exists():
                 return path, descriptor
             os.close(descriptor)
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise ResourceError("no temporary folder can be written to; name one in TMPDIR") from error
 
 
 def _remove_abandoned(directory: Path) -> None:
@@ -102,7 +109,7 @@ def allocate(size: int, dtype: DTypeLike, directory: Path | None = None) -> NDAr
     num_bytes = size * np.dtype(dtype).itemsize
     if num_bytes <= IN_MEMORY_BYTES:
         return np.zeros(size, dtype)
-    with full_disk_reported(directory), tempfile.TemporaryFile(dir=directory) as file:
+    with full_disk_reported(directory), tempfile.TemporaryFile(dir=directory or _temporary_folder()) as file:
         # With a sparse file, a full disk would cause a fatal SIGBUS at some later store.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, num_bytes)

@@ -13,7 +13,7 @@ used, so damage is noticed; a lost folder can be rebuilt. Knows neither encoding
 
 import os
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
@@ -68,14 +68,25 @@ class CorpusWriter:
         self._alphabet: list[int] = []
         self._id_of = np.full(0x110000, -1, np.int32)
         self._dtype: DtypeName = "uint8"
-        self._files = {name: _path(directory, name).open("wb") for name in _ARRAYS}
+        self._files: dict[str, BufferedWriter] = {}
+        try:
+            for name in _ARRAYS:
+                self._files[name] = _path(directory, name).open("wb")
+        except BaseException:
+            self._close()
+            raise
 
     def __enter__(self) -> "CorpusWriter":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for file in self._files.values():
-            file.close()
+        self._close()
+
+    def _close(self) -> None:
+        """Closes every file, even if on a full disk the closing of one fails; then raises its error."""
+        with ExitStack() as stack:
+            for file in self._files.values():
+                stack.callback(file.close)
 
     def add_text(self, code_points: NDArray[np.uint32]) -> None:
         """Appends (C,) characters, C > 0."""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct
+
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.corpus.columns import Column
@@ -28,6 +30,13 @@ class _Dataset(Protocol[Rows]):
     def part(self, name: str) -> Rows: ...
 
 
+class _Separators(Struct):
+    """The part of a configuration by which rows are read; a task without it has none."""
+
+    source_sep: str = ""
+    target_sep: str = ""
+
+
 def own_rows(
     checkpoint: Checkpoint, part: PartName | None, load: Callable[[TrainConfig], _Dataset[Rows]]
 ) -> tuple[str, Rows]:
@@ -39,6 +48,9 @@ def own_rows(
     record = run_record(checkpoint)
     if record is None:
         raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
+    own = checkpoint.config(_Separators)
+    if (own.source_sep, own.target_sep) != (record.config.source_sep, record.config.target_sep):
+        raise CheckpointError(f"{checkpoint.path}: does not separate symbols as its run.json says")
     dataset = load(relative_to(record.config, Path(record.directory)))
     if dataset.sha256 != record.corpus_sha256:
         raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
