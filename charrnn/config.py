@@ -445,8 +445,7 @@ class TrainConfig:
         Setting(RUN, "Seed of all random choices.", unset="random", common=True),
     ] = None
     threads: Annotated[
-        Annotated[int, Meta(ge=1, le=65_536)] | None,
-        Setting(RUN, "CPU threads.", unset="one a core, at most 4", common=True),
+        Annotated[int, Meta(ge=1)] | None, Setting(RUN, "CPU threads.", unset="one a core, at most 4", common=True)
     ] = None
     device: Annotated[str, Setting(RUN, "cpu, cuda or auto.", metavar="NAME")] = "auto"
     init_from: Annotated[
@@ -518,7 +517,7 @@ class ResolvedConfig(TrainConfig):
     optimizer: OptimizerName = "adam"
     precision: Precision = "float32"
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
-    seed: int
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)]
     threads: Annotated[int, Meta(ge=1, le=65_536)]
 
     def __post_init__(self) -> None:

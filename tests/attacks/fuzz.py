@@ -9,12 +9,13 @@ import io
 import itertools
 import json
 import random
+import shutil
 import sys
 import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ Harness = Callable[[bytes], object]
 
 def check(harness: Harness, data: bytes) -> None:
     """Raises what no parser may raise."""
-    from charrnn.errors import CharRNNError
-
-    with warnings.catch_warnings(), suppress(CharRNNError, click.UsageError):
+    with warnings.catch_warnings(), suppress(*_expected()):
         warnings.simplefilter("error")
         harness(data)
 
@@ -147,12 +146,16 @@ def _attempts(folder: Path) -> Harness:
 # Files of runs and what is asked of models -----------------------------------------------------------------
 
 
-def _runs(folder: Path) -> None:
-    """A run of each task under `folder`/runs."""
+def _copied(folder: Path, run: str) -> Path:
+    """A new folder with a copy of a run, for one harness to change; the runs of all tasks are made once."""
     from tampering import make_runs
 
     if not (folder / "runs").exists():
-        make_runs(folder)
+        with chdir(folder):
+            make_runs(folder)
+    root = Path(tempfile.mkdtemp(dir=folder))
+    shutil.copytree(folder / "runs" / run, root / run)
+    return root
 
 
 def _of_checkpoint(task: str, file: str) -> Callable[[Path], Harness]:
@@ -166,8 +169,7 @@ def _of_checkpoint(task: str, file: str) -> Callable[[Path], Harness]:
         from charrnn.models.store import task_of
         from charrnn.tasks import task as tasks
 
-        _runs(folder)
-        path = folder / "runs" / task / CHECKPOINT
+        path = _copied(folder, task) / task / CHECKPOINT
         names = json.loads((path / MANIFEST).read_bytes())["files"]
         files = {name: (path / name).read_bytes() for name in names}
         lines = {"tree": "( a ( xyxx b ) )", "transduce": "xyx\ta"}
@@ -202,12 +204,12 @@ def _trainer_state(folder: Path) -> Harness:
     from charrnn.training.schedule import Schedule
     from charrnn.training.state import restore
 
-    _runs(folder)
-    run = RunDirectory(folder / "runs" / "all")
+    root = _copied(folder, "all")
+    run = RunDirectory(root / "all")
     record = run.read_run(RunRecord)
     path = run.path / CHECKPOINT
     files = {name: (path / name).read_bytes() for name in json.loads((path / MANIFEST).read_bytes())["files"]}
-    job = task("generate").job().stored(record, folder / "runs", lambda _done, _total: None)
+    job = task("generate").job().stored(record, root, lambda _done, _total: None)
     params = job.saved_params(Checkpoint.open(path))
     fresh = Progress(
         schedule=Schedule.for_steps(record.config.learning_rate, STEPS), eval_every=record.config.eval_every
@@ -232,8 +234,7 @@ def _of_run(file: str) -> Callable[[Path], Harness]:
     def make(folder: Path) -> Harness:
         from helpers_cli import invoke
 
-        _runs(folder)
-        root = folder / "runs"
+        root = _copied(folder, "all")
 
         def read(path: Path) -> None:
             for words in (("info", "all", "-v"), ("info", "all", "--json"), ("info", "all", "--toml"), ("info",)):
@@ -250,8 +251,7 @@ def _given(folder: Path) -> Harness:
     from charrnn.api import load_text
     from charrnn.corpus.columns import Column, encode_columns, parse_given
 
-    _runs(folder)
-    model = load_text(folder / "runs" / "given")
+    model = load_text(_copied(folder, "given") / "given")
     one = Column(name="a=b", values=("", "a", "a=b"), counts=(1, 2, 3))
 
     def read(data: bytes) -> None:
@@ -269,8 +269,7 @@ def _prompt(folder: Path) -> Harness:
     from charrnn.api import load_text
     from charrnn.cli.prompt import read_prompt
 
-    _runs(folder)
-    model = load_text(folder / "runs" / "all")
+    model = load_text(_copied(folder, "all") / "all")
 
     def read(path: Path) -> None:
         prompt = read_prompt(f"@{path}", model.saved.vocabulary.symbols)
@@ -337,22 +336,21 @@ def _mutated(data: bytes, longest: int, seed: int) -> bytes:
     except (ValueError, RecursionError, IndexError):
         mutated: bytes = atheris.Mutate(data, longest)
         return mutated
-    parent = values
-    for key in above:
-        parent = parent[key]
-    *others, place = chance.choice(ways)
-    if chance.random() < 0.1:
+    parent, what = _at(values, above), chance.random()
+    if what < 0.1:
         del parent[last]
-    elif chance.random() < 0.2:
-        other = values
-        for key in (*others[0], place):
-            other = other[key]
-        parent[last] = json.loads(json.dumps(other))
+    elif what < 0.3:
+        others, other = chance.choice(ways)
+        parent[last] = json.loads(json.dumps(_at(values, others)[other]))
     else:
-        new = chance.choice(VALUES[:-1])
-        with suppress(ValueError):
-            parent[last] = json.loads(new)
+        parent[last] = json.loads(chance.choice(VALUES[:-1]))
     return json.dumps(values).encode()[:longest]
+
+
+def _at(value: Any, way: tuple[str | int, ...]) -> Any:
+    for key in way:
+        value = value[key]
+    return value
 
 
 def _ways(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str | int]]:
