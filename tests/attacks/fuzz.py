@@ -324,27 +324,40 @@ PARSERS: dict[str, Callable[[Path], Harness]] = {
 
 
 def _mutated(data: bytes, longest: int, seed: int) -> bytes:
-    """JSON with one value replaced, left out or moved; any other bytes, and every other time, mutated blindly."""
+    """JSON, or the JSON before tensors, with one value changed; any other bytes, and every other time, blindly."""
     import atheris
-    from tampering import VALUES
 
     chance = random.Random(seed)
-    try:
-        values = json.loads(data) if chance.random() < 0.6 else None
-        ways = list(_ways(values))
-        above, last = chance.choice(ways)
-    except (ValueError, RecursionError, IndexError):
-        mutated: bytes = atheris.Mutate(data, longest)
-        return mutated
-    parent, what = _at(values, above), chance.random()
-    if what < 0.1:
+    if chance.random() < 0.6:
+        with suppress(ValueError, RecursionError, IndexError):
+            return _with_another_value(data, chance)[:longest]
+        end = 8 + int.from_bytes(data[:8], "little")
+        with suppress(ValueError, RecursionError, IndexError):
+            header = _with_another_value(data[8:end], chance)
+            return (len(header).to_bytes(8, "little") + header + data[end:])[:longest]
+    mutated: bytes = atheris.Mutate(data, longest)
+    return mutated
+
+
+def _with_another_value(data: bytes, chance: random.Random) -> bytes:
+    """Raises ValueError for what is no JSON and IndexError where there is no value to change."""
+    from tampering import VALUES
+
+    values = json.loads(data)
+    ways = list(_ways(values))
+    above, last = chance.choice(ways)
+    parent = _at(values, above)
+    old, hostile = parent[last], map(json.loads, VALUES[:-1])
+    if chance.random() < 0.1:
         del parent[last]
-    elif what < 0.3:
-        others, other = chance.choice(ways)
-        parent[last] = json.loads(json.dumps(_at(values, others)[other]))
-    else:
-        parent[last] = json.loads(chance.choice(VALUES[:-1]))
-    return json.dumps(values).encode()[:longest]
+        return json.dumps(values).encode()
+    pool = [*hostile, *(_at(values, way)[key] for way, key in ways)]
+    if isinstance(old, int):
+        pool += [old + 1, old - 1, 2 * old] * 5
+    # A value of another type is refused before anything is done with it.
+    same = [value for value in pool if type(value) is type(old)]
+    parent[last] = json.loads(json.dumps(chance.choice(same if same and chance.random() < 0.9 else pool)))
+    return json.dumps(values).encode()
 
 
 def _at(value: Any, way: tuple[str | int, ...]) -> Any:
