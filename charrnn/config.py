@@ -523,6 +523,10 @@ class ResolvedConfig(TrainConfig):
     def __post_init__(self) -> None:
         if all(getattr(self, budget) is None for budget in BUDGETS):
             raise ValueError("has no budget: minutes, epochs or steps")
+        # A field that a stored run leaves out would get the None that means "to be chosen" in TrainConfig.
+        for name in ResolvedConfig.__annotations__:
+            if getattr(self, name) is None:
+                raise ValueError(f"has no {name}")
 
 
 @dataclass(frozen=True, kw_only=True)

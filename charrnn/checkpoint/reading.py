@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 
 import msgspec
 
+from charrnn.corpus.readers import without_waiting
 from charrnn.errors import CheckpointError, ResourceError, UsageError
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def open_regular(path: Path, opened: "OpenFile | None" = None) -> Iterator[Binar
     opened: the file, if it has been opened before.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) if opened is None else opened.reader() as file:
+        with open(path, "rb", opener=without_waiting) if opened is None else opened.reader() as file:
             _require_regular(file, path)
             yield file
     except OSError as error:
@@ -135,10 +136,6 @@ def encode_json(value: object) -> bytes:
 def one_line(error: Exception) -> str:
     """An error's text, which may quote a hostile file, truncated and without control characters."""
     return ascii(str(error)[:_MAX_DETAIL])[1:-1]
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _require_regular(file: BinaryIO, path: Path) -> None:

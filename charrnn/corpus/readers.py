@@ -5,6 +5,7 @@ Handles files, folders, pipes and encodings, not sequences or alphabets. Line en
 
 import codecs
 import hashlib
+import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,13 @@ class Source(NamedTuple):
     path: Path
 
 
+class StoredPath(str):
+    """A path that a stored run names: it may lead to a file or a folder, but not to a pipe.
+
+    A new run may read a pipe, which its user has just named; a stored run could wait for one without end.
+    """
+
+
 def expand(arguments: Sequence[str | Path], spool: Path) -> list[Source]:
     """The files that `arguments` name, in order.
 
@@ -47,13 +55,14 @@ def expand(arguments: Sequence[str | Path], spool: Path) -> list[Source]:
             sources.append(_spooled(STANDARD_INPUT, sys.stdin.buffer, copy))
             continue
         mode = _mode(path)
+        if isinstance(argument, StoredPath) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise CorpusError(f"{path}: the run read a file or a folder here; put it back")
         if stat.S_ISDIR(mode):
             sources += [Source(str(file), file) for file in _files_in(path)]
         elif stat.S_ISREG(mode):
             sources.append(Source(str(path), path))
         elif stat.S_ISFIFO(mode):
-            with open_source(Source(str(path), path)) as pipe:
-                sources.append(_spooled(str(path), pipe, copy))
+            sources.append(_spooled_pipe(path, copy))
         else:
             raise CorpusError(f"{path}: neither a file, a folder nor a pipe; name a text file")
     if not sources:
@@ -90,17 +99,35 @@ def _spooled(name: str, stream: BinaryIO, copy: Path) -> Source:
     return Source(name, copy)
 
 
+def _spooled_pipe(path: Path, copy: Path) -> Source:
+    try:
+        pipe = open(path, "rb", buffering=0)  # noqa: SIM115
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+    with pipe:
+        return _spooled(str(path), pipe, copy)
+
+
 def _unreadable(name: str, error: Exception) -> CorpusError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return CorpusError(f"{name}: cannot be read: {reason}; check the name and its permissions")
 
 
 def open_source(source: Source) -> BinaryIO:
-    """Opens the file unbuffered; raises CorpusError if that fails."""
+    """Opens the file unbuffered; raises CorpusError if that fails or another kind of file has taken its place."""
     try:
-        return open(source.path, "rb", buffering=0)
+        file = open(source.path, "rb", buffering=0, opener=without_waiting)  # noqa: SIM115
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
     except OSError as error:
         raise _unreadable(source.name, error) from error
+    raise CorpusError(f"{source.name}: was replaced by something else than a file while it was read")
+
+
+def without_waiting(path: str | Path, flags: int) -> int:
+    """An opener that does not wait for the other end of a pipe that is where a file should be."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def read_bytes(source: Source, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
@@ -254,17 +281,10 @@ Config = TypeVar("Config", bound=TrainConfig)
 
 
 def relative_to(config: Config, directory: Path | None) -> Config:
-    """The configuration of a stored run, with its paths rewritten for the current folder; None: of a new run.
-
-    A new run may read a pipe or a device, which its user has just named. A stored run may not, because it could
-    wait for one without end. Raises CorpusError.
-    """
+    """The configuration of a stored run, with its paths relative to the current folder; None: of a new run."""
     if directory is None:
         return config
-    corpus = tuple(str(directory / path) for path in config.corpus)
-    valid = None if config.valid is None else str(directory / config.valid)
-    for path in (*corpus, *([] if valid is None else [valid])):
-        mode = _mode(Path(path))
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise CorpusError(f"{path}: the run read a file or a folder here; put it back")
-    return replace(config, corpus=corpus, valid=valid)
+    corpus = tuple(StoredPath(directory / path) for path in config.corpus)
+    return replace(
+        config, corpus=corpus, valid=None if config.valid is None else StoredPath(directory / config.valid)
+    )

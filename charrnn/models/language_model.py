@@ -30,7 +30,7 @@ from charrnn.cells.arrays import (
 )
 from charrnn.cells.cell import Cell, State, refilled, state_arrays, uniform_init
 from charrnn.cells.perceptron import Perceptron
-from charrnn.config import STOP_NAMES, AttentionName, ContextMode, Positive, StopName, VectorSize
+from charrnn.config import STOP_NAMES, AttentionName, ContextMode, StopName, VectorSize
 from charrnn.corpus.steps import Kind, Steps
 from charrnn.models.attention import MASKED, Attention, Look, Memory
 from charrnn.models.layers import (
@@ -60,7 +60,7 @@ class GeneratorConfig(LayersConfig):
     memory_size: VectorSize = 0
     """The size of each vector of the memory."""
     stop: Annotated[tuple[StopName, ...], Meta(min_length=1, max_length=len(STOP_NAMES))]
-    length_scale: Positive = 1.0
+    length_scale: Annotated[float, Meta(ge=1, le=2**40)] = 1.0
     """Mean length of the training sequences, in characters: the scale of the length distribution's tail."""
     training_chars: Annotated[int, Meta(ge=1)]
     """Characters in the training split; an unseen character costs ln(training_chars + 1) nats."""

@@ -16,6 +16,7 @@ import msgspec
 from charrnn.checkpoint.atomic import writing
 from charrnn.checkpoint.reading import one_line
 from charrnn.config import Option
+from charrnn.corpus.readers import without_waiting
 from charrnn.errors import CheckpointError, RunLockedError
 from charrnn.study.problems import PROBLEMS
 from charrnn.study.remedies import USUAL, Remedies
@@ -122,7 +123,7 @@ class AttemptLog:
         self._outcomes: dict[bytes, Outcome] = {}
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a+b", buffering=0, opener=_without_waiting)  # noqa: SIM115
+            self._file = open(path, "a+b", buffering=0, opener=without_waiting)  # noqa: SIM115
         try:
             self._lock()
             self._read()
@@ -184,7 +185,3 @@ class AttemptLog:
 def _is_torn(tail: bytes) -> bool:
     """Whether `tail` can be the beginning of a line of this log, and not the end of some other file."""
     return len(tail) < MAX_LINE_BYTES and (_BEGINNING.startswith(tail) or tail.startswith(_BEGINNING))
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)

@@ -4,6 +4,7 @@ import datetime
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def start_run(
         config = replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0]))
     job = task(config.task).job().fresh(config, root, observer.reading)
     resolved = job.config
-    stem = Path(resolved.corpus[0]).resolve().stem
+    stem = Path(realpath(resolved.corpus[0])).stem
     writer = (
         RunWriter.create(root, stem) if name is None else RunWriter.create_named(root, name, overwrite=overwrite)
     )
@@ -246,7 +247,7 @@ class _Recorder:
 def _same_files(given: Any, stored: Any, directory: Path) -> bool:
     """Whether the given paths are the stored ones, which are relative to `directory`."""
     here, there = ([given], [stored]) if isinstance(given, str) else (given, stored or ())
-    return [Path(p).resolve() for p in here] == [(directory / p).resolve() for p in there if p is not None]
+    return [realpath(p) for p in here] == [realpath(directory / p) for p in there if p is not None]
 
 
 def _device(name: str) -> torch.device:

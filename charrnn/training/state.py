@@ -74,6 +74,7 @@ def _reachable(progress: Progress, fresh: Progress, step: int) -> bool:
     return (
         progress.step == step
         and (progress.best_step or 0) <= step
+        and (progress.best_step is None) == (progress.best_loss is None) == (progress.least_loss is None)
         and progress.eval_every == fresh.eval_every
         and schedule.peak == planned.peak
         # A budget in minutes begins without pieces and gets them as its speed is measured.

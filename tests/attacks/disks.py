@@ -226,7 +226,9 @@ def _try(case: Case, kind: str, what: str, folder: Path, *, on_disk: bool) -> st
 
 def _codes(kind: str, case: Case, what: str) -> tuple[int, ...]:
     """How the command may end."""
-    refused = (3, 4) if kind == READ_ONLY else (6,)
+    refused: tuple[int, ...] = (3, 4) if kind == READ_ONLY else (6,)
+    if what == "the system":  # There is no temporary folder either.
+        refused += (6,)
     if isinstance(case, Reading):
         # It encodes a corpus, on a disk, if none is kept.
         return (0, *refused) if case.name.startswith("eval") else (0,)

@@ -179,8 +179,10 @@ def _of_checkpoint(task: str, file: str) -> Callable[[Path], Harness]:
             (path / file).write_bytes(data)
             (path / MANIFEST).write_bytes(encode_json(make_manifest(STEP, changed)))
             checkpoint = Checkpoint.open(path)
-            model = tasks.task(task_of(checkpoint)).open_model(checkpoint)
+            of = tasks.task(task_of(checkpoint))
+            model = of.open_model(checkpoint)
             if task in ("all", "given"):
+                of.model_words(model.saved.config, 1)
                 list(model.score(["xyx", ""], None, ("kind=a", "size=1") if task == "given" else ()))  # type: ignore[attr-defined]
             else:
                 list(model.predict([lines.get(task, "xyx")]))

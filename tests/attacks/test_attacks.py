@@ -16,6 +16,9 @@ SHARES = {
     "starts": 20,
     "changes": 10,
     "terminals": 40,
+    "disks": 40,
+    "tampering": 1_000,
+    "interrupts": 20,
 }
 
 

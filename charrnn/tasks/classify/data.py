@@ -12,7 +12,7 @@ from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table
 from charrnn.errors import CorpusError
-from charrnn.tasks.rows.data import encode_rows, read_pairs, sides_of
+from charrnn.tasks.rows.data import Learned, encode_rows, read_pairs, sides_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,10 @@ class LabelledDataset:
     valid: Examples
     test: Examples
     notes: tuple[str, ...]
+
+    @property
+    def learned(self) -> Learned:
+        return Learned.of([self.symbols], [self.label])
 
     def part(self, name: str) -> Examples:
         """The split `train`, `valid` or `test`."""

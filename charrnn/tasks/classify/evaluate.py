@@ -10,7 +10,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.metrics.labels import Classification, Regression
 from charrnn.tasks.classify.data import Examples, labelled_examples, load_labelled
 from charrnn.tasks.classify.predict import SavedClassifier, load, logits_of
-from charrnn.tasks.rows.data import read_pairs
+from charrnn.tasks.rows.data import Learned, read_pairs
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
 from charrnn.tasks.rows.labels import figures_of
 from charrnn.tasks.stored import PartName, encoding_of
@@ -41,9 +41,9 @@ def labelled_rows(
     checkpoint: Checkpoint, saved: SavedClassifier, *, file: str | None, part: PartName | None
 ) -> tuple[str, Examples]:
     """The name and the examples of a file, or of a part of the run's own table. Raises as `own_rows` does."""
-    if file is None:
-        return own_rows(checkpoint, part, load_labelled)
     config = saved.config
+    if file is None:
+        return own_rows(checkpoint, part, load_labelled, Learned.of([saved.source], [config.label]))
     table, _, _ = read_pairs([file], *columns_asked(checkpoint, config), encoding=encoding_of(checkpoint))
     return file, labelled_examples(table, config.text_column, config.label, saved.source)
 

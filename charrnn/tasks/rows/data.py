@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from charrnn.config import TrainConfig
+from charrnn.corpus.columns import Column
 from charrnn.corpus.hashing import hash_sequences
 from charrnn.corpus.partition import fractions
 from charrnn.corpus.scratch import workspace
@@ -12,6 +14,18 @@ from charrnn.corpus.sides import Labels, Sides, divide
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError, UsageError
+
+
+class Learned(NamedTuple):
+    """What a model knows of its table, from the training part: it can be evaluated on no rows read otherwise."""
+
+    symbols: tuple[Symbols, ...]
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    """Their names and categories."""
+
+    @classmethod
+    def of(cls, symbols: Sequence[Symbols], columns: Sequence[Column]) -> "Learned":
+        return cls(tuple(symbols), tuple((column.name, column.values) for column in columns))
 
 
 def sides_of(

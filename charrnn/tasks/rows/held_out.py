@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from msgspec import Struct
-
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.corpus.columns import Column
 from charrnn.corpus.readers import relative_to
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import SavedPair
+from charrnn.tasks.rows.data import Learned
 from charrnn.tasks.rows.pairs import PairConfig, Pairs, load_pairs, read_pair_table
 from charrnn.tasks.stored import PartName, encoding_of, run_record
 
@@ -27,33 +26,31 @@ class _Dataset(Protocol[Rows]):
     @property
     def sha256(self) -> str: ...
 
+    @property
+    def learned(self) -> Learned: ...
+
     def part(self, name: str) -> Rows: ...
 
 
-class _Separators(Struct):
-    """The part of a configuration by which rows are read; a task without it has none."""
-
-    source_sep: str = ""
-    target_sep: str = ""
-
-
 def own_rows(
-    checkpoint: Checkpoint, part: PartName | None, load: Callable[[TrainConfig], _Dataset[Rows]]
+    checkpoint: Checkpoint,
+    part: PartName | None,
+    load: Callable[[TrainConfig], _Dataset[Rows]],
+    learned: Learned,
 ) -> tuple[str, Rows]:
     """The name and the rows of a part of the run's own table, by default test if any, else validation.
 
-    Raises CheckpointError for a checkpoint without its run, CorpusError for a table that has changed and for an
-    empty part.
+    learned: what the model knows of its table. Raises CheckpointError for a checkpoint without its run and for a
+    run of another model, CorpusError for a table that has changed and for an empty part.
     """
     record = run_record(checkpoint)
     if record is None:
         raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
-    own = checkpoint.config(_Separators)
-    if (own.source_sep, own.target_sep) != (record.config.source_sep, record.config.target_sep):
-        raise CheckpointError(f"{checkpoint.path}: does not separate symbols as its run.json says")
     dataset = load(relative_to(record.config, Path(record.directory)))
     if dataset.sha256 != record.corpus_sha256:
         raise CorpusError(f"{record.corpus_files[0]}: has changed since the run {record.name} was trained")
+    if dataset.learned != learned:
+        raise CheckpointError(f"{checkpoint.path}: its run.json reads other symbols or columns than its model")
     name = part or ("test" if len(dataset.part("test")) else "valid")
     if not len(dataset.part(name)):
         raise CorpusError(f"the {name} split of {record.name} is empty; name a FILE instead")
@@ -91,7 +88,7 @@ def pair_rows(
     """
     config: PairConfig = saved.config
     if file is None:
-        return own_rows(checkpoint, part, load_pairs)
+        return own_rows(checkpoint, part, load_pairs, Learned.of((saved.source, saved.target), columns))
     names = [column.name for column in columns]
     encoding = encoding_of(checkpoint)
     table = read_pair_table([file], config.source_column, config.target_column, names, encoding=encoding)

@@ -17,7 +17,7 @@ from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError
 from charrnn.models.encoder import EncoderConfig
-from charrnn.tasks.rows.data import encode_rows, sides_of
+from charrnn.tasks.rows.data import Learned, encode_rows, sides_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,10 @@ class PairDataset:
     valid: Pairs
     test: Pairs
     notes: tuple[str, ...]
+
+    @property
+    def learned(self) -> Learned:
+        return Learned.of((self.source, self.target), self.columns)
 
     def part(self, name: str) -> Pairs:
         """The split `train`, `valid` or `test`."""

@@ -14,7 +14,7 @@ from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError, UsageError
-from charrnn.tasks.rows.data import read_pairs, sides_of
+from charrnn.tasks.rows.data import Learned, read_pairs, sides_of
 from charrnn.tasks.tree.trees import NONE, Forest, parse_trees
 
 NODE_LABEL = "label"
@@ -63,6 +63,10 @@ class TreeDataset:
     valid: TreeExamples
     test: TreeExamples
     notes: tuple[str, ...]
+
+    @property
+    def learned(self) -> Learned:
+        return Learned.of([self.symbols], [self.label])
 
     def part(self, name: str) -> TreeExamples:
         """The split `train`, `valid` or `test`."""

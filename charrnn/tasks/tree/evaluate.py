@@ -12,6 +12,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.errors import CorpusError
 from charrnn.metrics.labels import Classification, Regression, rounded_right
+from charrnn.tasks.rows.data import Learned
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
 from charrnn.tasks.rows.labels import figures_of
 from charrnn.tasks.stored import PartName, encoding_of
@@ -74,7 +75,7 @@ def tree_rows(
         def load(config: TrainConfig) -> TreeDataset:
             return load_trees(config, reader)
 
-        return own_rows(checkpoint, part, load)
+        return own_rows(checkpoint, part, load, Learned.of([saved.source], [config.label]))
     label, text = columns_asked(checkpoint, config)
     table, _, text_column = read_expressions([file], label, text, reader, encoding=encoding_of(checkpoint))
     return file, tree_examples(table, text_column, config.label, reader, saved.source)
