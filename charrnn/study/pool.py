@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from charrnn.errors import CharRNNError
@@ -69,6 +70,7 @@ def results(
             progress.ended.add(number)
             yield task, result
         return
+    _start_tracker()
     context = multiprocessing.get_context("spawn")
     news, closing = context.SimpleQueue(), context.Event()
     executor = ProcessPoolExecutor(
@@ -90,6 +92,19 @@ def results(
     finally:
         closing.set()
         executor.shutdown(cancel_futures=True)
+
+
+def _start_tracker() -> None:
+    """Starts the process that removes what a pool leaves behind.
+
+    When a terminal is closed, SIGHUP reaches every process; the tracker would end first and be missed. It inherits
+    the mask and stays until the others have ended.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass

@@ -108,7 +108,7 @@ PHASES = (
     Phase("validation", _TRAIN, _LOOP, "Loop._validate", 1, True),
     Phase("a row of metrics", _TRAIN, _WRITER, "RunWriter.append_metrics", 2, True),
     Phase("a save", _TRAIN, _WRITER, "RunWriter.save_checkpoint", 2, True),
-    Phase("inside a save", _TRAIN, "os", "fsync", 9, True),
+    Phase("inside a save", _TRAIN, "os", "fsync", 15, True),
     Phase("inside the first save", _TRAIN, "os", "replace", 2, True),
     Phase("removing a checkpoint", _TRAIN, _WRITER, "remove_directory", 1, True),
     Phase("the report at the end", _TRAIN, "charrnn.cli.train", "write_json"),
@@ -145,7 +145,7 @@ def attack(tries: int, seed: int, folder: Path) -> Iterator[Try]:
     for around in count():
         for phase, name in chance.sample(cases, len(cases)):
             if around and phase.name == "fsync":
-                phase = phase._replace(number=chance.randrange(9, 41))
+                phase = phase._replace(number=chance.randrange(15, 41))
             kind = f"{name}: {TRAIN if phase.words[0] == TRAIN else OTHER}"
             yield Try(
                 kind,

@@ -1,7 +1,4 @@
-"""A share of the attacks that all fail; `python tests/attacks all` makes the whole of each.
-
-Disks, tampering and interrupts still find something, so they are only commands for now.
-"""
+"""A share of the attacks, all of which fail; `python tests/attacks NAME` makes the whole of one."""
 
 from importlib import import_module
 from pathlib import Path
