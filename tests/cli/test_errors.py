@@ -129,6 +129,14 @@ def test_what_is_missing_is_named(arguments, code, words, tmp_path, monkeypatch)
     assert words in fail(code, *arguments)
 
 
+def test_an_unforeseen_error_ends_with_1_and_one_line(tmp_path, monkeypatch):
+    def broken(*_):
+        raise KeyError("x")
+
+    monkeypatch.setattr("charrnn.checkpoint.list_runs", broken)
+    assert "--debug" in fail(1, "info", "--checkpoints", tmp_path)
+
+
 def test_debug_shows_the_traceback(tmp_path):
     result = invoke("info", "gone", "--checkpoints", tmp_path, "--debug")
     assert result.exit_code == 4
