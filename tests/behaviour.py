@@ -243,7 +243,7 @@ def tables() -> Iterator[tuple[str, Group]]:
         yield name, predictor(f"{text} {option}", "-n 2")
     for name, option in {
         "tag": "",
-        "tag feedback": "--feedback",
+        "tag feedback": "--feedback target",
         "tag forward": "--direction forward --cell gru --num-layers 2",
     }.items():
         yield name, predictor(f"upper.tsv --task tag {option}", "-n 2")

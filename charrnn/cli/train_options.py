@@ -110,9 +110,6 @@ def _option(name: str, setting: Setting) -> Callable[..., Any]:
     kind: Any = click.Choice([*STOP_NAMES, "all"]) if name == "stop" else _click_type(setting_types()[name])
     number = isinstance(kind, click.IntRange | click.FloatRange)
     several = isinstance(default, tuple)
-    special: dict[str, Any] = {"multiple": True} if several else {}
-    if name == "feedback":
-        special = {"is_flag": False, "flag_value": "target"}
     return option(
         f"{flag(name)}/--no-{flag(name)[2:]}" if kind is click.BOOL else flag(name),
         name,
@@ -124,7 +121,7 @@ def _option(name: str, setting: Setting) -> Callable[..., Any]:
         group=setting.heading,
         help=setting.help,
         common=setting.common,
-        **special,
+        multiple=several,
     )
 
 

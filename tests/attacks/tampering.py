@@ -207,7 +207,7 @@ def make_runs(folder: Path) -> dict[str, dict[str, bytes]]:
         "all": ("names.txt", "--stop", "all"),
         "given": ("rows.tsv", "--context", "kind", "--context", "size", "--text-column", "text"),
         "classify": ("rows.tsv", "--task", "classify", "--text-column", "text", "--label-column", "kind"),
-        "tag": ("tags.tsv", "--task", "tag", "--feedback"),
+        "tag": ("tags.tsv", "--task", "tag", "--feedback", "target"),
         "tree": ("trees.tsv", "--task", "tree", "--leaves", "characters"),
         "transduce": ("rows.tsv", *pairs),
     }

@@ -242,7 +242,7 @@ class World:
             ("all", self._lines, "--stop", "all", "--split", "line"),
             ("given", self._rows, "--context", kind, "--context", size, "--text-column", text, "-v"),
             ("classify", self._rows, "--task", "classify", "--text-column", text, "--label-column", kind),
-            ("tag", self._rows, "--task", "tag", *pair, "--feedback", "--json"),
+            ("tag", self._rows, "--task", "tag", *pair, "--feedback", "target", "--json"),
             ("transduce", self._rows, "--task", "transduce", *pair, "--target-sep", self._word[:LONGEST], "-v"),
             ("tree", self._trees, "--task", "tree", "--leaves", "characters"),
         ):

@@ -35,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(
         root, table, "--task", "classify", "--text-column", "text", "--label-column", "kind", "--name", "classify"
     )
-    train(root, same, "--task", "tag", "--feedback", "--name", "tag")
+    train(root, same, "--task", "tag", "--feedback", "target", "--name", "tag")
     nested = folder / "nested.tsv"
     nested.write_text("".join(f"{row[0]}\t( {row[0]} ( {row[2]} b ) )\n" for row in ROWS * 8), encoding="utf-8")
     train(root, nested, "--task", "tree", "--leaves", "characters", "--name", "tree")
