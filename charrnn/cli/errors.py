@@ -29,7 +29,8 @@ def report(error: BaseException, *, debug: bool) -> int:
         return error.exit_code
     code, line = describe(error)
     if debug:
-        traceback.print_exception(error)
+        with suppress(OSError):
+            note("".join(traceback.format_exception(error)).rstrip("\n"))
     if line:
         # A message may quote names from a disk or a terminal: nothing in it may control the terminal.
         with suppress(OSError):

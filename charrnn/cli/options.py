@@ -132,12 +132,13 @@ def _common(function: Function) -> Function:
 
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of runs; what looks like a path is left to the shell."""
+    """Names of runs; what looks like a path is left to the shell. Names that cannot be printed are left out."""
     from charrnn.checkpoint import list_runs
 
     runs = list_runs(ctx.params.get("checkpoints") or Path("checkpoints"))
     found = [CompletionItem(run.name) for run in runs if run.name.startswith(incomplete)]
-    return found or [CompletionItem(incomplete, type="file")]
+    offered = found or [CompletionItem(incomplete, type="file")]
+    return [item for item in offered if item.value.isprintable()]
 
 
 def run_argument(function: Function) -> Function:

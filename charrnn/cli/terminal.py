@@ -1,5 +1,6 @@
 """The way to the screen: all that commands print goes through here, with its control characters made visible."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -164,7 +165,11 @@ def write_json(value: object) -> None:
     """Writes a line of strict JSON to stdout: numbers that are not finite become null."""
     import msgspec
 
-    write_code(msgspec.json.encode(value).decode() + "\n")
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # A name on a disk need not be Unicode; its bytes become escapes.
+        text = json.dumps(msgspec.to_builtins(value))
+    write_code(text + "\n")
 
 
 def write_code(text: str) -> None:

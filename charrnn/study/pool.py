@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
@@ -70,14 +71,16 @@ def results(
             progress.ended.add(number)
             yield task, result
         return
-    _start_tracker()
     context = multiprocessing.get_context("spawn")
-    news, closing = context.SimpleQueue(), context.Event()
-    executor = ProcessPoolExecutor(
-        min(processes, max(1, len(tasks))), context, initializer=_enter, initargs=(news, closing, threads)
-    )
-    try:
+    with _to_this_process_only({signal.SIGHUP}):
+        resource_tracker.ensure_running()  # It ignores SIGINT itself, and unblocks it here.
+    with _to_this_process_only({signal.SIGINT, signal.SIGHUP}):
+        news, closing = context.SimpleQueue(), context.Event()
+        executor = ProcessPoolExecutor(
+            min(processes, max(1, len(tasks))), context, initializer=_enter, initargs=(news, closing, threads)
+        )
         running = {executor.submit(_do, work, number, task): number for number, task in enumerate(tasks)}
+    try:
         while running:
             done, _ = wait(running, TICK_SECONDS, FIRST_COMPLETED)
             while not news.empty():
@@ -94,15 +97,15 @@ def results(
         executor.shutdown(cancel_futures=True)
 
 
-def _start_tracker() -> None:
-    """Starts the process that removes what a pool leaves behind.
+@contextmanager
+def _to_this_process_only(signals: set[signal.Signals]) -> Iterator[None]:
+    """Blocks signals, and so for good in the processes that are started meanwhile.
 
-    When a terminal is closed, SIGHUP reaches every process; the tracker would end first and be missed. It inherits
-    the mask and stays until the others have ended.
+    Ctrl-C and a closed terminal reach every process; the first one decides.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        resource_tracker.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -145,7 +148,6 @@ def _enter(news: Any, closing: Any, threads: int | None) -> None:
     """Prepares a process, before NumPy and torch are loaded."""
     global _shared
     _shared = (news, closing)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one decides.
     os.environ |= dict.fromkeys(THREADS, str(threads)) if threads else {"OPENBLAS_NUM_THREADS": "1"}
     limit_omp_spinning()
 

@@ -108,14 +108,20 @@ def read_only_disk(root: Path) -> Iterator[None]:
 
 @contextmanager
 def read_only_system(root: Path) -> Iterator[None]:
-    """All that is mounted, temporary folders included, until the process ends."""
+    """All that is mounted, temporary folders included."""
+    flags = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         path = line.split()[1].encode().decode("unicode_escape")
         with suppress(OSError):
-            _mount(path, MS_REMOUNT | MS_BIND | MS_RDONLY | (os.statvfs(path).f_flag & MS_KEPT))
+            before = os.statvfs(path).f_flag
+            _mount(path, MS_REMOUNT | MS_BIND | MS_RDONLY | (before & MS_KEPT))
+            flags[path] = MS_REMOUNT | MS_BIND | (before & (MS_KEPT | MS_RDONLY))
     tempfile.tempdir = None
     yield
-    _mount(root.parent, MS_REMOUNT | MS_BIND)
+    for path, kept in flags.items():
+        with suppress(OSError):
+            _mount(path, kept)
+    tempfile.tempdir = None
 
 
 def no_permission(part: str) -> Trouble:

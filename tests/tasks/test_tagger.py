@@ -300,7 +300,7 @@ def test_the_report_in_words(folder):
         (3, ("train", "ahead.tsv", "--task", "tag", "--valid", "odd.tsv"), ("odd.tsv, line 2",)),
         (2, ("train", "ahead.tsv", "--task", "tag", "--context", "3"), ("--context",)),
         (2, ("train", "ahead.tsv", "--task", "tag", "--feedback", "output"), ("true output",)),
-        (2, ("train", "ahead.tsv", "--task", "classify", "--feedback", "target"), ("--feedback", "output_recurrent")),
+        (2, ("train", "ahead.tsv", "--task", "classify", "--feedback", "target"), ("output_recurrent",)),
         (2, ("eval", "both", "--stop", "eos"), ("--stop",)),
         (2, ("eval", "both", "--length-penalty", "1"), ("--length-penalty",)),
         (2, ("predict", "both", "--given", "x"), ("--given",)),
