@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import msgspec
 
 from charrnn.checkpoint import Checkpoint, Which, resolve_checkpoint
-from charrnn.config import CellName, SplitName, StopName, TaskName, TrainConfig, ordered_stops
+from charrnn.config import CellName, Prior, SplitName, StopName, TaskName, TrainConfig, ordered_stops
 from charrnn.corpus.kept import keep_texts
 from charrnn.errors import UsageError
-from charrnn.models.store import load_model, task_of
+from charrnn.models.store import ModelConfig, load_model, task_of
 from charrnn.sampling.beam import BEAM, Search
 from charrnn.tasks.generate.predict import Model, Sample
+from charrnn.tasks.generate.transfer import parent_settings
 from charrnn.tasks.stored import PartName
 from charrnn.tasks.task import Predictor, task
 
@@ -54,6 +55,7 @@ def evaluate(
     split: SplitName | None = None,
     stop: StopName | None = None,
     how: Search = BEAM,
+    prior: Prior | None = None,
     checkpoint: Which = "best",
     checkpoints: str | Path = CHECKPOINTS,
 ) -> list[Any]:
@@ -70,6 +72,7 @@ def evaluate(
         stop=stop,
         how=how,
         notify=lambda _what, _share: None,
+        prior=prior,
     )
 
 
@@ -134,7 +137,7 @@ def train(
             given.setdefault("split", found)
             given.setdefault("order", "independent")
     outcome = start_run(
-        train_config(corpus=paths, **given),
+        train_config(checkpoints=Path(checkpoints), corpus=paths, **given),
         root=Path(checkpoints),
         observer=observer or SilentObserver(),
         name=name,
@@ -143,9 +146,16 @@ def train(
     return outcome.run
 
 
-def train_config(**values: Any) -> TrainConfig:
-    """A checked configuration. Raises UsageError that names the field, what came and what was expected."""
+def train_config(*, checkpoints: Path = CHECKPOINTS, **values: Any) -> TrainConfig:
+    """A checked configuration. Raises UsageError that names the field, what came and what was expected.
+
+    With `init_from`, what is not given is that run's, as far as the model and the reading of its text go; then it
+    raises CheckpointError too.
+    """
     values = {key: value for key, value in values.items() if value is not None}
+    if "init_from" in values and values.get("task", "generate") == "generate":
+        parent = resolve_checkpoint(str(values["init_from"]), checkpoints).config(ModelConfig)
+        values |= parent_settings(parent, values)
     values["corpus"] = [str(path) for path in values.get("corpus", ())]
     stop = values.get("stop", "eos")
     values["stop"] = ordered_stops([stop] if isinstance(stop, str) else list(stop))

@@ -40,6 +40,8 @@ Separator = Literal["\n", "\r\n", "\n\n", "\r\n\r\n"]
 OrderName = Literal["independent", "ordered"]
 HoldOut = Literal["auto", "values", "rows"]
 """Whether all copies of a text are held out together, or rows one by one."""
+EncodingErrors = Literal["strict", "replace", "skip"]
+"""What becomes of bytes that are not text in an encoding: an error, U+FFFD, or nothing."""
 InitialState = Literal["zero", "learned"]
 ContextMode = Literal["add", "init", "both"]
 """How a vector acts on a recurrence: at every step, as its initial state, or both."""
@@ -52,6 +54,9 @@ Precision = Literal["float32", "bfloat16"]
 CompositionName = Literal["tanh", "tree_lstm", "child_sum"]
 """What a node of a tree makes of its children."""
 Leaves = Literal["symbols", "characters"]
+ClassWeights = Literal["none", "balanced"]
+Prior = Literal["training", "uniform"]
+"""How frequent the labels are taken to be, before the text is read."""
 
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
@@ -108,6 +113,14 @@ HEADINGS = (BUDGET, MODEL, ONE_CELL, STOPPING, TEXT, LABELLED, TREES, READ, PAIR
 BUDGETS = ("minutes", "epochs", "steps")
 
 
+def budget_of(config: "TrainConfig | PastBudget") -> tuple[str, float]:
+    """The unit of a budget and how many there are. Raises ValueError for none and for several."""
+    found = [(name, value) for name in BUDGETS if (value := getattr(config, name)) is not None]
+    if len(found) != 1:
+        raise ValueError("has not one budget: minutes, epochs or steps")
+    return found[0]
+
+
 @dataclass(frozen=True)
 class Setting:
     """What there is to know of a field of `TrainConfig` beside its type, bounds and default."""
@@ -129,6 +142,18 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+class Encoding(str):
+    """The name of a text encoding, with what becomes of bytes that are not text in it."""
+
+    errors: EncodingErrors
+
+    def __new__(cls, name: str, errors: EncodingErrors | None = None) -> "Encoding":
+        """Without `errors`, those of `name` if it has any, else strict."""
+        found = super().__new__(cls, name)
+        found.errors = errors or (name.errors if isinstance(name, Encoding) else "strict")
+        return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run as it was asked for. `None` leaves the choice to charrnn, which stores what it chose."""
@@ -138,6 +163,10 @@ class TrainConfig:
         str | None, Setting(TEXT, "Validation text, instead of a part of the corpus.", unset=None, metavar="FILE")
     ] = None
     encoding: Annotated[str, Setting(TEXT, "Text encoding of the files.", metavar="NAME")] = "utf-8"
+    errors: Annotated[
+        EncodingErrors,
+        Setting(TEXT, "Bytes that are not text: refuse them, put U+FFFD in their place, or skip them."),
+    ] = "strict"
     split: Annotated[
         SplitName | Literal["auto"],
         Setting(TEXT, "What a sequence is; auto looks at the text and says what it chose.", common=True),
@@ -178,6 +207,14 @@ class TrainConfig:
             common=True,
         ),
     ] = None
+    class_weights: Annotated[
+        ClassWeights,
+        Setting(
+            LABELLED,
+            "balanced: in training all labels count the same, however rare.",
+            tasks=("classify", "tree"),
+        ),
+    ] = "none"
     source_column: Annotated[
         str | None,
         Setting(PAIRS, "Column of the inputs.", unset="the first", metavar="NAME", tasks=("tag", "transduce")),
@@ -401,7 +438,7 @@ class TrainConfig:
     ] = None
     epochs: Annotated[
         Positive | None,
-        Setting(BUDGET, "Passes over the training text; may be a fraction.", unset=None, common=True),
+        Setting(BUDGET, "Passes over the training text, such as 0.5.", unset=None, common=True),
     ] = None
     steps: Annotated[
         Annotated[int, Meta(ge=1)] | None, Setting(BUDGET, "Optimisation steps.", unset=None, common=True)
@@ -452,7 +489,7 @@ class TrainConfig:
         str | None,
         Setting(
             RUN,
-            "Begin with the weights of another run where they fit.",
+            "Begin with the weights, shape and characters of another run.",
             unset=None,
             metavar="RUN",
             tasks=("generate",),
@@ -474,6 +511,11 @@ class TrainConfig:
             if value and value != default and self.task not in setting.tasks:
                 owners = ", ".join(setting.tasks)
                 raise UsageError(f"--task {self.task} has no {flag(name)}; it is an option of {owners}")
+
+    @property
+    def text_encoding(self) -> Encoding:
+        """How the files are decoded."""
+        return Encoding(self.encoding, self.errors)
 
     @property
     def has_output_edges(self) -> bool:
@@ -521,12 +563,27 @@ class ResolvedConfig(TrainConfig):
     threads: Annotated[int, Meta(ge=1, le=65_536)]
 
     def __post_init__(self) -> None:
-        if all(getattr(self, budget) is None for budget in BUDGETS):
-            raise ValueError("has no budget: minutes, epochs or steps")
+        budget_of(self)
         # A field that a stored run leaves out would get the None that means "to be chosen" in TrainConfig.
         for name in ResolvedConfig.__annotations__:
             if getattr(self, name) is None:
                 raise ValueError(f"has no {name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastBudget:
+    """A budget that a run had until it was given another one."""
+
+    until: Annotated[int, Meta(ge=1, le=2**53)]
+    """The steps that were made with it."""
+    planned: Annotated[int, Meta(ge=1, le=2**53)]
+    """The steps of the whole run, as they were planned for the next budget."""
+    minutes: Positive | None = None
+    epochs: Positive | None = None
+    steps: Annotated[int, Meta(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        budget_of(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -546,3 +603,7 @@ class RunRecord:
     num_parameters: int
     parent: "RunRecord | None" = None
     """The run whose weights this one began with, where rows that it holds out had to be kept out of training."""
+    parent_symbols: Annotated[str, Meta(max_length=0x110000)] = ""
+    """The characters of the model that this one began with, which are characters of this one too."""
+    past_budgets: Annotated[tuple[PastBudget, ...], Meta(max_length=1000)] = ()
+    """The earliest first."""

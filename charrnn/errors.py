@@ -53,6 +53,12 @@ class GateError(CharRNNError):
     exit_code = 8
 
 
+class FewerTextsError(CharRNNError):
+    """Fewer texts than were asked for could be found."""
+
+    exit_code = 9
+
+
 class InterruptedTrainingError(CharRNNError):
     """Training was stopped by a signal, after saving."""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from charrnn.config import TrainConfig
+from charrnn.config import PastBudget, RunRecord, TrainConfig, budget_of
 
 Facts: TypeAlias = list[tuple[str, str]]
 """Pairs of label and text; an empty label continues the previous fact."""
@@ -69,12 +69,20 @@ def shape(cell: str, num_layers: int | None, hidden_size: int | None) -> str:
     return f"{cell} {num_layers} x {hidden_size}"
 
 
-def budget_words(config: TrainConfig) -> str:
-    if config.minutes is not None:
-        return f"{config.minutes:g} minute{'s' if config.minutes != 1 else ''}"
-    if config.epochs is not None:
-        return f"{config.epochs:g} epoch{'s' if config.epochs != 1 else ''}"
-    return count(config.steps or 0, "step")
+def amount(unit: str, number: float) -> str:
+    """`1 minute`, `0.5 epochs`, `5,000 steps`."""
+    figures = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{figures} {unit if number != 1 else unit[:-1]}"
+
+
+def budget_words(config: TrainConfig | PastBudget) -> str:
+    return amount(*budget_of(config))
+
+
+def budgets_words(record: RunRecord) -> str:
+    """The budget of a run, and those that it had before."""
+    past = [f"{budget_words(budget)} until step {budget.until:,}" for budget in record.past_budgets]
+    return budget_words(record.config) + (f" in all ({', '.join(past)})" if past else "")
 
 
 MOST_FILES = 3

@@ -10,6 +10,7 @@ from charrnn.cli.options import (
     Number,
     checkpoint_option,
     option,
+    prior_option,
     run_and_file,
     run_and_file_arguments,
     runs_and_file,
@@ -46,6 +47,7 @@ PARTS = ("train", "valid", "test")
 @stop_option("Options", "One way to end texts, of a model with several; by default a report on each.")
 @checkpoint_option("Options")
 @search_options
+@prior_option
 @option(
     "--compare",
     is_flag=True,
@@ -67,6 +69,7 @@ def command(
     compare: bool,
     beam: int | None,
     length_penalty: float | None,
+    prior: Any,
     max_bits_per_char: float | None,
     as_json: bool,
     quiet: bool,
@@ -116,12 +119,16 @@ def command(
             raise click.UsageError("--length-penalty is for models of --task transduce")
         if stop is not None and "--stop" not in of.flags:
             raise click.UsageError(f"--stop is for models that end texts, not --task {of.name}")
+        if prior is not None and "--prior" not in of.flags:
+            raise click.UsageError(f"--prior is for models of --task classify and --task tree, not {of.name}")
     how = search_of(beam, length_penalty)
     with Progress(quiet=quiet) as progress:
         reports = [
             report
             for of, one in zip(tasks, found, strict=True)
-            for report in of.reports(one, file=file, part=part, split=split, stop=stop, how=how, notify=progress)
+            for report in of.reports(
+                one, file=file, part=part, split=split, stop=stop, how=how, notify=progress, prior=prior
+            )
         ]
     use_utf8()
     if as_json:

@@ -25,7 +25,7 @@ from charrnn.cli.terminal import (
 )
 from charrnn.config import ResolvedConfig, RunRecord, StopName, settings
 from charrnn.errors import CheckpointError
-from charrnn.words import Facts, bits, budget_words, clock, count, quality, shape, size
+from charrnn.words import Facts, bits, budgets_words, clock, count, quality, shape, size
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
@@ -134,7 +134,10 @@ def _show_run(run: "RunDirectory", as_json: bool, verbose: bool) -> None:
     config, of = record.config, task(record.config.task)
     facts: Facts = [("Run", str(run.path)), ("Model", of.model_words(config, record.num_parameters))]
     corpus = f"{', '.join(record.corpus_files)}: {size(record.corpus_bytes)}, {config.order} by {config.split}"
-    facts += [("Corpus", corpus), ("Budget", f"{budget_words(config)}; seed {config.seed}")]
+    facts += [("Corpus", corpus), ("Budget", f"{budgets_words(record)}; seed {config.seed}")]
+    if config.init_from is not None:
+        unseen = "" if record.parent is None else ", whose held-out text is not trained on"
+        facts.append(("Parent", f"{config.init_from}{unseen}"))
     if last is not None:
         done = f"{count(last.step, 'step')}, {last.epoch:.2f} epochs, {clock(last.elapsed_seconds)}"
         facts.append(("Trained", done))

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
-from charrnn.config import STOP_NAMES
+from charrnn.config import STOP_NAMES, Prior
 from charrnn.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -259,6 +259,21 @@ def given_option(group: str) -> Decorator:
         group=group,
         help="What a conditioned model is given; repeat it for several columns.",
     )
+
+
+def encoding_option(function: Function) -> Function:
+    return option(
+        "--encoding", metavar="NAME", help="Text encoding of FILE.  [default: that of the run's corpus]"
+    )(function)
+
+
+def prior_option(function: Function) -> Function:
+    return option(
+        "--prior",
+        type=click.Choice(get_args(Prior)),
+        show_default="as the model was trained",
+        help="How frequent the labels are taken to be (classify, tree): as in training, or all the same.",
+    )(function)
 
 
 def stop_option(group: str, help: str) -> Decorator:

@@ -3,11 +3,9 @@
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +13,11 @@ from charrnn.cli.alignment import MOST_PANELS, draw_alignments, print_alignment
 from charrnn.cli.options import (
     Number,
     checkpoint_option,
+    encoding_option,
     given_option,
     option,
     picture_option,
+    prior_option,
     run_and_file,
     run_and_file_arguments,
     search_of,
@@ -25,7 +25,6 @@ from charrnn.cli.options import (
     stop_option,
     subcommand,
 )
-from charrnn.cli.score import STANDARD_INPUT, open_text, read_texts
 from charrnn.cli.terminal import console, note, one_blas_thread, result_writer, use_utf8, write_json
 from charrnn.config import MAX_SEED
 from charrnn.errors import UsageError
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from charrnn.sampling.prediction import Prediction
     from charrnn.tasks.task import Predictor
     from charrnn.tasks.transduce.predict import Alignment
+    from charrnn.tasks.tree.predict import Node
 
 
 @subcommand("predict")
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     "Options", "How a text ends, of a model with several ways; by default its first of eos, halt, length."
 )
 @search_options
+@prior_option
+@option("--indent", is_flag=True, help="Show every tree as a picture: a node a line, under its parent.")
 @option("--sample", is_flag=True, help="Draw outputs (tag, transduce), and do not search for the likeliest.")
 @option(
     "--temperature",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 )
 @option("--attention", is_flag=True, help="Show where the model looked for each symbol that it wrote.")
 @picture_option("where it looked")
+@encoding_option
 @checkpoint_option("Options")
 def command(
     *,
@@ -72,11 +75,14 @@ def command(
     stop: Any,
     beam: int | None,
     length_penalty: float | None,
+    prior: Any,
+    indent: bool,
     sample: bool,
     temperature: float | None,
     seed: int | None,
     attention: bool,
     picture: Path | None,
+    encoding: str | None,
     checkpoint: Any,
     as_json: bool,
     quiet: bool,
@@ -88,13 +94,17 @@ def command(
     Reads FILE or standard input, a text a line, and prints for each the likeliest labels (--task classify,
     tree), outputs (--task tag, transduce), each with its probability, or a number, and the line. A model of texts
     given a column (`charrnn train TABLE --context COLUMN`) is turned round by Bayes' rule: how probable each value
-    is, given the text. A single argument that names a run or checkpoint is RUN, otherwise FILE.
+    is, given the text. A model of trees with labels in brackets (--node-labels) reads trees without them, and
+    answers a node a line: its depth, its label with the probability, its words. A single argument that names a
+    run or checkpoint is RUN, otherwise FILE.
 
     \b
     Examples:
       echo Kowalski | charrnn predict surnames
       charrnn predict surnames people.txt -n 3
       charrnn predict surnames people.txt --json | jq -r .prediction
+      charrnn predict mail new.txt --prior uniform
+      echo "( ( very good ) film )" | charrnn predict reviews --indent
       echo knight | charrnn predict phones --attention
       echo knight | charrnn predict phones --sample -n 5 --seed 1
     """
@@ -102,6 +112,7 @@ def command(
         raise click.UsageError("--temperature and --seed are for --sample, which draws outputs")
     one_blas_thread()
     from charrnn.api import load
+    from charrnn.cli.prompt import lines_for
     from charrnn.tasks.task import task
     from charrnn.tasks.transduce.predict import TransduceModel
 
@@ -121,10 +132,14 @@ def command(
         "--length-penalty": length_penalty is not None,
         "--given": bool(given),
         "--stop": stop is not None,
+        "--prior": prior is not None,
+        "--indent": indent,
     }
     for flag in asked:
         if asked[flag] and flag not in flags:
             raise UsageError(f"{flag} is not for a model of --task {name}")
+    if indent and not model.saved.config.node_labels:
+        raise UsageError("--indent: the model predicts the root alone; train --node-labels makes one of all nodes")
     looks = isinstance(model, TransduceModel) and model.has_attention
     if (attention or picture is not None) and not looks:
         shown = "--attention" if attention else "--picture"
@@ -135,25 +150,25 @@ def command(
     options |= {"given": given} if "--given" in flags else {}
     options |= {"stop": stop} if "--stop" in flags else {}
     options |= {"how": how} if "--beam" in flags else {}
+    options |= {"prior": prior} if "--prior" in flags else {}
     use_utf8()
     write, screen = result_writer(), console(sys.stdout)
     looked: list[Alignment] = []
-    with nullcontext(sys.stdin.buffer) if file in (None, "-") else open_text(str(file)) as stream:
-        source = STANDARD_INPUT if file in (None, "-") else str(file)
-        for answers in _answers(model, read_texts(cast(BufferedReader, stream), source, jsonl=False), options):
-            for found in answers:
-                if as_json:
-                    write_json(found)
-                else:
-                    write(plain_line(found))
-                wanted = picture is not None and len(looked) < MOST_PANELS
-                if isinstance(model, TransduceModel) and (attention or wanted):
-                    alignment = model.alignment(found, given, stop=stop)
-                    if wanted:
-                        looked.append(alignment)
-                    if attention:
-                        print_alignment(screen, alignment)
-            sys.stdout.flush()
+    batches = lines_for(model.path, file, encoding, quiet=quiet)
+    for answers in _answers(model, batches, options):
+        for found in answers:
+            if as_json:
+                write_json(found)
+            else:
+                write(plain_lines(found, indent=indent))
+            wanted = picture is not None and len(looked) < MOST_PANELS
+            if isinstance(model, TransduceModel) and (attention or wanted):
+                alignment = model.alignment(found, given, stop=stop)
+                if wanted:
+                    looked.append(alignment)
+                if attention:
+                    print_alignment(screen, alignment)
+        sys.stdout.flush()
     if picture is not None:
         draw_alignments(picture, looked)
 
@@ -169,7 +184,24 @@ def _answers(
         number += len(texts)
 
 
-def plain_line(found: "Prediction") -> str:
-    """Candidates with their probabilities, or a number, and the input, between tabs."""
+def plain_lines(found: "Prediction", *, indent: bool) -> str:
+    """Candidates with their probabilities, or a number, and the input, between tabs.
+
+    Of a prediction for all nodes a line for each, behind its depth or, with `indent`, under its parent.
+    """
+    from charrnn.tasks.tree.predict import TreePrediction
+
+    if not isinstance(found, TreePrediction):
+        return "\t".join([*_fields(found), found.input]) + "\n"
+    if not indent:
+        return "".join("\t".join([str(node.depth), *_fields(node), node.text]) + "\n" for node in found.nodes)
+    lines = []
+    for node in found.nodes:
+        leaf = [node.text] if node.end == node.first + 1 else []
+        lines.append("  " * node.depth + "  ".join([*_fields(node), *leaf]) + "\n")
+    return "".join(lines)
+
+
+def _fields(found: "Prediction | Node") -> list[str]:
     best = [field for c in found.candidates for field in (c.value, f"{c.probability:.4f}")]
-    return "\t".join([*(best or [f"{found.prediction:.6g}"]), found.input]) + "\n"
+    return best or [f"{found.prediction:.6g}"]

@@ -1,5 +1,6 @@
 """`charrnn sample`: draw text from a model."""
 
+import re
 import secrets
 import sys
 import time
@@ -19,8 +20,10 @@ from charrnn.cli.options import (
     stop_option,
     subcommand,
 )
+from charrnn.cli.selection import NOVEL_SPAN
 from charrnn.cli.terminal import note, one_blas_thread, result_writer, use_utf8, write_json
 from charrnn.config import MAX_SEED
+from charrnn.errors import CorpusError, FewerTextsError
 from charrnn.words import count
 
 if TYPE_CHECKING:
@@ -31,6 +34,13 @@ MAX_CHARS = 20_000
 
 FLUSH_SECONDS = 0.02
 """Seconds between writes of text that is read while it is drawn."""
+
+
+def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> "re.Pattern[str] | None":
+    try:
+        return None if value is None else re.compile(value)
+    except re.error as error:
+        raise click.BadParameter(f"{value!r} is no regular expression: {error}.", ctx, param) from error
 
 
 @subcommand("sample")
@@ -52,6 +62,12 @@ FLUSH_SECONDS = 0.02
     group=WHAT,
     help="What every sample begins with: a text, a file, or standard input; @@ begins a text with @.",
 )
+@option(
+    "--prompts",
+    metavar="FILE|-",
+    group=WHAT,
+    help="A file of prompts, one a line, each answered in turn, with the seed, the seed plus 1, and so on.",
+)
 @option("--num-chars", type=click.IntRange(1), metavar="N", group=WHAT, help="Exactly N characters.")
 @option(
     "--max-chars",
@@ -62,6 +78,13 @@ FLUSH_SECONDS = 0.02
     group=WHAT,
     help="Cut a sample here; cuts are counted and reported.",
 )
+@option(
+    "--until",
+    metavar="TEXT",
+    group=WHAT,
+    help="End a sample as soon as it ends with TEXT, which is printed too; an end of its own may come before.",
+)
+@option("--max-words", type=click.IntRange(1), metavar="N", group=WHAT, help="Cut a sample after N words.")
 @option(
     "--seed",
     type=click.IntRange(0, MAX_SEED),
@@ -100,7 +123,29 @@ FLUSH_SECONDS = 0.02
 @stop_option(HOW, "How a text ends, of a model with several ways; by default its first of eos, halt, length.")
 @checkpoint_option(HOW)
 @option("--unique", is_flag=True, group=KEPT, help="Skip texts that were drawn before.")
-@option("--novel", is_flag=True, group=KEPT, help="Skip texts that occur in the training text.")
+@option(
+    "--novel",
+    is_flag=True,
+    group=KEPT,
+    help="Skip texts that occur in the training text; unless that is a list of short texts, also texts with more "
+    f"than {NOVEL_SPAN} characters in a row from it.",
+)
+@option(
+    "--novel-span",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    show_range=False,
+    group=KEPT,
+    help="--novel, with at most N characters in a row.",
+)
+@option("--min-chars", type=click.IntRange(1), metavar="N", group=KEPT, help="Skip texts of fewer characters.")
+@option(
+    "--match",
+    callback=_pattern,
+    metavar="REGEX",
+    group=KEPT,
+    help="Skip texts that this regular expression of Python does not match as a whole.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -109,11 +154,15 @@ def command(
     run: str | None,
     num_samples: int,
     prompt: str,
+    prompts: str | None,
     seed: int | None,
     print0: bool,
     checkpoint: Any,
     unique: bool,
     novel: bool,
+    novel_span: int | None,
+    min_chars: int | None,
+    match: "re.Pattern[str] | None",
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -123,7 +172,9 @@ def command(
     """Draw text from a model.
 
     RUN is a run's name, its directory or one checkpoint in it; the newest run by default. Without options the
-    texts are exact draws from the model's own distribution, their lengths included.
+    texts are exact draws from the model's own distribution, their lengths included. With --json, `logprob` is what
+    the model alone says of a text, whatever was skipped, and `finish_reason` how it ended: in the model's own way,
+    or as num_chars, max_chars, max_words or until. Code 9: fewer texts than asked for were found.
 
     \b
     Examples:
@@ -133,44 +184,73 @@ def command(
       charrnn sample surnames --given Russian -n 10
       charrnn sample plays --prompt "ROMEO:" --num-chars 500
       charrnn sample plays --prompt @opening.txt --seed 7
+      charrnn sample plays --prompts openings.txt --until . --novel --json
+      charrnn sample codes -n 100 --match '[A-Z]{2}[0-9]+' --min-chars 6
       charrnn sample molecules -n 100 --json | jq -r .text
     """
     if options["num_chars"] and ctx.get_parameter_source("max_chars") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--num-chars is exact and --max-chars a cut; give one of them", ctx)
     if print0 and as_json:
         raise click.UsageError("--print0 and --json are two formats; give one of them", ctx)
+    if prompts is not None and prompt:
+        raise click.UsageError("--prompt is one prompt and --prompts a file of them; give one of them", ctx)
+    if min_chars is not None and min_chars > (options["num_chars"] or options["max_chars"]):
+        raise click.UsageError("--min-chars is more than --num-chars or --max-chars allows", ctx)
     one_blas_thread()
     from charrnn.api import load_text
-    from charrnn.cli.prompt import read_prompt
-    from charrnn.cli.selection import PATIENCE, draw, draw_accepted, not_in_training_text, not_seen_before
+    from charrnn.cli.prompt import encoding_for, lines_for, read_prompt
+    from charrnn.cli.selection import PATIENCE, PATIENCE_CHARS, Novelty, draw, draw_accepted, not_seen_before
 
     model = load_text(run, checkpoint=checkpoint, checkpoints=checkpoints)
-    options["prompt"] = read_prompt(prompt, model.saved.vocabulary.symbols)
-    options["seed"] = secrets.randbits(32) if seed is None else seed
+    if prompts is None:
+        texts = [read_prompt(prompt, model.saved.vocabulary.symbols, encoding_for(model.path))]
+    else:
+        texts = [line for lines in lines_for(model.path, prompts, None, quiet=quiet) for line in lines]
+    seed = secrets.randbits(32) if seed is None else seed
     if verbose and not quiet:
-        note(f"{model.path}, seed {options['seed']}")
-    draws = model.draws(cut_logprob=as_json, **options)
+        note(f"{model.path}, seed {seed}")
+    novelty = Novelty(model.path, novel_span) if novel or novel_span else None
+    if novelty and not quiet:
+        note(novelty.words)
+    is_unseen = not_seen_before() if unique else None
+
+    def accepts(text: str) -> bool:
+        if len(text) < (min_chars or 0) or (match and not match.fullmatch(text)):
+            return False
+        return is_unseen is None or is_unseen(text)
+
+    # At temperature 0 all samples are the same: a rejected one would be rejected again.
+    patience = PATIENCE if options["temperature"] else 1
+    for number, text in enumerate(texts, 1):
+        try:
+            model.saved.vocabulary.require(text)
+        except CorpusError as error:
+            raise error if prompts is None else CorpusError(f"{prompts}, line {number}: {error}") from error
     use_utf8()
     writer = Writer("\0" if print0 else model.saved.config.separator, as_json=as_json)
-    if num_samples == 1 and not (unique or novel or as_json):
-        writer.stream(draws.prompt, draws.stream())
-    elif not (unique or novel):
-        writer.write_all(draw(draws, num_samples))
-    else:
-        tests = ([not_in_training_text(model.path)] if novel else []) + ([not_seen_before()] if unique else [])
-        # At temperature 0 all samples are the same: a rejected one would be rejected again.
-        patience = PATIENCE if options["temperature"] else 1
-        accepted = draw_accepted(draws, num_samples, lambda text: all(test(text) for test in tests), patience)
-        writer.write_all(accepted)
-        if writer.num_samples < num_samples and not quiet:
-            note(
-                f"only {writer.num_samples:,} of {count(num_samples, 'sample')} found: gave up after "
-                f"{patience:,} refused in a row; a higher --temperature finds more"
-            )
+    for number, text in enumerate(texts):
+        own_seed = (seed + number) % (MAX_SEED + 1)
+        draws = model.draws(cut_logprob=as_json, prompt=text, seed=own_seed, **options)
+        if novelty or is_unseen or match or min_chars:
+            writer.write_all(draw_accepted(draws, num_samples, accepts, patience, novelty))
+        elif num_samples == 1 and not as_json:
+            writer.stream(draws.prompt, draws.stream())
+        else:
+            writer.write_all(draw(draws, num_samples))
     if writer.num_cut and not quiet:
         note(
             f"{writer.num_cut:,} of {count(writer.num_samples, 'sample')} cut at "
             f"{options['max_chars']:,} characters (--max-chars)"
+        )
+    if writer.num_samples < num_samples * len(texts):
+        why = (
+            f"gave up after {patience:,} refused in a row, or {PATIENCE_CHARS:,} characters of them; a higher "
+            "--temperature finds more"
+            if options["temperature"]
+            else "at --temperature 0 all samples are the same"
+        )
+        raise FewerTextsError(
+            f"only {writer.num_samples:,} of {count(num_samples * len(texts), 'sample')} found: {why}"
         )
 
 

@@ -3,17 +3,14 @@
 import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from charrnn.cli.options import (
     checkpoint_option,
+    encoding_option,
     given_option,
     option,
     run_and_file,
@@ -22,18 +19,11 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.terminal import is_animated, note, one_blas_thread, result_writer, use_utf8, visible, write_json
-from charrnn.errors import CorpusError
+from charrnn.corpus.readers import STANDARD_INPUT as STANDARD_INPUT
 from charrnn.words import count
 
 if TYPE_CHECKING:
     from charrnn.sampling.scoring import Score
-
-CHUNK_BYTES = 1 << 16
-STANDARD_INPUT = "standard input"
-
-
-class _Line(msgspec.Struct):
-    text: str
 
 
 @subcommand("score")
@@ -43,6 +33,7 @@ class _Line(msgspec.Struct):
     "Options", "How a text ends, of a model with several ways; by default its first of eos, halt, length."
 )
 @given_option("Options")
+@encoding_option
 @checkpoint_option("Options")
 def command(
     *,
@@ -50,6 +41,7 @@ def command(
     jsonl: bool,
     stop: Any,
     given: tuple[str, ...],
+    encoding: str | None,
     checkpoint: Any,
     as_json: bool,
     quiet: bool,
@@ -61,7 +53,7 @@ def command(
     Reads FILE or standard input. Every line, also an empty one, is a whole text for the model, read from its
     initial state, and given what --given says if the model is conditioned. Prints for each the natural logarithm
     of its probability, ending included, its bits per character, and the line. A single argument that names a run
-    or checkpoint is RUN, otherwise FILE.
+    or checkpoint is RUN, otherwise FILE. Lines are read in the encoding of the run's corpus, JSON lines in UTF-8.
 
     \b
     Examples:
@@ -72,6 +64,7 @@ def command(
     """
     one_blas_thread()
     from charrnn.api import load_text
+    from charrnn.cli.prompt import lines_for
 
     run, file = run_and_file(targets, checkpoints)
     model = load_text(run, checkpoint=checkpoint, checkpoints=checkpoints)
@@ -81,55 +74,20 @@ def command(
     marked = is_animated(sys.stdout) and "NO_COLOR" not in os.environ
     write = sys.stdout.write if marked else result_writer()
     unknown = 0
-    with nullcontext(sys.stdin.buffer) if file in (None, "-") else open_text(str(file)) as stream:
-        name = STANDARD_INPUT if file in (None, "-") else str(file)
-        for texts in read_texts(cast(BufferedReader, stream), name, jsonl=jsonl):
-            for score in model.score(texts, stop, given):
-                unknown += score.num_oov
-                if as_json:
-                    write_json(score)
-                else:
-                    write(plain_line(score, marked=marked))
-            sys.stdout.flush()
+    for texts in lines_for(model.path, file, encoding, jsonl=jsonl, quiet=quiet):
+        for score in model.score(texts, stop, given):
+            unknown += score.num_oov
+            if as_json:
+                write_json(score)
+            else:
+                write(plain_line(score, marked=marked))
+        sys.stdout.flush()
     if unknown and not quiet:
         cost = math.log(model.saved.model.config.training_chars + 1)
         note(
             f"{count(unknown, 'character')} unknown to the model, at ln(training characters + 1) = {cost:.2f} "
             "nats each"
         )
-
-
-def read_texts(stream: BufferedReader, name: str, *, jsonl: bool) -> Iterator[list[str]]:
-    """Yields the lines of a stream, as many together as have arrived. A line ends at LF or CRLF.
-
-    Raises CorpusError for a line that is not UTF-8 or, with `jsonl`, not a JSON object with a text, after it has
-    yielded the lines before.
-    """
-    number = 0
-    for lines in _lines(stream):
-        texts: list[str] = []
-        for line in lines:
-            number += 1
-            try:
-                texts.append(msgspec.json.decode(line, type=_Line).text if jsonl else line.decode())
-            except (UnicodeDecodeError, msgspec.MsgspecError) as error:
-                yield texts
-                wanted = "a JSON object with a `text`" if jsonl else "UTF-8"
-                raise CorpusError(f"{name}, line {number}: not {wanted}: {error}") from error
-        yield texts
-
-
-def _lines(stream: BufferedReader) -> Iterator[list[bytes]]:
-    begun: list[bytes] = []
-    while data := stream.read1(CHUNK_BYTES):
-        first, *others = data.split(b"\n")
-        begun.append(first)
-        if others:
-            whole = [b"".join(begun), *others[:-1]]
-            begun = [others[-1]]
-            yield [line.removesuffix(b"\r") for line in whole]
-    if last := b"".join(begun):
-        yield [last]
 
 
 def plain_line(score: "Score", *, marked: bool) -> str:
@@ -147,11 +105,3 @@ def plain_line(score: "Score", *, marked: bool) -> str:
 
 def _one_line(text: str) -> str:
     return text.replace("\n", "\\n")
-
-
-def open_text(path: str) -> BufferedReader:
-    """Opens a file for reading. Raises CorpusError if that fails."""
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}; name a text file, or a run") from error

@@ -95,8 +95,10 @@ def command(
       charrnn study compare names.txt --variant 'one: --stop halt'
       charrnn study compare plays.txt -- --split file --stop none
     """
+    from charrnn.cli.train import check_there
     from charrnn.study.compare import Compared, compare
 
+    check_there([corpus])
     common = [*train_options, *(["--threads", "1"] if jobs > 1 else [])]
     if not {"--steps", "--epochs"} & set(train_options):
         common += ["--minutes", f"{minutes:g}"]
@@ -148,7 +150,8 @@ def _config(corpus: str, options: list[str]) -> "TrainConfig":
     from charrnn.cli.train_options import given_settings
 
     parent = click.get_current_context().find_root()  # It holds the names of --help, which click caches.
-    return train_config(**given_settings(train.make_context("train", [corpus, *options], parent), None))
+    given = given_settings(train.make_context("train", [corpus, *options], parent), None)
+    return train_config(checkpoints=click.get_current_context().params["checkpoints"], **given)
 
 
 def _equally_large(designs: "dict[str, TrainConfig]", root: Path) -> "dict[str, TrainConfig]":

@@ -55,8 +55,8 @@ def command(
 
     CORPUS is one or more text files, a directory of them, or - for standard input. Options that you leave out are
     chosen to suit the text, and printed. The run is saved under ./checkpoints as it goes: Ctrl-C saves and stops,
-    and --resume goes on to the same weights as if it had never stopped. With --context, CORPUS is a table whose
-    first line names its columns, or a directory with one file a class.
+    and --resume goes on to the same weights as if it had never stopped, or to a larger budget of the whole run.
+    With --context, CORPUS is a table whose first line names its columns, or a directory with one file a class.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def command(
       charrnn train names.txt --minutes 10 --hidden-size 256 --num-layers 2
       charrnn train names.tsv --context language
       charrnn train shakespeare.txt --epochs 20 --cell gru --name plays
-      charrnn train --resume --name plays
+      charrnn train --resume --name plays --epochs 40
       charrnn train names.txt --stop all --steps 5000 --seed 1
       cat *.log | charrnn train - --split line --name logs
       charrnn info plays --toml > plays.toml
@@ -81,7 +81,7 @@ def command(
     # NumPy only draws the short samples here; its threads would compete with torch's.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from charrnn.cli.train_display import open_display
-    from charrnn.cli.train_report import Judged, closing, judged, result, resume_command
+    from charrnn.cli.train_report import Judged, closing, finished_already, judged, result, resume_command
     from charrnn.training.threads import limit_omp_spinning
 
     limit_omp_spinning()
@@ -107,7 +107,7 @@ def command(
             raise DivergedError(f"{error} ({_kept(display)})") from error
     begun, last = display.begin, display.last_row
     assert begun is not None
-    found = judged(begun, outcome) if outcome.finished and (as_json or not quiet) else Judged()
+    found = judged(begun, outcome) if outcome.finished and (as_json or not (quiet or begun.finished)) else Judged()
     if as_json:
         use_utf8()
         write_json(result(begun, outcome, last, display.train_loss, found))
@@ -117,7 +117,9 @@ def command(
             f"{resume_command(outcome.run, checkpoints)}",
             signals.exit_code,
         )
-    if not quiet:
+    if begun.finished and not quiet:
+        note(finished_already(begun, outcome, checkpoints))
+    elif not quiet:
         print_facts(
             console(sys.stderr, lambda: None),
             closing(begun, outcome, last, display.train_loss, found, checkpoints),
@@ -147,7 +149,7 @@ def _start(
     from charrnn.tasks.run import start_run
 
     return start_run(
-        train_config(**given),
+        train_config(checkpoints=root, **given),
         root=root,
         observer=display,
         name=name,

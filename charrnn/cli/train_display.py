@@ -113,7 +113,8 @@ class Lines(Display):
 
     def begun(self, begun: "Begun") -> None:
         super().begun(begun)
-        print_facts(self.console, opening(begun, budget_given=self._budget_given, verbose=self._verbose))
+        if not begun.finished:
+            print_facts(self.console, opening(begun, budget_given=self._budget_given, verbose=self._verbose))
 
     def planned(self, progress: "Progress") -> None:
         self.say(f"{progress.schedule.steps:,} steps fit into the budget")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charrnn.checkpoint import RunDirectory
-from charrnn.config import ResolvedConfig
+from charrnn.config import ResolvedConfig, budget_of, flag
 from charrnn.tasks.task import task
 from charrnn.tasks.verdict import Rival, course_of, verdict
-from charrnn.words import Facts, bits, budget_words, clock, count, nats_and_bits, quality
+from charrnn.words import Facts, bits, budgets_words, clock, count, nats_and_bits, quality
 
 if TYPE_CHECKING:
     from charrnn.tasks.run import Outcome
@@ -25,7 +25,7 @@ def opening(begun: "Begun", *, budget_given: bool, verbose: bool) -> Facts:
     facts = of.data_words(begun.dataset)
     model = of.model_words(config, record.num_parameters)
     chosen = "" if budget_given else " (--minutes, --epochs or --steps set another)"
-    budget = f"{budget_words(config)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
+    budget = f"{budgets_words(record)}{chosen}; {count(config.threads, 'thread')}, seed {config.seed}"
     resumed = "" if begun.resumed_at is None else f", going on at step {begun.resumed_at:,}"
     facts.append(("Model", model))
     if begun.trial is not None:
@@ -102,7 +102,7 @@ def closing(
     facts = [
         ("Run", str(outcome.run)),
         ("Model", of.model_words(config, begun.record.num_parameters)),
-        ("Trained", done + _why_it_ended(progress, config, begun.resumed_at)),
+        ("Trained", done + _why_it_ended(progress, config)),
     ]
     if loss is not None:
         facts.append(("Training", quality(loss, of.unit)))
@@ -123,6 +123,15 @@ def _typed(run: Path, root: Path, next_one: "Next") -> str:
 
 def resume_command(run: Path, root: Path) -> str:
     return shlex.join(["charrnn", "train", "--resume", "--name", run.name, *_where(root)])
+
+
+def finished_already(begun: "Begun", outcome: "Outcome", root: Path) -> str:
+    """What a run that has nothing left to train says, and the command that trains it further."""
+    config, progress = begun.record.config, outcome.progress
+    unit, number = budget_of(config)
+    done = f"{count(progress.step, 'step')}{_why_it_ended(progress, config)}"
+    more = f"{resume_command(outcome.run, root)} {flag(unit)} {2 * number:.12g}"
+    return f"{outcome.run.name}: finished already: {done}; a larger budget for the whole run trains it on: {more}"
 
 
 def result(
@@ -155,12 +164,10 @@ def _shown(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _why_it_ended(progress: "Progress", config: ResolvedConfig, resumed_at: int | None) -> str:
+def _why_it_ended(progress: "Progress", config: ResolvedConfig) -> str:
     if progress.early_stopped:
         return f"; ended early: {count(config.patience or 0, 'validation')} without a gain (--patience)"
     total = progress.schedule.steps
-    if total is not None and progress.step == resumed_at == total:
-        return "; it was finished already"
     if total is not None and progress.step < total and config.minutes is not None:
         return f"; the machine slowed down: {total:,} steps were planned, the time is up"
     return ""

@@ -1,10 +1,11 @@
-"""Columns of a table as the vector that a model is conditioned on: one-hot categories and standardised numbers."""
+"""Columns of a table as a model takes them: as the strings of categories and numbers, and as a vector of both."""
 
 import difflib
 import math
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,7 +13,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from charrnn.config import Positive
+from charrnn.corpus.table import Table
 from charrnn.errors import CorpusError, UsageError
+from charrnn.words import count
 
 Kind = Literal["category", "number"]
 
@@ -26,6 +29,12 @@ MOST_NAMED = 20
 
 MOST_SHOWN_CHARS = 60
 
+MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-"))
+"""What stands for no value in a column of numbers, in any case."""
+
+MOST_ALIKE = 3
+"""A note names at most this many groups of categories that look alike."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -34,7 +43,7 @@ class Column:
     name: Annotated[str, Meta(max_length=1000)]
     values: Annotated[tuple[Annotated[str, Meta(max_length=100_000)], ...], Meta(max_length=0x110000)] = ()
     """The categories, sorted; empty for a number."""
-    counts: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=0x110000)] = ()
+    counts: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**53)], ...], Meta(max_length=0x110000)] = ()
     """How often each category occurs in the training rows."""
     mean: float = 0.0
     scale: Positive = 1.0
@@ -48,6 +57,11 @@ class Column:
     def size(self) -> int:
         """Number of entries in the vector."""
         return len(self.values) or 1
+
+    @property
+    def spec(self) -> str:
+        """How it is asked for in another table, so that its kind is the same there."""
+        return f"{self.name}:{'category' if self.values else 'number'}"
 
 
 def parse_spec(spec: str) -> tuple[str, Kind | None]:
@@ -66,6 +80,93 @@ def kind_of(kind: Kind | None, values: Sequence[str]) -> Kind:
     whole = all(number is not None and number.is_integer() for number in numbers)
     few = len(set(values)) <= MOST_WHOLE_NUMBERS
     return "category" if None in numbers or (whole and few) else "number"
+
+
+def tidied(table: Table, specs: Sequence[tuple[str, Kind | None]]) -> Table:
+    """The table with some columns, of names and requested kinds, as `fit_column` and `encode_columns` take them.
+
+    Space around their values is dropped. Without a requested kind, `kind_of` decides by the values that are there.
+    If all values of a number have decimal commas, these become points; rows without a value for it are left out.
+    Notes count what was changed, and point out what may be a mistake in a category. Raises CorpusError for a
+    column that is not there, and if no row is left.
+    """
+    columns, notes = list(table.columns), list(table.notes)
+    kept = np.ones(len(table), bool)
+    for name, kind in specs:
+        strings, called = table.column(name), f"column {name}" if name.isdigit() else name
+        values = [string.strip() for string in strings]
+        there = [value for value in values if not _is_missing(value)]
+        commas = _have_decimal_commas(there)
+        points = [value.replace(",", ".") for value in there] if commas else there
+        if (kind or (kind_of(None, points) if there else "category")) == "category":
+            notes += _category_notes(called, strings, values, table.where)
+            if kind is None:
+                notes += _number_notes(called, values, there, table.where)
+        else:
+            if commas:
+                values = [value.replace(",", ".") for value in values]
+                comma = next(row for row, value in enumerate(there) if "," in value)
+                notes.append(f"{called}: read with decimal commas, {there[comma]} as {points[comma]}")
+            gaps = [row for row, value in enumerate(values) if _is_missing(value)]
+            if gaps:
+                first = f"{shown(values[gaps[0]])} in {table.where(gaps[0])}"
+                notes.append(
+                    f"{called}: left out {count(len(gaps), 'row')} without a number, the first with {first}"
+                )
+            kept[gaps] = False
+        columns[table.index(name)] = values
+    if not kept.any():
+        raise CorpusError(f"{table.files[0]}: no row has a number where one is needed; name another column")
+    tidy = replace(table, columns=tuple(columns), notes=tuple(notes))
+    return tidy if kept.all() else tidy.take(np.flatnonzero(kept))
+
+
+def _is_missing(value: str) -> bool:
+    return value.casefold() in MISSING
+
+
+def _have_decimal_commas(values: Sequence[str]) -> bool:
+    """Whether all are numbers if a comma is read as a point, and some have one."""
+    return any("," in value for value in values) and all(
+        "." not in value and _number(value.replace(",", ".")) is not None for value in values
+    )
+
+
+def _category_notes(
+    called: str, strings: Sequence[str], values: Sequence[str], where: Callable[[int], str]
+) -> list[str]:
+    """What may be a mistake in a category's strings, of which `values` are those without space around them."""
+    notes = []
+    padded = [string for string, value in zip(strings, values, strict=True) if string != value]
+    if padded:
+        notes.append(
+            f"{called}: dropped the space around {count(len(padded), 'value')}, such as {shown(padded[0])}"
+        )
+    counts, alike = Counter(values), defaultdict(list)
+    for value in sorted(counts):
+        alike[unicodedata.normalize("NFC", value).casefold()].append(f"{shown(value)} ({counts[value]:,})")
+    groups = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    if groups:
+        more = f", and {len(groups) - MOST_ALIKE:,} more groups" if len(groups) > MOST_ALIKE else ""
+        notes.append(f"{called}: {'; '.join(groups[:MOST_ALIKE])}{more} differ only by case or Unicode form")
+    if 0 < counts[""] < len(values):
+        first = where(values.index(""))
+        notes.append(f"{called}: {count(counts[''], 'row')} without a value, as a category, the first in {first}")
+    return notes
+
+
+def _number_notes(
+    called: str, values: Sequence[str], there: Sequence[str], where: Callable[[int], str]
+) -> list[str]:
+    """What to say of a category most of whose values, those that are not missing, are numbers."""
+    numbers = [value for value in there if _number(value) is not None]
+    if not len(there) / 2 < len(numbers) < len(there) or kind_of(None, numbers) == "category":
+        return []
+    row, value = next((row, v) for row, v in enumerate(values) if not _is_missing(v) and _number(v) is None)
+    return [
+        f"{called}: each value is a category, as {len(there) - len(numbers):,} of {len(there):,} are no numbers, "
+        f"the first {shown(value)} in {where(row)}; NAME:number or NAME:category decides"
+    ]
 
 
 def fit_column(

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Separator, SplitName
+from charrnn.config import Encoding, Separator, SplitName
 from charrnn.corpus.readers import (
     CHUNK_BYTES,
     Fingerprint,
@@ -31,6 +31,7 @@ from charrnn.corpus.sequences import Sequences, to_code_points
 from charrnn.corpus.splitting import GROUPINGS, LineFinder, choose_split, separator
 from charrnn.corpus.store import CorpusWriter, FileFacts, load, publish
 from charrnn.errors import CorpusError
+from charrnn.words import count
 
 FORMAT_VERSION = 1
 """Increase it when the encoding of the same text changes, so that corpora kept by older versions are ignored."""
@@ -81,20 +82,24 @@ def encode(
     Raises CorpusError for a corpus that is missing, unreadable, not text or empty, ResourceError for a full disk.
     """
     encoding = canonical_encoding(encoding)
+    notes: list[str] = []
     with workspace(_if_writable(cache)) as work:
-        sources = expand(paths, work)
+        sources = expand(paths, work, notes)
         marks = fingerprint(sources)
+        notes += marks.copies(sources)
         reason = ""
         if split == "auto":
             split, reason = choose_split(read_head(sources, encoding))
         key = _key(marks, split, encoding)
         found = load(cache / key, key) if cache is not None else None
         if found is None:
-            _build(work / key, sources, marks, split, encoding, progress, chunk_bytes)
+            wrong = _build(work / key, sources, marks, split, encoding, progress, chunk_bytes)
             found = load(work / key, key)
             if found is None:
                 raise CorpusError(f"{work}: the encoded corpus was damaged while it was written; try again")
-            if cache is not None:
+            notes += wrong
+            # A kept corpus does not say how many bytes were not text, so one with such bytes is read anew.
+            if cache is not None and not wrong:
                 publish(work / key, cache / key)
     sequences, header = found
     return EncodedCorpus(
@@ -106,7 +111,7 @@ def encode(
         split=split,
         split_reason=reason,
         separator=separator(split, crlf=_mostly_crlf(header.files)),
-        notes=tuple(_notes(sources, header.files, split)),
+        notes=(*notes, *text_notes([source.name for source in sources], header.files, split)),
     )
 
 
@@ -119,8 +124,9 @@ def _if_writable(cache: Path | None) -> Path | None:
     return None
 
 
-def _key(marks: Fingerprint, split: SplitName, encoding: str) -> str:
-    parts = (FORMAT_VERSION, marks.sha256, marks.sizes, split, encoding)
+def _key(marks: Fingerprint, split: SplitName, encoding: Encoding) -> str:
+    parts = [FORMAT_VERSION, marks.sha256, marks.sizes, split, str(encoding)]
+    parts += [encoding.errors] if encoding.errors != "strict" else []
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
@@ -129,11 +135,14 @@ def _build(
     sources: Sequence[Source],
     marks: Fingerprint,
     split: SplitName,
-    encoding: str,
+    encoding: Encoding,
     progress: Progress | None,
     chunk_bytes: int,
-) -> None:
-    """Writes the corpus into `directory`, which must not exist and whose name is its key."""
+) -> list[str]:
+    """Writes the corpus into `directory`, which must not exist and whose name is its key.
+
+    Returns a note if there were bytes that are not text.
+    """
     digest = hashlib.sha256()
     total, done = sum(marks.sizes), 0
 
@@ -145,16 +154,17 @@ def _build(
             progress(done, total)
 
     with CorpusWriter(directory) as writer:
-        files = [
-            _encode_file(TextReader(source, encoding, chunk_bytes, on_bytes), split, writer) for source in sources
-        ]
+        readers = [TextReader(source, encoding, chunk_bytes, on_bytes) for source in sources]
+        files = [_encode_file(reader, split, writer) for reader in readers]
+        called = _called([source.name for source in sources])
         if digest.hexdigest() != marks.sha256:
-            raise CorpusError(f"{_called(sources)}: changed while it was read; try again when it is complete")
+            raise CorpusError(f"{called}: changed while it was read; try again when it is complete")
         if not writer.num_chars:
-            raise CorpusError(f"{_called(sources)}: the corpus is empty; name files with text in them")
+            raise CorpusError(f"{called}: the corpus is empty; name files with text in them")
         if not writer.num_sequences:
-            raise CorpusError(f"{_called(sources)}: there are only empty lines, so no paragraph to read")
+            raise CorpusError(f"{called}: there are only empty lines, so no paragraph to read")
         writer.finish(directory.name, files)
+    return wrong_notes(readers)
 
 
 def _encode_file(reader: TextReader, split: SplitName, writer: CorpusWriter) -> FileFacts:
@@ -175,20 +185,33 @@ def _encode_file(reader: TextReader, split: SplitName, writer: CorpusWriter) -> 
     )
 
 
-def _called(sources: Sequence[Source]) -> str:
-    more = len(sources) - 1
-    return sources[0].name + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
+def _called(names: Sequence[str]) -> str:
+    more = len(names) - 1
+    return names[0] + (f" and {count(more, 'more file')}" if more else "")
 
 
 def _mostly_crlf(files: Sequence[FileFacts]) -> bool:
     return sum(facts.num_crlf for facts in files) > sum(facts.num_lf for facts in files)
 
 
-def _notes(sources: Sequence[Source], files: Sequence[FileFacts], split: SplitName) -> list[str]:
+def wrong_notes(readers: Sequence[TextReader]) -> list[str]:
+    """A note if there were bytes that are not text in the encoding."""
+    found = [reader for reader in readers if reader.num_wrong]
+    if not found:
+        return []
+    encoding = found[0].encoding
+    done = "left out" if encoding.errors == "skip" else "replaced by U+FFFD"
+    total = count(sum(reader.num_wrong for reader in found), "byte")
+    names = [reader.source.name for reader in found]
+    return [f"{_called(names)}: {total} not {encoding} text, {done} (--errors)"]
+
+
+def text_notes(names: Sequence[str], files: Sequence[FileFacts], split: SplitName) -> list[str]:
+    """What a user should know of the files of these names, whose sequences are split so."""
     notes = []
 
     def note(which: Callable[[FileFacts], bool], text: str) -> None:
-        chosen = [source for source, facts in zip(sources, files, strict=True) if which(facts)]
+        chosen = [name for name, facts in zip(names, files, strict=True) if which(facts)]
         if chosen:
             notes.append(f"{_called(chosen)}: {text}")
 

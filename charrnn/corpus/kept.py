@@ -7,23 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from charrnn.corpus.readers import expand, read_bytes
+from charrnn.corpus.readers import expand, fingerprint
 from charrnn.corpus.scratch import CACHE, FULL, full_disk_reported, workspace
 from charrnn.errors import CheckpointError
 
 
 def keep_standard_input(corpus: tuple[str, ...], root: Path) -> tuple[str, ...]:
-    """The corpus with `-` replaced by a file under `root`/.corpus: a pipe can be read only once."""
-    if "-" not in corpus:
-        return corpus
+    """The corpus with `-` and pipes replaced by files under `root`/.corpus: they can be read only once."""
+    once = [argument for argument in dict.fromkeys(corpus) if argument == "-" or Path(argument).is_fifo()]
+    kept = {argument: _keep(argument, root) for argument in once}
+    return tuple(kept.get(argument, argument) for argument in corpus)
+
+
+def _keep(argument: str, root: Path) -> str:
     with _cache(root) as cache, workspace(cache) as work:
-        (source,) = expand(["-"], work)
-        digest = hashlib.sha256()
-        for data in read_bytes(source):
-            digest.update(data)
-        kept = cache / f"stdin-{digest.hexdigest()[:12]}.txt"
+        (source,) = expand([argument], work)
+        name = "stdin" if argument == "-" else "pipe"
+        kept = cache / f"{name}-{fingerprint([source]).sha256[:12]}.txt"
         os.replace(source.path, kept)
-    return tuple(str(kept) if argument == "-" else argument for argument in corpus)
+    return str(kept)
 
 
 def keep_texts(texts: Iterable[str], root: Path) -> tuple[str, Literal["line", "file"]]:

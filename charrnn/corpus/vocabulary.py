@@ -59,6 +59,10 @@ class Vocabulary(Numbered):
         seen = sequences.alphabet[sequences.symbol_counts > 0]
         return cls(tuple(to_text(np.sort(seen))))
 
+    def with_symbols(self, symbols: Iterable[str]) -> "Vocabulary":
+        """The characters of both."""
+        return Vocabulary(tuple(sorted({*self.symbols, *symbols})))
+
     @property
     def size(self) -> int:
         """V, the number of characters."""

@@ -21,7 +21,7 @@ from charrnn.sampling.prompt import length_candidates, length_distribution, read
 from charrnn.sampling.randomness import RowStreams
 from charrnn.sampling.stepper import FloatArray, IntArray, Stepper, join_rows, take_rows
 
-FinishReason = StopName | Literal["num_chars", "max_chars"]
+FinishReason = StopName | Literal["num_chars", "max_chars", "max_words", "until"]
 
 BATCH = 512
 """Samples drawn in one batch."""
@@ -29,9 +29,11 @@ BATCH = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to draw. num_chars: the exact length; max_chars: where to cut, which the sample reports.
+    """What to draw. num_chars: the exact length. Three ways to cut a text, which the sample reports:
 
-    cut_log_prob: whether the log-probability of a cut text is wanted; under `length` it takes long.
+    max_chars: its most characters; until: the symbols that it ends with; max_words: its most words, cut where
+    another character would follow the last one, with (S,) `spaces`, the symbols that set off words. cut_log_prob:
+    whether the log-probability of a cut text is wanted; under `length` it takes long.
     """
 
     stop: StopName
@@ -39,6 +41,9 @@ class Request:
     filters: Filters = field(default_factory=Filters)
     num_chars: int | None = None
     max_chars: int | None = None
+    until: IntArray | None = None
+    max_words: int | None = None
+    spaces: npt.NDArray[np.bool_] | None = None
     cut_log_prob: bool = True
     seed: int = 0
 
@@ -197,14 +202,16 @@ class Sampler:
         symbols = draw(request.filters.probabilities(drawable, V), self._streams.uniform())
 
         ended = self._ends(rows, symbols, log_stop)
+        leaving, cuts = ended, dict[int, FinishReason]()
+        for reason, cut in self._cuts(rows, symbols):
+            if reason == "until":  # The text was complete before it could end in another way.
+                leaving = ended = ended & ~cut
+            cuts.update(dict.fromkeys(np.flatnonzero(cut & ~leaving).tolist(), reason))
+            leaving = leaving | cut
         rows.log_prob[ended] += log_stop[ended]
-        full = self._full(rows)
-        if full is not None:
-            full &= ~ended
-        leaving = ended if full is None else ended | full
         if leaving.any():
-            for row in np.flatnonzero(leaving):
-                yield self._finished(rows, int(row), full is not None and bool(full[row]))
+            for row in np.flatnonzero(leaving).tolist():
+                yield self._finished(rows, row, cuts.get(row))
             going_on = np.flatnonzero(~leaving)
             rows.keep(going_on)
             self._streams.keep(going_on)
@@ -227,27 +234,32 @@ class Sampler:
         turn = Turn(symbols, rows.remaining, log_stop, rows.log_survival, temperature, self._streams.uniform)
         return self._ending.ends(turn)
 
-    def _full(self, rows: _Rows) -> npt.NDArray[np.bool_] | None:
-        """Rows that have reached a length limit, (B,); None if there is no such row."""
-        limits = [n for n in (self._request.num_chars, self._request.max_chars) if n is not None]
-        if not limits or rows.longest < min(limits):
-            return None
-        return np.asarray(rows.lengths >= min(limits))
-
-    def _finished(self, rows: _Rows, row: int, full: bool) -> Drawn:
+    def _cuts(self, rows: _Rows, symbols: IntArray) -> Iterator[tuple[FinishReason, npt.NDArray[np.bool_]]]:
+        """Why texts end here, whatever the model says, and which of them, (B,), before `symbols` are appended."""
         request = self._request
-        length = int(rows.lengths[row])
-        symbols = rows.symbols[row, :length].copy()
+        if request.until is not None:
+            back = np.arange(len(request.until), 0, -1)
+            last = rows.symbols[rows.index[:, None], np.maximum(rows.lengths[:, None] - back, 0)]
+            drawn = rows.lengths >= max(len(request.prompt) + 1, len(request.until))
+            yield "until", drawn & (last == request.until).all(axis=1)
+        if request.num_chars is not None and rows.longest >= request.num_chars:
+            yield "num_chars", rows.lengths >= request.num_chars
+        if request.max_words is not None and request.spaces is not None:
+            cut = request.spaces[symbols] | request.spaces[rows.symbols[rows.index, rows.lengths - 1]]
+            for row in np.flatnonzero(cut):
+                space = request.spaces[rows.symbols[row, : rows.lengths[row]]]
+                cut[row] = np.count_nonzero(np.diff(space, prepend=True) & ~space) >= request.max_words
+            yield "max_words", cut
+        if request.max_chars is not None and rows.longest >= request.max_chars:
+            yield "max_chars", rows.lengths >= request.max_chars
+
+    def _finished(self, rows: _Rows, row: int, cut: FinishReason | None) -> Drawn:
+        request = self._request
+        symbols = rows.symbols[row, : int(rows.lengths[row])].copy()
         log_prob = float(rows.log_prob[row])
-        if not full:
-            reason: FinishReason = request.stop
-            if request.num_chars is not None:
-                reason = "num_chars"
-            return Drawn(int(rows.numbers[row]), symbols, reason, log_prob)
-        if request.num_chars is not None and length >= request.num_chars:
-            return Drawn(int(rows.numbers[row]), symbols, "num_chars", log_prob)
-        if self._ending.announces:
+        reason: FinishReason = cut or (request.stop if request.num_chars is None else "num_chars")
+        if cut not in (None, "num_chars") and self._ending.announces:
             # The row's τ was longer than the cut; the prefix could have come from any τ.
             wanted = request.cut_log_prob
             log_prob = length_candidates(self._stepper, self._ending, symbols).log_evidence if wanted else math.nan
-        return Drawn(int(rows.numbers[row]), symbols, "max_chars", log_prob)
+        return Drawn(int(rows.numbers[row]), symbols, reason, log_prob)

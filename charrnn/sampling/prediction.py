@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.cells.arrays import Params
+from charrnn.config import Prior
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised
 from charrnn.errors import CorpusError
 from charrnn.models.label_readout import LabelReadout
@@ -37,14 +38,24 @@ def most_probable(text: str, values: Sequence[str], probabilities: npt.NDArray[n
 
 
 def predictions(
-    readout: LabelReadout, params: Params, texts: Sequence[str], logits: npt.NDArray[np.floating], n: int
+    readout: LabelReadout,
+    params: Params,
+    texts: Sequence[str],
+    logits: npt.NDArray[np.floating],
+    n: int,
+    prior: Prior | None = None,
 ) -> Iterator[Prediction]:
-    """For each text, from its logits (R, K), the n most probable labels or its number."""
+    """For each text, from its logits (R, K), the n most probable labels or its number.
+
+    prior: how frequent the labels are taken to be; as the model was trained by default. Raises UsageError for a
+    prior of a number.
+    """
+    readout.check_prior(prior)
     if readout.is_regression:
         for text, number in zip(texts, readout.numbers(logits).tolist(), strict=True):
             yield Prediction(text, number, None, [])
     else:
-        for text, p in zip(texts, readout.probabilities(params, logits), strict=True):
+        for text, p in zip(texts, readout.probabilities(params, logits, prior), strict=True):
             yield most_probable(text, readout.label.values, p, n)
 
 

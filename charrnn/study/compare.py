@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from charrnn.checkpoint import RunDirectory, resolve_checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config import TrainConfig, budget_of
 from charrnn.errors import CharRNNError, CorpusError, DivergedError, UsageError
 from charrnn.models.language_model import LanguageModel
 from charrnn.models.store import load_model
@@ -93,7 +93,7 @@ def compare(
         Run(
             label=label,
             seed=seed,
-            name=_name(config.corpus[0], label, seed),
+            name=_name(config, label, seed),
             root=root,
             config=replace(config, seed=seed),
         )
@@ -115,8 +115,11 @@ def compare(
         yield found
 
 
-def _name(corpus: str, label: str, seed: int) -> str:
-    return re.sub("[^a-z0-9]+", "-", f"{Path(corpus).stem} {label} {seed}".lower()).strip("-")
+def _name(config: TrainConfig, label: str, seed: int) -> str:
+    """Another budget makes another run: one that was trained on is not like one that was planned so."""
+    unit, number = budget_of(config)
+    words = f"{Path(config.corpus[0]).stem} {label} {number:.10g} {unit} {seed}"
+    return re.sub("[^a-z0-9.]+", "-", words.lower()).strip("-")
 
 
 def train_and_measure(run: Run, report: Report) -> Compared:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from charrnn.checkpoint import Checkpoint, RunDirectory
-from charrnn.config import RunRecord
+from charrnn.config import Encoding, RunRecord
 
 PartName = Literal["train", "valid", "test"]
 """A part of a run's own text or table."""
@@ -15,7 +15,7 @@ def run_record(checkpoint: Checkpoint) -> RunRecord | None:
     return run.read_run(RunRecord) if run.run_path.is_file() else None
 
 
-def encoding_of(checkpoint: Checkpoint) -> str:
-    """The encoding of the files that its run read; other files are read in it too."""
+def encoding_of(checkpoint: Checkpoint) -> Encoding:
+    """How the files that its run read were decoded; other files are decoded so too."""
     record = run_record(checkpoint)
-    return "utf-8" if record is None else record.config.encoding
+    return Encoding("utf-8") if record is None else record.config.text_encoding

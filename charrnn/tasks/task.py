@@ -2,7 +2,7 @@
 
 train.py      JOB, which trains it (of these files the only one that loads torch)
 predict.py    open_model(checkpoint), a Predictor
-evaluate.py   reports(checkpoint, file=…, part=…, split=…, stop=…, how=…, notify=…), whose fields are the JSON
+evaluate.py   reports(checkpoint, file=…, part=…, split=…, stop=…, how=…, notify=…, prior=…): fields of the JSON
 words.py      shown(report, verbose=…), data_words(dataset), model_words(config, num_parameters),
               rival(config, dataset), commands(config, dataset)
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ResolvedConfig, SplitName, StopName, TaskName, TrainConfig
+from charrnn.config import Prior, ResolvedConfig, SplitName, StopName, TaskName, TrainConfig
 from charrnn.models.store import ModelConfig
 from charrnn.tasks.stored import PartName
 from charrnn.words import Block, Facts
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from charrnn.tasks.verdict import Rival
     from charrnn.training.job import Job
 
-Flag: TypeAlias = Literal["--beam", "--length-penalty", "--sample", "--given", "--stop"]
+Flag: TypeAlias = Literal["--beam", "--length-penalty", "--sample", "--given", "--stop", "--prior", "--indent"]
 
 Notify: TypeAlias = Callable[[str, float], object]
 """Called with the name of the current work and the share of it that is done."""
@@ -42,7 +42,7 @@ class Predictor(Protocol):
 
     @property
     def predict(self) -> "Callable[..., Iterator[Prediction]]":
-        """Texts -> the n best predictions for each. It takes `n` and the task's flags: given, stop, how."""
+        """Texts -> the n best predictions for each. It takes `n` and the task's flags: given, stop, how, prior."""
 
 
 class Next(NamedTuple):
@@ -80,10 +80,11 @@ class Task:
         stop: StopName | None,
         how: "Search",
         notify: Notify,
+        prior: Prior | None = None,
     ) -> list[Any]:
         """Evaluates on a file or a part of the run's data: one report, or one per stopping mechanism."""
         found: list[Any] = self._file("evaluate").reports(
-            checkpoint, file=file, part=part, split=split, stop=stop, how=how, notify=notify
+            checkpoint, file=file, part=part, split=split, stop=stop, how=how, notify=notify, prior=prior
         )
         return found
 

@@ -71,6 +71,10 @@ class Job(Protocol):
         """The run whose weights this run starts with, if its held-out rows had to be kept out of training."""
 
     @property
+    def parent_symbols(self) -> str:
+        """The characters of that run's model; none if there is no such run."""
+
+    @property
     def files(self) -> tuple[str, ...]: ...
 
     @property

@@ -107,6 +107,16 @@ class Progress:
     validations_without_gain: Count = 0
     early_stopped: bool = False
 
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or validation has not improved for too long."""
+        return self.early_stopped or (self.schedule.steps is not None and self.step >= self.schedule.steps)
+
+    def for_budget(self, step: int, steps: int) -> "Progress":
+        """The state in which a run goes on from `step` under a new budget, to `steps` steps in all."""
+        schedule = self.schedule.for_budget(step, steps)
+        return replace(self, schedule=schedule, validations_without_gain=0, early_stopped=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
@@ -179,7 +189,7 @@ class Loop:
         """Trains to the end of the budget. Raises DivergedError and keeps what was saved before."""
         self._clock = time.perf_counter() - self.progress.elapsed_seconds
         self._saved_at, self._saved_step = time.perf_counter(), self.progress.step
-        while not self.finished:
+        while not self.progress.finished:
             begin = time.perf_counter()
             self._step()
             took = time.perf_counter() - begin
@@ -204,12 +214,6 @@ class Loop:
         if self._saved_step != self.progress.step:
             self._save()
         return self.progress
-
-    @property
-    def finished(self) -> bool:
-        """Whether the budget is spent, or validation has not improved for too long."""
-        steps = self.progress.schedule.steps
-        return self.progress.early_stopped or (steps is not None and self.progress.step >= steps)
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._clock
@@ -275,7 +279,7 @@ class Loop:
 
     def _follow_the_clock(self) -> None:
         """Begins a new piece of the schedule after the measured start, and when the run would miss its budget."""
-        if self.seconds is None or self.finished:
+        if self.seconds is None or self.progress.finished:
             return
         progress, pace, left = self.progress, self._pace, self.seconds - self._elapsed()
         if not progress.schedule.pieces:

@@ -33,6 +33,8 @@ class Begun:
     """The dataset, in the task's own type."""
     trial: Trial | None
     resumed_at: int | None
+    finished: bool
+    """Whether nothing is left to train."""
     warnings: tuple[str, ...]
 
 

@@ -46,14 +46,17 @@ def state_files(
     return {TRAINING_STATE: encode_tensors(arrays), TRAINER_STATE: encode_json(trainer_state)}
 
 
-def restore(checkpoint: Checkpoint, fresh: Progress, optimizer: Optimizer, learner: TaskLearner) -> TrainerState:
+def restore(
+    checkpoint: Checkpoint, planned: Progress, optimizer: Optimizer, learner: TaskLearner, *, timed: bool
+) -> TrainerState:
     """Restores the optimiser and the learner, and returns the state.
 
-    fresh: the progress that the run began with. Raises CheckpointError for a state that the run cannot have
-    reached.
+    planned: the progress that the run began with, and the schedule that follows from its budgets.
+    timed: whether one of them is in minutes, which adds pieces to the schedule as the speed is measured.
+    Raises CheckpointError for a state that the run cannot have reached.
     """
     state = checkpoint.json(TRAINER_STATE, TrainerState)
-    if not _reachable(state.progress, fresh, checkpoint.step):
+    if not _reachable(state.progress, planned, checkpoint.step, timed):
         raise CheckpointError(f"{checkpoint.path / TRAINER_STATE}: its progress is not of the run in run.json")
     arrays = checkpoint.training_tensors()
     if not all(np.isfinite(array).all() for array in arrays.values()):
@@ -68,16 +71,15 @@ def restore(checkpoint: Checkpoint, fresh: Progress, optimizer: Optimizer, learn
     return state
 
 
-def _reachable(progress: Progress, fresh: Progress, step: int) -> bool:
-    """Whether a run can get from `fresh` to `progress` in `step` steps."""
-    schedule, planned = progress.schedule, fresh.schedule
+def _reachable(progress: Progress, planned: Progress, step: int, timed: bool) -> bool:
+    """Whether a run can get from what was planned to `progress` in `step` steps."""
+    schedule = progress.schedule
     return (
-        progress.step == step
+        progress.step == step > 0
         and (progress.best_step or 0) <= step
         and (progress.best_step is None) == (progress.best_loss is None) == (progress.least_loss is None)
-        and progress.eval_every == fresh.eval_every
-        and schedule.peak == planned.peak
-        # A budget in minutes begins without pieces and gets them as its speed is measured.
-        and (schedule == planned or not planned.pieces)
-        and schedule.is_possible
+        and progress.eval_every == planned.eval_every
+        and schedule.peak == planned.schedule.peak
+        and (schedule == planned.schedule or timed)
+        and schedule.is_possible(planned.schedule)
     )

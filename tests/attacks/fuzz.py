@@ -222,7 +222,8 @@ def _trainer_state(folder: Path) -> Harness:
         (path / "trainer_state.json").write_bytes(data)
         (path / MANIFEST).write_bytes(encode_json(make_manifest(STEP, files)))
         learner = job.learner(params, torch.device("cpu"))
-        state = restore(Checkpoint.open(path), fresh, Optimizer.of(record.config, learner.trained), learner)
+        optimizer = Optimizer.of(record.config, learner.trained)
+        state = restore(Checkpoint.open(path), fresh, optimizer, learner, timed=False)
         step = state.progress.step
         learner.next_loss(step, state.progress.schedule.share(step))
         state.progress.schedule.rate(step)

@@ -9,6 +9,7 @@ from helpers_cli import NAMES, fail, imported_by, invoke, run_code, succeed, tra
 
 from charrnn.checkpoint import resolve_checkpoint
 from charrnn.models.store import load_model
+from charrnn.sampling.ancestral import Drawn
 from charrnn.sampling.scoring import score
 from charrnn.tasks.generate import evaluate as evaluation
 from charrnn.tasks.generate import free_running
@@ -75,6 +76,24 @@ def test_the_report(root):
         assert words in shown
     assert found["model_sha256"] not in shown
     assert found["model_sha256"] in succeed("eval", "names", "-v", "--checkpoints", root).stdout
+
+
+@few_samples
+def test_what_the_samples_copy_is_told(root, monkeypatch):
+    found = report(root, "names")["copies"]
+    assert (found["copied"], found["longest"]) == (0.0, 0)  # no name has so many characters
+    assert found["repeated"] > 0
+    text = (root.parent / "names.txt").read_text(encoding="utf-8")
+    saved = load_model(resolve_checkpoint("stream", root))
+    drawn = [Drawn(0, saved.vocabulary.encode(text[30:80] + "aaaaaaaaaa"), "num_chars", 0.0)]
+    monkeypatch.setattr(evaluation, "draw_texts", lambda *_, **__: drawn)
+    found = report(root, "stream")["copies"]
+    assert (found["copied"], found["longest"], found["num_chars"]) == (pytest.approx(50 / 60), 50, 60)
+    line = 1 + text[:30].count("\n")
+    assert found["place"].endswith(f"names.txt, line {line}")
+    shown = succeed("eval", "stream", "--checkpoints", root).stdout
+    assert "83.3% of 60 characters in 1 sample are in spans of 20 or more" in shown
+    assert found["place"] in shown
 
 
 @few_samples

@@ -62,6 +62,12 @@ def test_a_run(root):
     assert record.corpus_sha256 in show(root, "names", "-v")
 
 
+def test_the_parent_of_a_run(root, tmp_path):
+    train(root, tmp_path / "names.txt", "--init-from", "other", "--name", "child", "--cell", "gru")
+    assert "Parent      other" in show(root, "child")
+    assert "Parent" not in show(root, "other")
+
+
 def test_a_run_as_json(root):
     (found,) = json_lines(succeed("info", "names", "--json", "--checkpoints", root))
     assert found["config"]["hidden_size"] == 8

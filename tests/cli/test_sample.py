@@ -14,6 +14,7 @@ from helpers_cli import NAMES, fail, imported_by, invoke, json_lines, run_code, 
 import charrnn
 from charrnn.api import Sample
 from charrnn.checkpoint import RunDirectory
+from charrnn.cli import selection
 from charrnn.cli.prompt import read_prompt
 from charrnn.cli.sample import MAX_CHARS
 from charrnn.cli.selection import draw, draw_accepted, not_seen_before
@@ -222,6 +223,13 @@ def test_the_search_is_given_up(patience):
     assert asked[-1].stop <= 3 + patience + 64
 
 
+def test_long_texts_end_the_search_earlier(monkeypatch):
+    monkeypatch.setattr(selection, "PATIENCE_CHARS", 100)
+    draws, asked = counted(["a" * 30])
+    assert list(draw_accepted(draws, 1, lambda _: False)) == []
+    assert asked[-1].stop <= 8
+
+
 def test_unique(root):
     texts = sample(root, "-n", "300", "--unique", "--seed", "1").stdout.splitlines()
     assert len(set(texts)) == len(texts) == 300
@@ -231,9 +239,13 @@ def test_unique(root):
 
 
 def test_unique_gives_up_and_says_so(root):
-    result = sample(root, "-n", "5", "--unique", "--temperature", "0")
-    assert len(result.stdout.splitlines()) == 1
-    assert "only 1 of 5 samples" in result.stderr
+    for quiet in ([], ["--quiet"]):
+        result = invoke(
+            "sample", "names", "--checkpoints", root, "-n", "5", "--unique", "--temperature", "0", *quiet
+        )
+        assert (result.exit_code, len(result.stdout.splitlines())) == (9, 1)
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("Error: only 1 of 5 samples found")
 
 
 def held_out_names(root: Path) -> set[str]:
@@ -253,6 +265,31 @@ def test_novel(root):
     assert not training.intersection(novel)
 
 
+def test_novel_says_what_it_means(root):
+    assert "sequence of the training text (" in sample(root, "--novel", "--seed", "5").stderr
+    assert "50 characters in a row" in sample(root, "--novel", "--num-chars", "9", run="stream").stderr
+    assert "7 characters in a row" in sample(root, "--novel-span", "7", "--seed", "5").stderr
+    assert sample(root, "--novel", "--seed", "5", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("prompt", ["", "ab"])
+def test_of_a_stream_what_is_novel_copies_no_long_span(root, prompt):
+    """The stream of two letters is drawn anew until no four characters in a row stand in it."""
+    text = (root.parent / "paragraphs.txt").read_bytes().decode()
+    options = ["-n", "40", "--num-chars", "12", "--seed", "1", "--prompt", prompt, "--json"]
+
+    def is_novel(drawn: str) -> bool:
+        return not any(drawn[i : i + 4] in text for i in range(len(prompt), len(drawn) - 3))
+
+    drawn = [line["text"] for line in json_lines(sample(root, *options, run="stream"))]
+    novel = [line["text"] for line in json_lines(sample(root, *options, "--novel-span", "3", run="stream"))]
+    assert len(novel) == 40
+    assert all(map(is_novel, novel))
+    kept = [text for text in drawn if is_novel(text)]
+    assert len(kept) < 40
+    assert novel[: len(kept)] == kept
+
+
 def test_novel_needs_the_training_text(tmp_path):
     corpus = write_names(tmp_path)
     train(tmp_path / "runs", corpus)
@@ -267,6 +304,87 @@ def test_novel_needs_the_training_text(tmp_path):
     checkpoint = next((tmp_path / "runs" / "names").glob("checkpoint-*"))
     alone = checkpoint.rename(tmp_path / "alone")
     assert "no run beside it" in fail(4, "sample", alone, "--novel", "--checkpoints", tmp_path / "runs")
+
+
+@pytest.mark.parametrize("stop", ["eos", "halt", "length"])
+def test_what_a_text_is_kept_for(root, stop):
+    """Whatever the filters, they select from the draws without filters, and the log-probability is the model's."""
+    options = ["--stop", stop, "--seed", "2", "--json", "-n"]
+    drawn = [line["text"] for line in json_lines(sample(root, *options, "600"))]
+    filters = ["--min-chars", "3", "--match", "a.*[^b]", "--unique", "--novel"]
+    found = json_lines(sample(root, *options, "8", *filters))
+    training = set(NAMES) - held_out_names(root)
+    expected = [text for text in drawn if len(text) >= 3 and text[0] == "a" and text[-1] != "b"]
+    expected = [text for text in dict.fromkeys(expected) if text not in training]
+    assert [line["text"] for line in found] == expected[:8]
+    scores = charrnn.load("names", checkpoints=root).score([line["text"] for line in found], stop=stop)
+    for line, score in zip(found, scores, strict=True):
+        assert line["finish_reason"] == stop
+        assert line["logprob"] == pytest.approx(-score.nll, rel=1e-5)
+
+
+def test_options_that_no_text_can_satisfy(root):
+    at = ["sample", "names", "--checkpoints", root]
+    assert "no regular expression" in fail(2, *at, "--match", "a(")
+    assert "--min-chars" in fail(2, *at, "--min-chars", "5", "--max-chars", "4")
+    assert "--num-chars is exact" in fail(2, *at, "--until", "a", "--num-chars", "4")
+    assert "'X' (U+0058)" in fail(3, *at, "--until", "X")
+    assert "only 0 of 1 sample found" in fail(9, *at, "--match", "x+", "--seed", "1")
+
+
+# Where a text ends
+
+
+@pytest.mark.parametrize("stop", ["eos", "halt"])
+@pytest.mark.parametrize("prompt", ["", "cab"])
+def test_a_text_ends_with_what_it_is_drawn_until(root, stop, prompt):
+    """It is the same text as without, up to the first end after the prompt."""
+    options = ["-n", "60", "--seed", "3", "--stop", stop, "--prompt", prompt, "--json"]
+    whole = json_lines(sample(root, *options))
+    cut = json_lines(sample(root, *options, "--until", "ab"))
+    model = charrnn.load("names", checkpoints=root)
+    assert {line["finish_reason"] for line in cut} == {stop, "until"}
+    for before, after in zip(whole, cut, strict=True):
+        ends = [
+            end for end in range(len(prompt) + 1, len(before["text"]) + 1) if before["text"][:end].endswith("ab")
+        ]
+        assert after["text"] == (before["text"][: ends[0]] if ends else before["text"])
+        assert after["finish_reason"] == ("until" if ends else stop)
+        if ends:
+            (prefix,) = model.draws(stop=stop, prompt=after["text"], max_chars=len(after["text"])).draw(range(1))
+            assert prefix[1].logprob == pytest.approx(after["logprob"]) or prefix[1].finish_reason == stop
+
+
+def test_a_stream_ends_where_it_is_asked_to(root):
+    (line,) = json_lines(sample(root, "--until", "a", "--json", "--seed", "1", run="stream"))
+    assert (line["finish_reason"], line["text"].index("a")) == ("until", line["num_chars"] - 1)
+    assert sample(root, "--until", "a", "--seed", "1", run="stream").stdout_bytes.decode() == line["text"] + "\n"
+
+
+@pytest.mark.parametrize("words", [1, 3])
+def test_a_text_is_cut_after_so_many_words(root, words):
+    lines = json_lines(sample(root, "-n", "30", "--max-words", str(words), "--json", "--seed", "1", run="stream"))
+    whole = json_lines(sample(root, "-n", "30", "--num-chars", "40", "--json", "--seed", "1", run="stream"))
+    for line, longer in zip(lines, whole, strict=True):
+        assert (line["finish_reason"], len(line["text"].split())) == ("max_words", words)
+        assert not line["text"][-1].isspace()
+        assert longer["text"].startswith(line["text"] + longer["text"][len(line["text"])])
+        assert longer["text"][len(line["text"])].isspace()
+
+
+def test_each_prompt_of_a_file_is_answered(root, tmp_path):
+    (tmp_path / "prompts.txt").write_text("ab\n\nc\n")
+    at = ["--prompts", str(tmp_path / "prompts.txt"), "--seed", "6", "-n", "2", "--json"]
+    lines = json_lines(sample(root, *at))
+    assert [line["prompt"] for line in lines] == ["ab", "ab", "", "", "c", "c"]
+    for first, prompt in enumerate(["ab", "", "c"]):
+        alone = json_lines(sample(root, "--prompt", prompt, "--seed", str(6 + first), "-n", "2", "--json"))
+        assert lines[2 * first : 2 * first + 2] == alone
+    assert len(json_lines(sample(root, *at, "--min-chars", "3", "--novel"))) == 6
+    (tmp_path / "prompts.txt").write_text("ab\naX\n")
+    assert "prompts.txt, line 2: the model does not know 'X'" in fail(
+        3, "sample", "names", "--checkpoints", root, *at
+    )
 
 
 # Where it is written

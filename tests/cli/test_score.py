@@ -1,5 +1,6 @@
 """`charrnn score`: lines in, exact log-likelihoods out."""
 
+import io
 import json
 import math
 import os
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import charrnn
-from charrnn.cli.score import plain_line, read_texts
+from charrnn.cli.prompt import read_texts
+from charrnn.cli.score import plain_line
+from charrnn.corpus.readers import Stream
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_unknown_characters_are_counted(root):
 @pytest.mark.parametrize(
     ("data", "flags", "words"),
     [
-        (b"ab\n\xff\n", [], "standard input, line 2: not UTF-8"),
+        (b"ab\n\xff\n", [], "standard input: not utf-8 at byte offset 3 (0xFF: invalid start byte), line 2"),
         (b'{"text": "a"}\n{"txt": "b"}\n', ["--jsonl"], "line 2: not a JSON object"),
         (b'{"text": "a"}\n\n', ["--jsonl"], "line 2: not a JSON object"),
     ],
@@ -112,22 +115,30 @@ def test_a_file_that_cannot_be_read(root, tmp_path):
     assert "cannot be read" in fail(3, "score", tmp_path, "--checkpoints", root)
 
 
-class Pipe:
-    """A stream that gives what it has, in pieces."""
+class Pieces(io.RawIOBase):
+    """Gives a few bytes at a time."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = [piece for piece in pieces if piece]
+    def __init__(self, data: bytes, size: int) -> None:
+        self._data, self._size = io.BytesIO(data), size
 
-    def read1(self, _size: int) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into) -> int:
+        piece = self._data.read(min(self._size, len(into)))
+        into[: len(piece)] = piece
+        return len(piece)
 
 
-@given(st.text(st.sampled_from("abé\r\n")))
-def test_lines_do_not_depend_on_how_they_arrive(text):
-    data = text.encode()
-    whole = [text for texts in read_texts(Pipe([data]), "x", jsonl=False) for text in texts]
-    cut = [bytes([byte]) for byte in data]
-    assert [text for texts in read_texts(Pipe(cut), "x", jsonl=False) for text in texts] == whole
+def lines_of(data: bytes, size: int) -> list[str]:
+    stream = Stream("x", io.BufferedReader(Pieces(data, size)))
+    return [text for texts in read_texts(stream, "utf-8", lambda _line: None) for text in texts]
+
+
+@given(st.text(st.sampled_from("abé\r\n")), st.integers(1, 3))
+def test_lines_do_not_depend_on_how_they_arrive(text, size):
+    whole = lines_of(text.encode(), 1000)
+    assert lines_of(text.encode(), size) == whole
     lines = text.split("\n")
     ended = [line.removesuffix("\r") for line in lines[:-1]]
     assert whole == ([*ended, lines[-1]] if lines[-1] else ended)

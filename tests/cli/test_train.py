@@ -216,13 +216,27 @@ def test_resuming_a_finished_run_changes_nothing(root, corpus):
     result = succeed("train", "--resume", "--checkpoints", root, "--json")
     (after,) = json_lines(result)
     assert (after["steps"], after["best_loss"]) == (4, before["best_loss"])
-    assert "finished already" in result.stderr
     assert weights.read_bytes() == bytes_before
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        "names: finished already: 4 steps; a larger budget for the whole run trains it on: "
+        f"charrnn train --resume --name names --checkpoints {root} --steps 8"
+    )
+
+
+def test_a_finished_run_is_trained_for_longer(root, corpus):
+    train(root, corpus)
+    result = succeed("train", "--resume", "--steps", "8", "--checkpoints", root, "--json")
+    assert "8 steps in all (4 steps until step 4)" in result.stderr
+    assert "going on at step 4" in result.stderr
+    assert json_lines(result)[0]["steps"] == 8
+    assert config(root).steps == 8
+    assert "8 steps in all (4 steps until step 4)" in succeed("info", "names", "--checkpoints", root).stdout
 
 
 def test_resuming_refuses_what_contradicts_the_run(root, corpus):
     train(root, corpus)
-    for flags in (["--steps", "9"], ["--cell", "gru"], ["--epochs", "2"], ["--stop", "all"]):
+    for flags in (["--steps", "3"], ["--cell", "gru"], ["--epochs", "0.1"], ["--stop", "all"]):
         assert flags[0] in fail(2, "train", "--resume", *flags, "--checkpoints", root, "-q")
     other = corpus.with_name("other.txt")
     other.write_text("x\n")

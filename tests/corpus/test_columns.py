@@ -11,7 +11,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from charrnn.corpus import columns as module
-from charrnn.corpus.columns import Column, encode_columns, fit_column, known, log_prior, parse_given, parse_spec
+from charrnn.corpus.columns import (
+    Column,
+    encode_columns,
+    fit_column,
+    kind_of,
+    known,
+    log_prior,
+    parse_given,
+    parse_spec,
+    tidied,
+)
+from charrnn.corpus.table import Table
 from charrnn.errors import CorpusError, UsageError
 
 CATEGORIES = st.text("abé ,", max_size=2)
@@ -188,6 +199,127 @@ def test_numbers_beyond_what_a_vector_holds():
 )
 def test_parse_spec(spec, expected):
     assert parse_spec(spec) == expected
+
+
+@given(st.text("ab:", max_size=3), st.booleans())
+def test_a_column_is_asked_for_again_with_its_kind(name, is_number):
+    column = Column(name=name) if is_number else Column(name=name, values=("a",), counts=(1,))
+    assert parse_spec(column.spec) == (name, "number" if is_number else "category")
+
+
+# Columns as people write them
+
+
+def table_of(*columns: list[str], notes: tuple[str, ...] = ()) -> Table:
+    """Columns x, y, … of a file t in which row r begins in line r + 2."""
+    places = np.array([(0, row + 2) for row in range(len(columns[0]))])
+    return Table(tuple("xyz"[: len(columns)]), columns, ("t",), places, "", 0, notes)
+
+
+def tidy(*columns: list[str], specs=(("x", None),)) -> tuple[list[list[str]], tuple[str, ...]]:
+    found = tidied(table_of(*columns), specs)
+    assert {len(column) for column in found.columns} == {len(found)}
+    return [list(row) for row in zip(*found.columns, strict=True)], found.notes
+
+
+@given(
+    st.lists(st.tuples(NUMBERS | st.sampled_from([*module.MISSING, "NA", "NaN", "None", "N/A"]), st.text("ab"))),
+    st.sampled_from(["", " ", "\u00a0"]),
+    st.booleans(),
+)
+def test_rows_without_a_number_are_left_out(rows, space, asked):
+    rows = [("0.5", "first"), *rows]
+    kept = [[x, text] for x, text in rows if x.casefold() not in module.MISSING]
+    found, notes = tidy(
+        [space + x + space for x, _ in rows],
+        [text for _, text in rows],
+        specs=[("x", "number" if asked else None)],
+    )
+    assert found == kept
+    gaps = [k for k, (x, _) in enumerate(rows) if x.casefold() in module.MISSING]
+    assert len(notes) == bool(gaps)
+    if gaps:
+        number = f"{len(gaps)} row{'s' if len(gaps) > 1 else ''}"
+        first = f"{rows[gaps[0]][0]!r} in t, line {gaps[0] + 2}"
+        assert notes == (f"x: left out {number} without a number, the first with {first}",)
+    assert kind_of(None, [x for x, _ in found]) == "number"
+
+
+def test_gaps_of_several_columns():
+    columns = ["1.5", "NA", "2.5", "3.5"], ["a", "NA", "NA", "b"], ["0.1", "0.2", "", "0.4"]
+    found, notes = tidy(*columns, specs=[(name, None) for name in "xyz"])
+    assert found == [["1.5", "a", "0.1"], ["3.5", "b", "0.4"]]
+    assert len(notes) == 2
+    table = tidied(table_of(*columns, notes=("before",)), [("x", None)])
+    assert table.places[:, 1].tolist() == [2, 4, 5]
+    assert table.notes[0] == "before"
+    message = message_of(CorpusError, tidied, table_of(["1.5", "-"], ["-", "2.5"]), [("x", None), ("y", None)])
+    assert message == "t: no row has a number where one is needed; name another column"
+
+
+def test_a_category_keeps_what_stands_for_no_number():
+    rows = ["1.5", "NA", "2.5", "nan"]
+    assert tidy(rows, specs=[("x", "category")]) == ([[row] for row in rows], ())
+    few = [*"12345", "NA", ""]
+    found, notes = tidy(few)
+    assert found == [[row] for row in few]
+    assert notes == ("x: 1 row without a value, as a category, the first in t, line 8",)
+
+
+@given(st.lists(st.tuples(st.integers(-999, 999), st.integers(0, 999)), min_size=1), st.booleans())
+def test_decimal_commas(numbers, asked):
+    found, notes = tidy(
+        ["0,5", "NA", *(f"{a},{b:03}" for a, b in numbers), "7"], specs=[("x", "number" if asked else None)]
+    )
+    assert found == [["0.5"], *([f"{a}.{b:03}"] for a, b in numbers), ["7"]]
+    assert notes[0] == "x: read with decimal commas, 0,5 as 0.5"
+
+
+@pytest.mark.parametrize("other", ["2.5", "1,234.5", "1,2,3", "a", ","])
+def test_commas_that_are_not_all_decimal(other):
+    found, notes = tidy(["0,5", "1,5", other])
+    assert found == [["0,5"], ["1,5"], [other]]
+    assert not any("decimal" in note for note in notes)
+    message = message_of(
+        CorpusError, lambda: fit(tidied(table_of(["0,5", other]), [("x", "number")]).column("x")[:1], "number")
+    )
+    assert message.startswith("some file, line 2: x '0,5' is not a number")
+
+
+def test_a_few_values_among_numbers_that_are_none():
+    """Measurements with a unit, and the like: categories, which is said unless it was asked for."""
+    values = [*(f"{k / 10}" for k in range(100)), "NA", "2.50 mg", "3%"]
+    found, notes = tidy(values)
+    assert found == [[value] for value in values]
+    assert notes == (
+        "x: each value is a category, as 2 of 102 are no numbers, the first '2.50 mg' in t, line 103; "
+        "NAME:number or NAME:category decides",
+    )
+    assert tidy(values, specs=[("x", "category")])[1] == ()
+    assert tidy([*"12345" * 4, "many"])[1] == ()  # stars
+    assert tidy(["a", "b", "c", "1.5"])[1] == ()
+
+
+def test_categories_that_look_alike():
+    values = ["spam", " spam", "SPAM", "ham", "spam\t", "café", "cafe\u0301", ""]
+    found, notes = tidy(values)
+    assert [row for (row,) in found] == ["spam", "spam", "SPAM", "ham", "spam", "café", "cafe\u0301", ""]
+    assert notes == (
+        "x: dropped the space around 2 values, such as ' spam'",
+        "x: 'SPAM' (1) and 'spam' (3); 'cafe\u0301' (1) and 'café' (1) differ only by case or Unicode form",
+        "x: 1 row without a value, as a category, the first in t, line 9",
+    )
+    many = [f"{letter}{k}" for k in range(5) for letter in "ab"]
+    (note,) = tidy([*many, *map(str.upper, many)])[1]
+    assert note.endswith("'A2' (1) and 'a2' (1), and 7 more groups differ only by case or Unicode form")
+    assert tidy(["1.5", " 2.5 "]) == ([["1.5"], ["2.5"]], ())
+
+
+def test_columns_that_are_not_asked_for_stay_as_they_are():
+    found, _ = tidy(["1.5", "NA"], [" a ", "NA"])
+    assert found == [["1.5", " a "]]
+    message = message_of(CorpusError, tidied, table_of(["1"]), [("w", None)])
+    assert message == "t: has no column 'w'; it has x"
 
 
 # Unknown categories

@@ -1,33 +1,40 @@
-"""Tables: what is written by the csv module or joined by tabs is read back, and errors say the line."""
+"""Tables: what the csv and json modules write or tabs join is read back, and errors say the line."""
 
+import bz2
 import csv
+import gzip
 import hashlib
 import io
+import json
+import lzma
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.corpus import readers, table
+from charrnn.config import Encoding
+from charrnn.corpus import readers, records, table
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError
 
 CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
-ANY_FIELD = st.text(CHARACTERS | st.sampled_from('",\n\r\t é'), max_size=6)
-LITERAL_FIELD = st.text(st.characters(exclude_characters="\0\t\n\r", exclude_categories=["Cs"]), max_size=6)
+ANY_FIELD = st.text(CHARACTERS | st.sampled_from('",;|\n\r\t é'), max_size=6)
+LITERAL_FIELD = st.text(
+    st.characters(exclude_characters="\0\t\n\r", exclude_categories=["Cs"]) | st.just('"'), max_size=6
+)
 
 
 @st.composite
-def tables(draw, fields, min_columns=1):
-    """Distinct names that are not empty, and rows of as many fields."""
-    width = draw(st.integers(min_columns, 4))
-    # The first name does not begin like a byte order mark, which is dropped.
-    # A name is one line.
-    name = fields.filter(lambda x: x and x[0] != "\ufeff" and "\n" not in x and "\r" not in x)
+def tables(draw, fields):
+    """Distinct names, which are no numbers and one line, and rows of as many fields, of which the last has one."""
+    width = draw(st.integers(2, 4))
+    name = fields.filter(lambda x: not set("\n\r\ufeff") & set(x)).map(lambda x: f"n{x}n")
     names = st.lists(name, min_size=width, max_size=width, unique=True)
     rows = st.lists(st.lists(fields, min_size=width, max_size=width), min_size=1, max_size=5)
-    return draw(names), draw(rows)
+    everything = draw(names), draw(rows)
+    everything[1][-1][-1] += "x"
+    return everything
 
 
 def written(path: Path, data: str | bytes) -> Path:
@@ -83,7 +90,7 @@ def test_csv_is_what_the_csv_module_writes(scratch, content, header, dialect):
         assert rows_of(found) == everything
 
 
-@given(tables(LITERAL_FIELD, min_columns=2), st.booleans(), st.sampled_from(["\n", "\r\n"]), st.booleans())
+@given(tables(LITERAL_FIELD), st.booleans(), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_tsv_is_fields_joined_by_tabs(scratch, content, header, line_end, open_end):
     names, rows = content
     everything = [names, *rows]
@@ -119,11 +126,125 @@ def test_tsv_takes_fields_literally(tmp_path):
     assert rows_of(read(path)) == [['"a', ' b"'], ["'", "\\t"], ["\u2028\x0b", " "]]
 
 
-def test_only_the_ending_makes_a_file_csv(tmp_path):
-    text = 'x,y\n"a\tb",c\n'
-    assert rows_of(read(written(tmp_path / "t.csv", text))) == [["a\tb", "c"]]
-    assert "2 columns, but 1 were expected" in error_of(written(tmp_path / "t.txt", text))
-    assert read(written(tmp_path / "t", "x,y\na,b\n")).names == ("x,y",)
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t", "T.CSV.gz"])
+def test_a_form_that_is_not_what_the_ending_says_is_told(tmp_path, name):
+    path = tmp_path / name
+    for delimiter, word in (("\t", "tabs"), (";", "semicolons"), ("|", "pipes"), (",", "commas")):
+        found = read(written(path, f"x{delimiter}y\n1{delimiter}a b\n"))
+        assert rows_of(found) == [["1", "a b"]]
+        usual = "," if ".csv" in name.lower() else "\t"
+        told = () if delimiter == usual else (f"{path}: its fields are between {word}, as its first lines show",)
+        assert found.notes == told
+
+
+def test_excel_states_the_delimiter(tmp_path):
+    path = written(tmp_path / "t.csv", "\ufeffsep=;\r\nlabel;text\r\nspam;a, b\r\nham\r\n")
+    assert error_of(path).startswith(
+        f"{path}, line 4: 1 column, but 2 were expected (label, text); columns are betw"
+    )
+    found = read(written(path, "\ufeffsep=;\r\nlabel;text\r\nspam;a, b\r\n"))
+    assert (found.names, rows_of(found)) == (("label", "text"), [["spam", "a, b"]])
+    assert found.where(0) == f"{path}, line 3"
+
+
+# What spreadsheets and data frames add
+
+
+def test_names_are_stripped_and_asked_for_either_way(tmp_path):
+    found = read(written(tmp_path / "t.csv", "Label , Text,\ufeffx\nspam, a ,1\n"))
+    assert found.names == ("Label", "Text", "x")
+    assert rows_of(found) == [["spam", " a ", "1"]]
+    assert found.column("Text") == found.column(" Text ") == [" a "]
+    assert found.others("Label ", "x") == ["Text"]
+    assert "two columns are called 'x'" in error_of(written(tmp_path / "t.csv", "x,x \n1,2\n"))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_columns_without_a_name(tmp_path, name):
+    def table_of(text: str, header: bool = True) -> Table:
+        text = text if name == "t.csv" else text.replace(",", "\t")
+        return read(written(tmp_path / name, text), header=header)
+
+    found = table_of("x,y,,\n1,a,,\n2,,,\n")
+    assert (found.names, rows_of(found)) == (("x", "y"), [["1", "a"], ["2", ""]])
+    assert found.notes == (f"{tmp_path / name}: left out 2 columns of nothing, without a name",)
+    index = table_of(",x,y\n0,1,a\n17,2,b\n")
+    assert (index.names, rows_of(index)) == (("x", "y"), [["1", "a"], ["2", "b"]])
+    assert index.notes == (f"{tmp_path / name}: left out 1 column of numbers of rows, without a name",)
+    with pytest.raises(CorpusError, match="line 1: column 1 of the header has no name"):
+        table_of(",\n0,1\n")
+    # By position, the first two are kept.
+    assert rows_of(table_of("x,,,\n1,,,\n", header=False)) == [["x", ""], ["1", ""]]
+    assert rows_of(table_of("x,,,\n1,,a,\n", header=False)) == [["x", "", ""], ["1", "", "a"]]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_rows_without_a_value_at_the_end(tmp_path, name):
+    rows = "x,y\n1,a\n,\n2,\n,\n\n,\n"
+    path = written(tmp_path / name, rows if name == "t.csv" else rows.replace(",", "\t"))
+    found = read(path)
+    assert rows_of(found) == [["1", "a"], ["", ""], ["2", ""]]
+    assert found.notes == (f"{path}: left out 2 rows without a value at the end",)
+    other = written(tmp_path / f"other-{name}", path.read_text())
+    assert rows_of(read(path, other)) == rows_of(found) * 2
+    written(path, "x,y\n,\n" if name == "t.csv" else "x\ty\n\t\n")
+    assert error_of(path) == f"{path}: holds only a header; a table needs rows"
+
+
+# JSON lines
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.text("abé", min_size=1, max_size=2), st.text(CHARACTERS, max_size=5), min_size=1),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+    st.booleans(),
+)
+def test_json_lines_are_what_the_json_module_writes(scratch, objects, line_end, ascii_only):
+    objects[-1]["last"] = "x"
+    path = scratch / "t.jsonl"
+    lines = (json.dumps(fields, ensure_ascii=ascii_only) + line_end for fields in objects)
+    found = read(written(path, "".join(lines)), header=False)
+    assert set(found.names) == set().union(*objects)
+    for name in found.names:
+        assert found.column(name) == [fields.get(name, "") for fields in objects]
+    assert found.places[:, 1].tolist() == [1 + k * line_end.count("\n") for k in range(len(objects))]
+
+
+def test_values_of_json_lines_that_are_no_strings(tmp_path):
+    path = written(tmp_path / "t.txt", '{"a": 1.50, "b": null, "c": true}\n{"a": -1E3, "b": ["x"], "c": NaN}\n')
+    found = read(path)
+    assert dict(zip(found.names, found.columns, strict=True)) == {
+        "a": ["1.50", "-1E3"],
+        "b": ["", '["x"]'],
+        "c": ["true", "NaN"],
+    }
+    assert found.notes == (
+        f"{path}: its fields are the keys of a JSON object in each line, as its first lines show",
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", '{"a": 1', "x", '{"a": "\\ud83d"}', '{"a": ' + "[" * 100_000, "1", '{"a" "b"}']
+)
+def test_a_line_that_is_no_json_object(tmp_path, line):
+    path = written(tmp_path / "t.jsonl", '{"a": 1}\n\n' + line + "\n")
+    assert error_of(path).startswith(f"{path}, line 3: not a JSON object, as each line must be: ")
+
+
+def test_a_folder_and_several_files_of_json_lines(tmp_path):
+    a = written(tmp_path / "folder" / "a.jsonl", '{"x": 1, "y": 2}\n')
+    b = written(tmp_path / "folder" / "b.ndjson", '{"y": 3}\n{"y": 4, "x": 5}\n')
+    assert rows_of(read(tmp_path / "folder")) == [["1", "2"], ["", "3"], ["5", "4"]]
+    assert f"{a}, line 1: other columns than in {b}: 'y, x', but 'y' were" in error_of(written(b, '{"y": 3}\n'), a)
+
+
+def test_too_many_keys(tmp_path):
+    path = written(tmp_path / "t.jsonl", "".join(f'{{"{k}": 1}}\n' for k in range(1001)))
+    assert error_of(path) == f"{path}: its objects have 1,001 different keys; at most 1,000 are read"
 
 
 # Lines
@@ -179,6 +300,22 @@ def test_other_encodings(tmp_path):
     assert "no text encoding" in error_of(tmp_path / "t.csv", encoding="utf-9")
 
 
+def test_bytes_that_are_not_text_are_counted(tmp_path):
+    path = written(tmp_path / "t.csv", b"x,y\na\xff,b\n")
+    found = read(path, encoding=Encoding("utf-8", "skip"))
+    assert rows_of(found) == [["a", "b"]]
+    (note,) = found.notes
+    assert note.startswith(f"{path}: 1 byte not utf-8")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_tables_are_read_by_the_ending_inside(tmp_path, pack):
+    for name, text in {"t.csv.gz": "x,y\n1;2,3\n", "t.tsv.xz": "x\ty\n1;2\t3\n"}.items():
+        found = read(written(tmp_path / "folder" / name, pack(text.encode())))
+        assert (found.names, rows_of(found), found.notes) == (("x", "y"), [["1;2", "3"]], ())
+    assert rows_of(read(tmp_path / "folder")) == [["1;2", "3"]] * 2
+
+
 # What does not fit
 
 
@@ -215,9 +352,9 @@ def test_names_that_cannot_be_told_apart(tmp_path, ending, tab):
     for name in ("a" * 1001, "a\rb", *(["a\nb"] if ending == ".csv" else [])):
         written(path, f'x{tab}"{name}"\n1{tab}2\n')
         assert "line 1: column 2 is called " in error_of(path)
-    written(path, "x||\n1|2|3\n".replace("|", tab))
-    assert error_of(path).startswith(f"{path}, line 1: column 2 of the header has no name")
-    assert rows_of(read(path, header=False)) == [["x", "", ""], ["1", "2", "3"]]
+    written(path, "x||\n1|2|a\n".replace("|", tab))
+    assert error_of(path).startswith(f"{path}, line 1: column 3 of the header has no name")
+    assert rows_of(read(path, header=False)) == [["x", "", ""], ["1", "2", "a"]]
 
 
 @pytest.mark.parametrize("ending", [".tsv", ".csv"])
@@ -286,7 +423,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".tsv", ".csv"])
 def test_a_line_that_never_ends(tmp_path, monkeypatch, ending):
-    monkeypatch.setattr(table, "MOST_FIELD_CHARS", 100)
+    monkeypatch.setattr(records, "MOST_FIELD_CHARS", 100)
     path = written(tmp_path / f"t{ending}", "x\n1\n" + "a" * 101)
     assert error_of(path).startswith(f"{path}, line 3: longer than 100 characters")
 
@@ -297,7 +434,7 @@ def test_long_fields_and_the_limit_that_is_put_back(tmp_path, monkeypatch):
     path = written(tmp_path / "t.csv", f'x\n1\n"{long}"\n')
     assert read(path).column("x") == ["1", long]
     assert csv.field_size_limit() == before
-    monkeypatch.setattr(table, "MOST_FIELD_CHARS", 100)
+    monkeypatch.setattr(records, "MOST_FIELD_CHARS", 100)
     assert read(written(path, f"x\n{'a' * 100}\n")).column("x") == ["a" * 100]
     written(path, f"x\n1\n{'a' * 101}\n")
     assert error_of(path).startswith(f"{path}, line 3: not CSV: field larger than field limit")
@@ -367,10 +504,8 @@ def test_a_folder_of_one_file_a_class(tmp_path):
     assert rows_of(found) == [["Arabic", "ب"], ["Zulu", "b"], ["Zulu", "a\ta"], ["Zulu", "b"], ["old.Greek", "γ,"]]
     places = [("Arabic", 1), ("Zulu.txt", 1), ("Zulu.txt", 3), ("Zulu.txt", 4), ("old.Greek.txt", 2)]
     assert [found.where(row) for row in range(5)] == [f"{folder / name}, line {line}" for name, line in places]
-    assert found.notes == (
-        "each of 3 files is a class, each line of it a text",
-        f"{folder / 'none.txt'}: is empty, and no class",
-    )
+    assert found.notes[0] == "each of 3 files is a class, each line of it a text"
+    assert found.notes[-1] == f"{folder / 'none.txt'}: is empty, and no class"
 
 
 def test_a_folder_of_tables_and_of_other_files(tmp_path):

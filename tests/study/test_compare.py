@@ -58,7 +58,7 @@ def test_each_design_is_trained_with_each_seed_and_measured(tmp_path):
 @pytest.mark.slow
 def test_what_is_done_is_not_trained_again(tmp_path):
     first = compare(tmp_path, "--cell", "tanh")
-    runs = tmp_path / "checkpoints" / "names-tanh-1"
+    runs = tmp_path / "checkpoints" / "names-tanh-6-steps-1"
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("model.safetensors")}
     both = compare(tmp_path, "--cell", "tanh", "--cell", "leaky")
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("model.safetensors")} == before
@@ -67,11 +67,19 @@ def test_what_is_done_is_not_trained_again(tmp_path):
 
 
 @pytest.mark.slow
+def test_another_budget_makes_other_runs(tmp_path):
+    short = compare(tmp_path, "--cell", "tanh")
+    long = compare(tmp_path, "--cell", "tanh", tiny=("--steps", "8", *TINY[2:]))
+    assert (short[0]["steps"], long[0]["steps"]) == (6, 8)
+    assert compare(tmp_path, "--cell", "tanh") == short
+
+
+@pytest.mark.slow
 def test_other_settings_for_a_run_that_is_there_are_an_error(tmp_path):
     compare(tmp_path, "--cell", "tanh")
     options = ("--checkpoints", tmp_path / "checkpoints", "-q", "--cell", "tanh", "--", *TINY[:-1], "5")
     line = fail(2, "study", "compare", write_names(tmp_path), *options)
-    assert "names-tanh-1" in line
+    assert "names-tanh-6-steps-1" in line
     assert "--batch-size" in line
 
 
@@ -129,11 +137,11 @@ def test_a_comparison_that_is_stopped_keeps_its_runs_and_goes_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "charrnn", *arguments, *budget], stderr=subprocess.PIPE, text=True
     )
-    metrics = runs / "names-tanh-1" / "metrics.jsonl"
+    metrics = runs / "names-tanh-100000-steps-1" / "metrics.jsonl"
     while process.poll() is None and not metrics.exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 143
     assert "goes on" in said
-    assert RunDirectory(runs / "names-tanh-1").steps(), "the run was saved"
+    assert RunDirectory(runs / "names-tanh-100000-steps-1").steps(), "the run was saved"

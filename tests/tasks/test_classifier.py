@@ -19,7 +19,10 @@ from charrnn.corpus.bucketed import BucketedBatches
 from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols
 from charrnn.models.encoder import EncoderConfig
+from charrnn.models.label_readout import LabelReadout
 from charrnn.tasks.classify.classifier import Classifier, ClassifierConfig, Labelled
+from charrnn.tasks.rows.labels import temperature_notes
+from charrnn.tasks.rows.learner import validated
 from charrnn.training.temperature import fit_temperature
 
 V = 3
@@ -97,7 +100,7 @@ def test_a_number_has_a_density():
 
 @given(st.integers(0, 1000), st.floats(0.2, 5.0))
 def test_a_temperature_that_was_planted_is_found(seed, T):
-    """Labels drawn from softmax(o / T): no temperature on a grid is better than the one that is fitted."""
+    """Labels drawn from softmax(o / T): no temperature on a grid costs less than the one fitted."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(500, 4)) * 3.0
     p = np.exp(logits / T) / np.exp(logits / T).sum(axis=1, keepdims=True)
@@ -106,11 +109,99 @@ def test_a_temperature_that_was_planted_is_found(seed, T):
     def cost(log_t: float) -> float:
         z = logits / math.exp(log_t)
         return float((np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)) + z.max(axis=1)).sum()
-                     - z[np.arange(500), labels].sum())  # fmt: skip
+                     - z[np.arange(500), labels].sum()) + 4.0 * (math.exp(-log_t) - 1.0 + log_t)  # fmt: skip
 
     found = fit_temperature(logits, labels)
     assert cost(found) <= min(cost(x) for x in np.linspace(-2.9, 2.9, 60)) + 1e-6
     assert abs(found - math.log(T)) < 0.5
+
+
+@pytest.mark.parametrize("count", [30, 60])
+def test_few_labels_do_not_move_a_temperature_far(count, monkeypatch):
+    """Labels that are all far from an error but for one that nearly is none: alone they would have T = 0.1."""
+    margins = np.linspace(3.0, 6.0, count)
+    margins[0] = -0.01
+    logits, labels = np.stack([margins, np.zeros(count)], axis=1), np.arange(count) % 2
+    logits[labels == 1] = logits[labels == 1, ::-1]
+    assert -0.5 < fit_temperature(logits, labels) < 0.0
+    monkeypatch.setattr("charrnn.training.temperature.STRENGTH", 0.0)
+    assert fit_temperature(logits, labels) < -0.8
+
+
+@pytest.mark.parametrize("case", ["few labels", "no error", "one label"])
+def test_a_temperature_that_nothing_tells_is_one(case):
+    rng = np.random.default_rng(0)
+    logits = 5.0 * rng.normal(size=(29 if case == "few labels" else 1000, 3))
+    labels = logits.argmax(axis=1)
+    if case == "few labels":
+        labels[::2] = (labels[::2] + 1) % 3
+    elif case == "one label":
+        labels[:] = 2
+    assert fit_temperature(logits, labels) == 0.0
+
+
+def test_a_temperature_at_its_bound_is_said():
+    readout = LabelReadout(LABELS, 1)
+    for T, notes in ((0.05, 1), (20.0, 1), (0.06, 0), (1.0, 0)):
+        params = {"log_temperature": np.asarray(math.log(T), np.float32)}
+        assert len(temperature_notes(readout, params)) == notes
+    assert temperature_notes(LabelReadout(NUMBER, 1), {}) == ()
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_the_best_checkpoint_is_not_that_of_the_best_temperature(class_weights):
+    """Of logits and their double, which differ by a temperature alone, the loss of each is its own."""
+    readout = LabelReadout(Column(name="kind", values=("a", "b"), counts=(900, 100)), 1, class_weights)
+    rng = np.random.default_rng(0)
+    o, y = rng.normal(size=(500, 2)), rng.integers(0, 2, 500)
+    w = np.array([1001 / 900.5, 1001 / 100.5]) / 2 if class_weights == "balanced" else np.ones(2)
+    for scale in (1.0, 2.0):
+        params = {name: torch.zeros(shape) for name, shape in readout.shapes.items()}
+        found = validated(readout, params, [torch.from_numpy(scale * o)], [torch.from_numpy(y)])
+        p = np.exp(scale * o) / np.exp(scale * o).sum(axis=1, keepdims=True)
+        assert found == pytest.approx(float((-np.log(p[np.arange(500), y]) * w[y]).mean()), rel=1e-6)
+        assert params["log_temperature"] != 0.0
+
+
+LIKELIHOODS = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+"""p(x | label), of two labels and three texts."""
+
+COUNTS = np.array([9000, 1000])
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_another_prior_is_bayes_rule(class_weights):
+    """A model that has learned p(label | x) exactly, for the prior that its class weights make."""
+    readout = LabelReadout(Column(name="kind", values=("a", "b"), counts=(9000, 1000)), 1, class_weights)
+    pi = (COUNTS + 0.5) / (COUNTS + 0.5).sum()
+    learned = pi if class_weights == "none" else np.ones(2)
+    logits = np.log(LIKELIHOODS * learned[:, None]).T
+    params = {"log_temperature": np.zeros(())}
+    for prior, expected in ((None, learned), ("uniform", np.ones(2)), ("training", pi)):
+        joint = (LIKELIHOODS * expected[:, None]).T
+        p = readout.probabilities(params, logits, prior)
+        np.testing.assert_allclose(p, joint / joint.sum(axis=1, keepdims=True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_class_weights_make_the_prior_that_is_learned(class_weights):
+    """The expected loss over texts as frequent as in training has its least at p(label | x) of that prior."""
+    readout = LabelReadout(Column(name="kind", values=("a", "b"), counts=(9000, 1000)), 1, class_weights)
+    pi = (COUNTS + 0.5) / (COUNTS + 0.5).sum()
+    learned = pi if class_weights == "none" else np.ones(2)
+    logits = torch.tensor(np.log(LIKELIHOODS * learned[:, None]).T, requires_grad=True)
+    total = sum(
+        pi[label] * LIKELIHOODS[label, x] * readout.nll({}, logits[x : x + 1], torch.tensor([label])).sum()
+        for label in range(2)
+        for x in range(3)
+    )
+    total.backward()
+    np.testing.assert_allclose(logits.grad, 0.0, atol=1e-12)
+
+
+def test_no_label_outweighs_its_batch():
+    readout = LabelReadout(Column(name="kind", values=("a", "b"), counts=(10**6, 1)), 1, "balanced")
+    assert readout.weights(np.array([0, 1]), np.zeros(1)).tolist() == pytest.approx([0.5, 100.0], rel=1e-3)
 
 
 def test_an_epoch_reads_every_example_once_and_goes_on_from_anywhere():
@@ -233,6 +324,58 @@ def test_predictions_do_not_depend_on_their_neighbours(folder):
     assert decomposed.probability == composed.probability
 
 
+def test_a_uniform_prior_divides_by_the_frequencies_in_training(folder):
+    model = load("two", checkpoints=folder / "runs")
+    counts = dict(zip(model.saved.config.label.values, model.saved.config.label.counts, strict=True))
+    for text in ("", "ab", "q?"):
+        odds = []
+        for prior in (None, "training", "uniform"):
+            (found,) = model.predict([text], n=2, prior=prior)
+            p = {c.value: c.probability for c in found.candidates}
+            odds.append(p["north"] / p["south"])
+        assert odds[0] == odds[1]
+        assert odds[2] == pytest.approx(odds[0] * (counts["south"] + 0.5) / (counts["north"] + 0.5), rel=1e-6)
+    shown = succeed("eval", "two", "--prior", "uniform", "--checkpoints", folder / "runs").stdout
+    assert "uniform (--prior)" in shown
+
+
+def test_balanced_classes_and_what_the_report_says_of_uneven_ones(folder):
+    """The rare label, which the texts tell nothing of, is predicted as often as its prior says."""
+    rng = random.Random(3)
+    rows = [(rng.choices(["usual", "rare"], [19, 1])[0], "".join(rng.choices("ab", k=9))) for _ in range(400)]
+    (folder / "uneven.tsv").write_text("".join(f"{kind}\t{text}\n" for kind, text in rows), encoding="utf-8")
+    arguments = ("--task", "classify", "--class-weights", "balanced", "--name", "even", "--hidden-size", "4")
+    train(folder / "runs", folder / "uneven.tsv", *arguments, steps=30)
+    runs = ("--checkpoints", folder / "runs")
+    model = load("even", checkpoints=folder / "runs")
+    (own,), (usual,) = model.predict(["abab"]), model.predict(["abab"], prior="training")
+    odds = {found.prediction: found.probability for found in (own, usual)}
+    assert usual.prediction == "usual"
+    assert own.probability < 0.75 < odds["usual"]
+    lines = succeed("eval", "even", folder / "uneven.tsv", "--prior", "training", *runs).stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["Macro", "Accuracy"]
+    lines = succeed("eval", "two", folder / "two.tsv", *runs).stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["Accuracy", "Macro"]
+
+
+def test_unknown_labels_are_wrong_and_cost_no_nats(folder):
+    (folder / "some.tsv").write_text("north\tab\nsouth\txy\n", encoding="utf-8")
+    (folder / "more.tsv").write_text("north\tab\nsouth\txy\nwest\tab\nwest\tab\n", encoding="utf-8")
+    some, more = (
+        json.loads(succeed("eval", "two", folder / name, "--checkpoints", folder / "runs", "--json").stdout)
+        for name in ("some.tsv", "more.tsv")
+    )
+    assert more["notes"] == ["2 labels unknown to the model ('west'): counted as wrong, left out of the nats"]
+    assert some["notes"] == []
+    assert more["labels"]["num_unknown_labels"] == 2
+    assert more["labels"]["accuracy"] == some["labels"]["accuracy"] / 2
+    assert more["labels"]["nll"] == some["labels"]["nll"]
+    assert more["labels"]["per_class"][0]["recall"] == some["labels"]["per_class"][0]["recall"]
+    arguments = ("--task", "classify", "--valid", folder / "more.tsv", "--steps", 1, "--hidden-size", "4")
+    shown = succeed("train", folder / "two.tsv", *arguments, "--checkpoints", folder / "more").stderr
+    assert "2 labels unknown to the model ('west'): left out of the validation part" in shown
+
+
 def test_a_folder_of_classes_and_one_direction(folder):
     found = train(
         folder / "more", folder / "classes", "--task", "classify", "--direction", "backward", "--cell", "gru"
@@ -254,7 +397,13 @@ def test_a_folder_of_classes_and_one_direction(folder):
         (4, ("sample", "two"), ("--task classify", "charrnn predict")),
         (4, ("score", "two"), ("--task classify",)),
         (2, ("eval", "two", "--max-bits-per-char", "2"), ("--max-bits-per-char",)),
-        (3, ("eval", "two", "unseen.tsv"), ("line 2", "'west'", "north, south")),
+        (3, ("eval", "two", "unseen.tsv"), ("line 1", "'west'", "as all labels here", "north, south")),
+        (2, ("eval", "size", "--prior", "uniform"), ("--prior uniform", "the number size")),
+        (2, ("predict", "size", "--prior", "uniform"), ("--prior uniform", "the number size")),
+        (2, ("predict", "two", "--indent"), ("--indent",)),
+        (2, ("train", "table.tsv", "--task", "classify", "--label-column", "size", "--text-column", "text",
+             "--class-weights", "balanced"), ("--class-weights balanced", "size:category")),
+        (2, ("train", "two.tsv", "--task", "tag", "--class-weights", "balanced"), ("--class-weights", "classify")),
         (3, ("predict", "two", "long.txt"), ("10,000",)),
         (3, ("train", "one.tsv", "--task", "classify"), ("always 'north'",)),
     ],
@@ -262,7 +411,7 @@ def test_a_folder_of_classes_and_one_direction(folder):
 )  # fmt: skip
 def test_bad_input_is_one_line(code, arguments, words, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    Path("unseen.tsv").write_text("north\tab\nwest\tab\n", encoding="utf-8")
+    Path("unseen.tsv").write_text("west\tab\nwest\tab\n", encoding="utf-8")
     Path("one.tsv").write_text("north\tab\nnorth\tba\nnorth\tbb\n", encoding="utf-8")
     Path("long.txt").write_text("a" * (LONGEST + 1) + "\n", encoding="utf-8")
     line = fail(code, *arguments, "--checkpoints", folder / "runs", stdin="ab\n")

@@ -28,9 +28,10 @@ from charrnn.models.store import SavedModel, load_model
 from charrnn.sampling.ancestral import Request, Sampler
 from charrnn.sampling.scoring import score
 from charrnn.sampling.stepper import Stepper
+from charrnn.tasks.generate import evaluate as evaluation_module
 from charrnn.tasks.generate import free_running as free_running_module
 from charrnn.tasks.generate.evaluate import COLD_BLOCK, LONGEST, STREAM_BLOCK, EvalReport, evaluate, simpler_models
-from charrnn.tasks.generate.free_running import ROWS, STREAM, free_running
+from charrnn.tasks.generate.free_running import CHARS, ROWS, STREAM, draw_texts, free_running
 from charrnn.tasks.generate.held_out import HeldOut, held_out
 from charrnn.tasks.stored import run_record
 from charrnn.training.loop import Metrics
@@ -683,19 +684,43 @@ def test_a_model_s_samples_cost_the_n_gram_what_a_loop_by_hand_says(stop):
     ids = {"a": 0, "b": 1}
     marks = [2] * (stop != "none")
     ngram = ngram.fit(np.array([i for text in texts for i in [*(ids[c] for c in text), *marks]]), 1)
-    found = free_running(saved, stop, ngram, 1, 0.7, seed=3)
+    drawn = draw_texts(saved, stop, seed=3)
+    found = free_running(saved, drawn, ngram, 1, 0.7)
     assert found.ngram_loss_held_out == 0.7
-    assert found.num_chars >= 10_000
+    assert found.num_chars >= CHARS
 
     flat = [c for text in texts for c in text] + ["end"] * (len(texts) if marks else 0)
     outcomes, kinds = len(set(flat)), len(flat)
     nats = {c: -math.log((flat.count(c) + outcomes / outcomes) / (kinds + outcomes)) for c in set(flat)}
     endless = stop == "none"
-    request = Request(stop=stop, num_chars=STREAM if endless else None, max_chars=2500, seed=3)
-    total, chars, first = 0.0, 0, 0
-    while chars < 20_000 and first < 20_000:
-        for drawn in Sampler(Stepper(model, saved.params), request).draw(range(first, first + ROWS)):
-            total += sum(nats["ab"[symbol]] for symbol in drawn.symbols) + (0.0 if endless else nats["end"])
-            chars += len(drawn.symbols)
-        first += ROWS
+    request = Request(stop=stop, num_chars=STREAM if endless else None, max_chars=CHARS // 8, seed=3)
+    first = Sampler(Stepper(model, saved.params), request).draw(range(ROWS))
+    for number, symbols in sorted((one.number, one.symbols.tolist()) for one in first):
+        assert drawn[number].symbols.tolist() == symbols
+    total, chars = 0.0, 0
+    for one in drawn:
+        if chars < CHARS:
+            total += sum(nats["ab"[symbol]] for symbol in one.symbols) + (0.0 if endless else nats["end"])
+            chars += len(one.symbols)
     assert (found.num_chars, found.ngram_loss_sampled) == (chars, pytest.approx(total / chars, rel=1e-9))
+
+
+@pytest.mark.parametrize("stop", ENDINGS)
+def test_what_a_report_draws_is_bounded(stop, monkeypatch):
+    """The model hardly ever ends a text, and the held-out texts are as long as all that may be drawn."""
+    monkeypatch.setattr(free_running_module, "CHARS", 400)
+    for module in (free_running_module, evaluation_module):
+        monkeypatch.setattr(module, "MOST_CHARS", 4000)
+        monkeypatch.setattr(module, "ROWS", 16)
+    saved = saved_model(stops=(stop,), vocab_size=2)
+    saved.params["readout.bias"][-1] = -1e4
+    saved.params.update(
+        {name: np.float32(-1e4) + 0 * saved.params[name] for name in saved.params if name == "halt.bias"}
+    )
+    held = HeldOut(name="text", sequences=corpus(["ab" * 2000, "ab"]), train=corpus(["ab" * 2000]))
+    report = evaluate(saved, held, stop=stop, run="run", step=None)
+    if stop == "length":
+        assert (report.num_sampled, report.num_cut) == (2000, 0)
+        return
+    assert (report.num_sampled, report.num_cut, report.cut_at) == (16, 16, 250)
+    assert report.lengths.ks_distance == 0.5  # below 250 characters there is the text of two

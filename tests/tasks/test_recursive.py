@@ -210,6 +210,46 @@ def test_every_node_has_logits_in_the_order_of_the_forest():
     np.testing.assert_allclose(found[:5], o[[4, 0, 3, 1, 2]], atol=1e-5)
 
 
+@each_composition
+@pytest.mark.parametrize("numbers", [False, True], ids=["labels", "numbers"])
+def test_the_prediction_for_a_node_is_that_for_the_root_of_its_own_tree(composition, numbers):
+    """With labels that the model knows behind the brackets, with words there, and across batches."""
+    saved = make(composition, numbers=numbers, node_labels=True)
+    plain = ["( a ( b ab ) )", "ab", "( ( ( a b ) ( ab a ) ) ( b ( a q ) ) )"]
+    x, y = ("1", "2.5") if numbers else ("x", "y")
+    labelled = [f"({x} a ({y} b ab))", "ab", f"({x} ({y} ({y} a b) ({x} ab a)) ({y} ({x} b) ({x} a q)))"]
+    inner = [
+        ["( a ( b ab ) )", "a", "( b ab )", "b", "ab"],
+        ["ab"],
+        [plain[2], "( ( a b ) ( ab a ) )", "( a b )", "a", "b", "( ab a )", "ab", "a"],
+    ]
+    inner[2] += ["( b ( a q ) )", "b", "( a q )", "a", "q"]
+    expected = [list(label_trees(saved, subtrees, n=2)) for subtrees in inner]
+    for texts in (plain, labelled, plain * 43):
+        for k, found in list(enumerate(label_trees(saved, texts, n=2)))[-3:]:
+            assert found.input == texts[k]
+            for node, alone in zip(found.nodes, expected[k % 3], strict=True):
+                leaves = re.findall(r"[^()\s]+", alone.input)
+                assert node.text == " ".join(leaves)
+                assert node.end - node.first == len(leaves)
+                if numbers:
+                    assert node.prediction == pytest.approx(alone.prediction, abs=1e-5)
+                else:
+                    assert node.prediction == alone.prediction
+                    assert node.probability == pytest.approx(alone.probability, abs=1e-6)
+            assert found.nodes[0].prediction == found.prediction
+            if k % 3 == 0:
+                assert [node.depth for node in found.nodes] == [0, 1, 1, 2, 2]
+                assert [node.first for node in found.nodes] == [0, 0, 1, 1, 2]
+
+
+def test_the_text_of_a_deep_tree_is_short():
+    saved = make("tanh", node_labels=True)
+    (found,) = label_trees(saved, ["( " * 500 + "a b )" + " a )" * 499])
+    assert len(found.nodes) == 1001
+    assert max(len(node.text) for node in found.nodes) == 61
+
+
 def test_symbols_of_leaves():
     for characters, symbols in ((False, ("a", "ab", "b")), (True, ("a", "b"))):
         reader = TreeReader(node_labels=False, pairs=True, characters=characters)
@@ -272,6 +312,48 @@ def test_labels_of_all_nodes(folder):
     assert "labelled" in succeed("eval", "inner", "--checkpoints", folder / "runs").stdout
 
 
+def test_every_node_is_answered(folder):
+    """Of trees without labels and of trees with labels, as a table, as a picture and as JSON."""
+    runs = ("--checkpoints", folder / "runs")
+    for stdin in ("( MAX 1 ( MIN 2 3 ) )\n3\n", "(2 MAX (1 1) (2 MIN (2 2) (3 3)))\n3\n"):
+        one, other = json_lines(succeed("predict", "inner", *runs, "--json", stdin=stdin))
+        assert [node["text"] for node in one["nodes"]] == ["MAX 1 MIN 2 3", "MAX", "1", "MIN 2 3", "MIN", "2", "3"]
+        assert [node["prediction"] for node in one["nodes"]][2:3] == ["1"]
+        assert len(other["nodes"]) == 1
+        nodes = [*one["nodes"], *other["nodes"]]
+        shown = succeed("predict", "inner", *runs, stdin=stdin).stdout.splitlines()
+        assert shown == [
+            f"{node['depth']}\t{node['prediction']}\t{node['probability']:.4f}\t{node['text']}" for node in nodes
+        ]
+        drawn = succeed("predict", "inner", *runs, "--indent", stdin=stdin).stdout.splitlines()
+        assert len(drawn) == 8
+        assert [len(line) - len(line.lstrip()) for line in drawn] == [2 * node["depth"] for node in nodes]
+        assert [line.split()[2:] for line in drawn] == [[], ["MAX"], ["1"], [], ["MIN"], ["2"], ["3"], ["3"]]
+
+
+def test_unknown_labels_are_wrong_and_counted(folder):
+    (folder / "unseen.tsv").write_text("1\t( MAX ( 1 0 ) )\n9\t( MAX ( 1 2 ) )\n", encoding="utf-8")
+    found = report(folder, "plain", str(folder / "unseen.tsv"))
+    assert found["notes"] == ["1 label unknown to the model ('9'): counted as wrong, left out of the nats"]
+    assert found["labels"]["num_unknown_labels"] == 1
+    assert found["labels"]["accuracy"] <= 0.5
+    assert found["by_depth"][0]["accuracy"] == found["labels"]["accuracy"]
+    (folder / "odd.txt").write_text("(1 (1 1) (7 1))\n(7 MAX (1 1) (1 1))\n", encoding="utf-8")
+    found = report(folder, "inner", str(folder / "odd.txt"))
+    assert found["notes"] == ["2 labels unknown to the model ('7'): counted as wrong, left out of the nats"]
+    assert found["num_labelled_nodes"] == 6
+    assert found["node_accuracy"] <= 4 / 6
+
+
+def test_balanced_classes_and_other_priors(folder):
+    inside = ("--node-labels", "--composition", "child_sum", "--class-weights", "balanced")
+    arguments = ("--task", "tree", "--hidden-size", "4", "--name", "balanced", *inside)
+    train(folder / "runs", folder / "inner.txt", *arguments, steps=3)
+    own = report(folder, "balanced")
+    assert report(folder, "balanced", "--prior", "uniform")["labels"] == own["labels"]
+    assert report(folder, "balanced", "--prior", "training")["labels"]["loss"] != own["labels"]["loss"]
+
+
 def test_numbers_and_leaves_of_characters(folder):
     assert report(folder, "number")["numbers"]["num_examples"] > 10
     shown = succeed("eval", "number", "--checkpoints", folder / "runs").stdout
@@ -331,8 +413,8 @@ def test_the_report_in_words(folder):
         (3, ("train", "empty.tsv", "--task", "tree"), ("empty.tsv", "holds nothing")),
         (3, ("train", "same.tsv", "--task", "tree"), ("always",)),
         (3, ("eval", "plain", "bad.tsv"), ("bad.tsv, line 2", "not closed")),
-        (3, ("eval", "plain", "unseen.tsv"), ("unseen.tsv, line 2", "'9' is unknown")),
-        (3, ("predict", "inner"), ("line 1", "'MIN' is unknown", "0, 1, 2, 3")),
+        (3, ("eval", "plain", "unseen.tsv"), ("unseen.tsv, line 1", "'9' is unknown", "as all labels here are")),
+        (2, ("predict", "plain", "--indent"), ("--indent", "--node-labels")),
         (3, ("eval", "inner", "bare.txt"), ("bare.txt", "nothing in it has a label")),
         (3, ("train", "bare.txt", "--task", "tree", "--node-labels"), ("bare.txt", "no bracket", "begins with a")),
         (2, ("train", "inner.txt", "--task", "tree", "--node-labels", "--label-column", "x"), ("label:number",)),
@@ -356,7 +438,7 @@ def test_bad_input_is_one_line(code, arguments, words, folder, monkeypatch):
     Path("bad.tsv").write_text("1\t( 1 2 )\n2\t( ( 1 2 )\n", encoding="utf-8")
     Path("empty.tsv").write_text("", encoding="utf-8")
     Path("same.tsv").write_text("1\t( 1 2 )\n1\t2\n" * 9, encoding="utf-8")
-    Path("unseen.tsv").write_text("1\t( MAX ( 1 0 ) )\n9\t( MAX ( 1 2 ) )\n", encoding="utf-8")
+    Path("unseen.tsv").write_text("9\t( MAX ( 1 0 ) )\n9\t( MAX ( 1 2 ) )\n", encoding="utf-8")
     Path("bare.txt").write_text("good\nbad\n" * 40, encoding="utf-8")
     line = fail(code, *arguments, "--checkpoints", folder / "runs", stdin="( MIN 1 2 )\n( ( 1 2 )\n")
     assert all(word in line for word in words), line

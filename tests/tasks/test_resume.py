@@ -22,9 +22,10 @@ from charrnn.api import train_config
 from charrnn.checkpoint import MODEL, TRAINER_STATE, TRAINING_STATE, RunDirectory, encode_json
 from charrnn.checkpoint.atomic import write_directory
 from charrnn.checkpoint.manifest import make_manifest
+from charrnn.config import PastBudget, RunRecord
 from charrnn.errors import CheckpointError, CorpusError, UsageError
 from charrnn.tasks.run import Outcome, resume_run, start_run
-from charrnn.training.loop import Metrics, Progress
+from charrnn.training.loop import TIE, Metrics, Progress
 from charrnn.training.observer import Begun, SilentObserver
 from charrnn.training.pace import Pace
 from charrnn.training.state import TrainerState
@@ -317,8 +318,9 @@ def stopped(texts, tmp_path) -> tuple[Training, Path]:
     ("given", "words"),
     [
         ({"hidden_size": 17}, "--hidden-size 16, not 17"),
-        ({"steps": STEPS + 1}, f"--steps {STEPS}, not {STEPS + 1}"),
-        ({"minutes": 1.0}, "--minutes unset, not 1"),
+        ({"steps": 5}, "trained for 5 steps already, and --steps is the budget of the whole run"),
+        ({"minutes": 1e-9}, r"trained for .* minutes already"),
+        ({"epochs": 0.01}, r"trained for 0\.\d+ epochs already"),
         ({"stop": ("eos", "halt")}, "--stop eos, not eos halt"),
         ({"seed": 4}, "--seed 3, not 4"),
         ({"corpus": ("other.txt",)}, "not other.txt"),
@@ -403,6 +405,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(stopped, key):
         (("progress", "schedule", "pieces"), []),
         (("progress", "schedule", "pieces", 0, 2), 2**50),
         (("progress", "schedule", "pieces", 0, 2), 0),
+        (("progress", "schedule", "pieces", 0, 3), True),
         (("threads",), 0),
     ],
 )
@@ -465,6 +468,114 @@ def test_a_finished_run_does_nothing(texts, tmp_path, settings):
     assert again.finished
     assert again.progress == first.progress
     assert contents(tmp_path / "run") == before
+
+
+# A new budget ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["ordered", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES)])
+def test_a_finished_run_goes_on_and_may_be_stopped_again(texts, tmp_path, mode):
+    """It is another run from there on, with another end, and the best checkpoint stays the best of all."""
+    short = training(texts, mode).with_settings(eval_every=4)
+    before = short.start(tmp_path / "whole").progress
+    shutil.copytree(tmp_path / "whole", tmp_path / "pieces")
+    whole = short.resume(tmp_path / "whole", given={"steps": 2 * STEPS})
+    assert (whole.progress.step, whole.finished) == (2 * STEPS, True)
+    outcome = short.resume(tmp_path / "pieces", given={"steps": 2 * STEPS}, should_stop=after(1))
+    for steps in (4, 7):
+        assert not outcome.finished
+        outcome = short.resume(tmp_path / "pieces", should_stop=after(steps))
+    assert short.resume(tmp_path / "pieces", given={"steps": 2 * STEPS}).finished
+    end = end_of(tmp_path / "pieces")
+    assert end == end_of(tmp_path / "whole")
+    losses = end["validations"].values()
+    assert len(losses) == 12
+    assert before.best_loss is not None
+    assert end["best"].loss <= before.best_loss * (1 + TIE)
+    assert end["best"].loss == pytest.approx(min(losses), rel=TIE)
+    record = RunDirectory(tmp_path / "whole" / "run").read_run(RunRecord)
+    assert (record.config.steps, record.past_budgets) == (48, (PastBudget(until=24, planned=48, steps=24),))
+
+
+def test_budgets_follow_one_another(texts, tmp_path):
+    """In any unit, before the end of the last one or behind it; also after a checkpoint was lost."""
+    whole = training(texts, "independent").with_settings(save_every=2, keep=100)
+    whole.start(tmp_path, should_stop=after(7))
+    run = RunDirectory(tmp_path / "run")
+    given = [({"epochs": 9.0}, after(4)), ({"steps": 400}, after(3)), ({"minutes": 9.0}, after(6)), ({}, after(1))]
+    for budget, stop in given:
+        outcome = whole.resume(tmp_path, given=budget, should_stop=stop)
+        assert not outcome.finished
+    assert outcome.progress.step == 21
+    record = run.read_run(RunRecord)
+    assert [(b.until, b.steps, b.epochs, b.minutes) for b in record.past_budgets] == [
+        (7, STEPS, None, None), (11, None, 9.0, None), (14, 400, None, None),
+    ]  # fmt: skip
+    assert [piece.step for piece in outcome.progress.schedule.pieces if piece.warms_up] == [7, 11, 14]
+    for step in (step for step in run.steps() if step > 11):
+        shutil.rmtree(run.checkpoint_path(step))
+    assert whole.resume(tmp_path, given={"steps": 30}, should_stop=after(1)).progress.step == 12
+    assert whole.resume(tmp_path).progress.step == 30
+    record = run.read_run(RunRecord)
+    assert [(b.until, b.steps, b.epochs) for b in record.past_budgets] == [(7, STEPS, None), (11, None, 9.0)]
+
+
+def test_a_run_that_ended_early_goes_on(texts, tmp_path):
+    whole = training(texts, "independent").with_settings(patience=1, learning_rate=1e-30, eval_every=3)
+    assert whole.start(tmp_path).progress.early_stopped
+    outcome = whole.resume(tmp_path, given={"steps": 2 * STEPS})
+    assert (outcome.progress.step, outcome.progress.early_stopped) == (9, True), (
+        "one more validation without a gain"
+    )
+
+
+def test_a_run_without_a_checkpoint_begins_with_the_new_budget(texts, tmp_path):
+    whole = training(texts, "independent")
+    with pytest.raises(PowerCutError):
+        whole.start(tmp_path / "pieces", observer=PowerCut(9))
+    whole.resume(tmp_path / "pieces", given={"steps": 30})
+    whole.with_settings(steps=30).start(tmp_path / "whole")
+    assert end_of(tmp_path / "pieces") == end_of(tmp_path / "whole")
+
+
+def test_a_finished_run_in_minutes_goes_on_at_the_speed_it_had(texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pace, "off_course", lambda *_: False)
+    whole = training(texts, "independent").with_settings(steps=None, minutes=0.01, eval_every=100)
+    first = whole.start(tmp_path).progress
+    outcome = whole.resume(tmp_path, given={"minutes": 60.0}, should_stop=after(1))
+    last = outcome.progress.schedule.pieces[-1]
+    assert last.warms_up
+    assert last.steps == pytest.approx(first.step * 3600.0 / first.elapsed_seconds, abs=1)
+    assert whole.resume(tmp_path, should_stop=after(1)).progress.schedule == outcome.progress.schedule
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("config", "steps"), 1000),
+        (("past_budgets", 0, "planned"), 1000),
+        (("past_budgets", 0, "until"), 3),
+        (("past_budgets", 0, "steps"), 25),
+        (("past_budgets", 0, "steps"), None),
+        (("past_budgets", 0, "minutes"), 1.0),
+        (("past_budgets", 0, "until"), 2**50),
+        (("past_budgets",), []),
+    ],
+)
+def test_budgets_that_the_run_did_not_have_are_refused(texts, tmp_path, keys, value):
+    whole = training(texts, "independent")
+    whole.start(tmp_path, should_stop=after(4))
+    whole.resume(tmp_path, given={"steps": 30}, should_stop=after(1))
+    path = RunDirectory(tmp_path / "run").run_path
+    record = json.loads(path.read_bytes())
+    *way, last = keys
+    place = record
+    for key in way:
+        place = place[key]
+    place[last] = value
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(CheckpointError):
+        whole.resume(tmp_path)
 
 
 # A budget in minutes ---------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import pytest
 from helpers_models import ENDINGS, each_model, make_model, random_params, text_nll
 
 import charrnn
+from charrnn.api import train_config
 from charrnn.checkpoint import RunDirectory, resolve_checkpoint
-from charrnn.config import RunRecord, StopName, TrainConfig
+from charrnn.config import RunRecord, StopName
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
@@ -165,19 +166,20 @@ def test_a_run_begins_with_the_other_run_s_weights(first, tmp_path):
     assert new.model.config.hidden_size == 6
     for name in old.params.keys() - {"embedding.weight", "readout.weight", "readout.bias"}:
         np.testing.assert_array_equal(new.params[name], old.params[name], err_msg=name)
-    there, here = (m.params["readout.weight"] for m in (old, new))
-    np.testing.assert_array_equal(here[:2], there[1:3])
-    assert not np.isin(here[2], there).any()
-    there, here = (m.params["embedding.weight"] for m in (old, new))
-    np.testing.assert_array_equal(here[:2], there[1:3])
-    np.testing.assert_array_equal(here[3], there[3], err_msg="BOS")
-    assert not np.isin(here[2], there).any()
+    assert new.vocabulary.symbols == tuple("abcd"), "a stays, though it is not in the text"
+    for name in ("readout.weight", "embedding.weight"):
+        there, here = (m.params[name] for m in (old, new))
+        np.testing.assert_array_equal(here[[0, 1, 2, 4]], there, err_msg="a, b, c; EOS or BOS")
+        assert not np.isin(here[3], there).any()
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"hidden_size": 5}, "--hidden-size 6"),
+        (
+            {"hidden_size": 5, "num_layers": 2},
+            "--hidden-size 6 --num-layers 1: this one",
+        ),
         ({"cell": "tanh"}, "--cell lstm"),
         ({"init_from": "none-such"}, "no run"),
     ],
@@ -187,6 +189,38 @@ def test_a_run_that_cannot_begin_so_is_refused(first, tmp_path, config, words):
     corpus.write_text("abc\n" * 30, encoding="utf-8")
     with pytest.raises(CheckpointError, match=words):
         train_on(corpus, first.parent, steps=1, **({"init_from": first.name} | config))
+
+
+def test_what_is_not_set_is_the_other_run_s(tmp_path):
+    corpus = tmp_path / "abc.txt"
+    corpus.write_text("ab\nc\n\nca\n\nbb\na\n\n" * 20, encoding="utf-8")
+    shape = {"cell": "gru", "reset_gate": "before", "hidden_size": 5, "num_layers": 2, "embedding_size": 3}
+    read = {"split": "paragraph", "order": "ordered", "stop": ("halt",), "output_depth": 2}
+    parent = train_on(corpus, tmp_path / "runs", **shape, **read, steps=1)
+    corpus.write_text("ab\ncd\n" * 40, encoding="utf-8")
+    runs = [
+        train_on(corpus, parent.parent, init_from=parent.name, steps=1, **own)
+        for own in ({}, {"order": "independent", "stop": ("eos",), "cell": "gru"})
+    ]
+    found = [RunDirectory(run).read_run(RunRecord).config for run in runs]
+    taken = {name: getattr(found[0], name) for name in shape | read}
+    assert taken == shape | read
+    assert (found[1].split, found[1].order, found[1].stop) == ("paragraph", "independent", ("eos",))
+
+
+def test_the_alphabet_is_that_of_both_runs_and_the_difference_is_said(parent, tmp_path):
+    """Also when the run goes on after the other has gone."""
+    corpus = tmp_path / "bcd.txt"
+    corpus.write_text(lines_of("bcdé"), encoding="utf-8")
+    run, notes = begin(corpus, parent)
+    (note,) = (note for note in notes if "alphabet is" in note)
+    assert note.startswith(f"the alphabet is that of {parent}, 3 characters, and 2 new")
+    assert "untrained: 'dé'; 1 of " in note
+    assert note.endswith("not in the training text: 'a'")
+    shutil.rmtree(parent)
+    resume_run(run, root=run.parent, observer=SilentObserver(), given={"steps": 3})
+    last = load_model(resolve_checkpoint(str(run), run.parent, "last"))
+    assert (last.vocabulary.symbols, last.params["readout.weight"].shape[0]) == (tuple("abcdé"), 6)
 
 
 # What the other run held out -------------------------------------------------------------------------------
@@ -218,7 +252,7 @@ def begin(corpus: Path, parent: Path, **config: Any) -> tuple[Path, tuple[str, .
     """A run that begins with another's weights, and what it says of its text."""
     observer = Notes()
     settings = {"corpus": (str(corpus),), "init_from": str(parent), "steps": 2, "batch_size": 4, "seed": 2}
-    asked = TrainConfig(**(settings | {"threads": 1, "device": "cpu", "test_fraction": 0.1} | config))
+    asked = train_config(**(settings | {"threads": 1, "device": "cpu", "test_fraction": 0.1} | config))
     return start_run(asked, root=parent.parent, observer=observer).run, observer.notes
 
 
@@ -242,7 +276,7 @@ def test_a_run_on_other_lines_needs_the_other_text_no_more(parent, tmp_path):
     corpus = tmp_path / "xyz.txt"
     corpus.write_text(lines_of("xyz"), encoding="utf-8")
     run, notes = begin(corpus, parent)
-    assert not any("abc" in note for note in notes)
+    assert not any("held out" in note for note in notes)
     assert RunDirectory(run).read_run(RunRecord).parent is None
     (tmp_path / "abc.txt").unlink()
     assert len(parts_of(run)["train"]) > 20

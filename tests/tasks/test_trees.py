@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import CorpusError
-from charrnn.tasks.tree.trees import NONE, Forest, levels_of, parse_trees
+from charrnn.tasks.tree.trees import NONE, Forest, levels_of, parse_trees, without_labels
 
 Node = tuple[str | None, Any]
 """A label and a word, or a label and a list of nodes."""
@@ -93,6 +93,24 @@ def test_expressions_are_read_as_a_recursive_reader_reads_them(seed, labels, pai
     for row, tree in enumerate(trees):
         expected = simplified(tree, labels=labels)
         assert built(forest, row) == (paired(expected) if pairs else expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_that_are_left_out_leave_the_tree(seed):
+    """And what looks like a tree with labels, but for one unknown word behind a bracket, stays as it is."""
+    rng = random.Random(seed)
+    for _ in range(20):
+        tree = drawn(rng, rng.randint(0, 5), 4)
+        text = written(rng, tree, labels=True)
+        whole, bare = parse(text, labelled=True), parse(without_labels(text, "0123".__contains__))
+        assert built(bare, 0) == simplified(tree, labels=False)
+        assert whole.depth.tolist() == bare.depth.tolist()
+        assert without_labels(f"(4 {text} a)", "0123".__contains__) == f"(4 {text} a)"
+
+
+@pytest.mark.parametrize("text", ["( 1 )", "( a b )", "( ( 1 a ) b )", "( 1 ( 12 ) )", "ab"])
+def test_a_tree_without_labels_stays_as_it_is(text):
+    assert without_labels(text, ["1", "12"].__contains__) == text
 
 
 def test_some_of_the_trees():

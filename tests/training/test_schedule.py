@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +71,51 @@ def test_a_new_piece_changes_nothing_before_it():
         "it takes the other's place"
     )
     assert second.with_piece(69, 12).steps == 70, "there is always a step left"
+
+
+@given(st.integers(1, 100), st.integers(1, 300), st.lists(st.integers(1, 100), max_size=3))
+def test_under_a_new_budget_the_rate_rises_once_falls_and_ends_at_the_floor(step, more, measured):
+    """Whatever pieces the clock adds behind it."""
+    first = Schedule.for_steps(1.0, 100)
+    schedule, end = first.for_budget(step, step + more), step + more
+    assert [schedule.rate(n) for n in range(step - 1)] == [first.rate(n) for n in range(step - 1)]
+    rates = [schedule.rate(n) for n in range(step, end)]
+    shares = [1.0 - (1.0 - (step / end) ** 2) * (end - n - 1) / more for n in range(step, end)]
+    angles = [math.pi * max(0.0, share - WARM_UP) / (1.0 - WARM_UP) for share in shares]
+    falling = [FLOOR + (1.0 - FLOOR) * (1.0 + math.cos(angle)) / 2 for angle in angles]
+    warm = math.ceil(WARM_UP * more)
+    assert rates[warm:] == pytest.approx(falling[warm:])
+    assert all(rate <= highest * (1 + 1e-9) for rate, highest in zip(rates, falling, strict=True))
+    assert rates[0] <= max(FLOOR, 1.0 / (WARM_UP * more)) * (1 + 1e-9)
+    top = rates.index(max(rates))
+    assert all(a <= b for a, b in pairwise(rates[: top + 1]))
+    assert all(a >= b for a, b in pairwise(rates[top:]))
+    for further in measured:
+        step = min(step + further, schedule.steps - 1)
+        schedule = schedule.with_piece(step, step + more)
+    assert schedule.rate(schedule.steps - 1) == pytest.approx(FLOOR)
+
+
+def test_a_schedule_that_was_saved_without_budgets_is_read():
+    assert msgspec.json.decode(b'{"peak":0.5,"pieces":[[0,0.0,9]]}', type=Schedule) == Schedule.for_steps(0.5, 9)
+
+
+def test_a_schedule_that_no_run_can_have_is_told():
+    planned = Schedule.for_steps(1.0, 100).for_budget(100, 200)
+    timed = planned.with_piece(130, 180)
+    assert planned.is_possible(planned)
+    assert timed.is_possible(planned)
+    assert Schedule(peak=1.0).with_piece(4, 90).is_possible(Schedule(peak=1.0))
+    first, anew, last = timed.pieces
+    for pieces in (
+        (first, last),
+        (anew, first, last),
+        (first, anew, last, last),
+        (first, anew._replace(steps=201), last),
+        (first, anew._replace(share=0.5), last),
+        (first, anew, last._replace(share=0.9)),
+        (first, anew, last._replace(warms_up=True)),
+        (first, anew, last._replace(steps=130)),
+        (first._replace(share=0.1), anew, last),
+    ):
+        assert not Schedule(peak=1.0, pieces=pieces).is_possible(planned)

@@ -153,7 +153,7 @@ def test_training_stops_at_its_last_step(clock):
     progress = run.loop.run()
     assert (progress.step, progress.schedule.steps) == (40, 40)
     assert run.learner.steps == list(range(40))
-    assert run.loop.finished
+    assert run.loop.progress.finished
     assert progress.elapsed_seconds == 40.0
     assert run.loop.run() == progress, "a finished run takes no more steps"
     assert run.learner.steps == list(range(40))
@@ -325,7 +325,7 @@ def test_a_run_that_is_told_to_stop_is_saved(clock):
     progress = run.loop.run()
     assert progress.step == 13
     assert [p.step for p in run.notes.saved] == [13]
-    assert not run.loop.finished
+    assert not run.loop.progress.finished
     run = make_run(clock, steps=100, eval_every=13)
     run.loop.should_stop = lambda: len(run.learner.steps) == 13
     run.loop.run()
@@ -515,6 +515,19 @@ def test_a_resumed_run_lands_too_though_the_machine_is_another(clock):
     begin = clock.now
     second.loop.run()
     assert_landed(second, saved.elapsed_seconds + clock.now - begin, 1000.0)
+
+
+@pytest.mark.parametrize("stop_at", [1, 400, 2000])
+def test_a_run_with_a_new_budget_in_minutes_lands_too(clock, stop_at):
+    """Whether its last one, in steps, was spent or not, and though the machine is another."""
+    first = make_run(clock, steps=1000)
+    first.loop.should_stop = lambda: len(first.learner.steps) == stop_at
+    saved = first.loop.run()
+    progress = saved.for_budget(saved.step, round(saved.step * 3000.0 / saved.elapsed_seconds))
+    second = make_run(clock, progress=progress, seconds=3000.0, step_seconds=2.0, validate_seconds=5.0)
+    begin = clock.now
+    second.loop.run()
+    assert_landed(second, saved.elapsed_seconds + clock.now - begin, 3000.0)
 
 
 def test_a_run_stopped_while_it_is_measured_goes_on_measuring(clock):

@@ -2,4 +2,4 @@
 
 from charrnn.tasks.task import Task
 
-TASK = Task("classify", unit="text")
+TASK = Task("classify", unit="text", flags=frozenset(("--prior",)))

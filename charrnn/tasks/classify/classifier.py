@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from charrnn.cells.arrays import Array, Params, asarray, floats, largest, where
 from charrnn.checkpoint.checkpoint import CheckpointConfig
-from charrnn.config import Pooling
+from charrnn.config import ClassWeights, Pooling
 from charrnn.corpus.columns import Column
 from charrnn.models.attention import MASKED
 from charrnn.models.encoder import Encoded, Encoder, EncoderConfig
@@ -31,6 +31,7 @@ class ClassifierConfig(CheckpointConfig):
     """What is predicted: its categories, or a number's mean and standard deviation in training."""
     encoder: EncoderConfig
     pooling: Pooling = "last"
+    class_weights: ClassWeights = "none"
 
 
 class Labelled(NamedTuple):
@@ -61,7 +62,7 @@ class Classifier:
 
     @cached_property
     def readout(self) -> LabelReadout:
-        return LabelReadout(self.config.label, self.encoder.output_size)
+        return LabelReadout(self.config.label, self.encoder.output_size, self.config.class_weights)
 
     @property
     def frozen(self) -> frozenset[str]:
@@ -101,7 +102,7 @@ class Classifier:
         return largest(where(real, outputs, MASKED)) * floats(lengths > 0, outputs)[:, None]
 
     def nll(self, params: Params, batch: Labelled, dropout: Dropout | None = None) -> Array:
-        """−ln p(output | x), nats, (B,), before T; for a number, p is the density of the standardised one."""
+        """−ln p(output | x), weighted nats, (B,), before T; for a number p is the standardised one's density."""
         return self.nll_given(params, self.encoder.read(params, batch.ids, batch.lengths, dropout), batch)
 
     def nll_given(

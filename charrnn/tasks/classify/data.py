@@ -1,18 +1,18 @@
 """Texts with a label or a number each, read from a table."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import TrainConfig
-from charrnn.corpus.columns import Column, category_indices, encode_columns, fit_column, kind_of, parse_spec
+from charrnn.corpus.columns import Column, fit_column, kind_of, parse_spec
 from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table
 from charrnn.errors import CorpusError
 from charrnn.tasks.rows.data import Learned, encode_rows, read_pairs, sides_of
+from charrnn.tasks.rows.labels import UNKNOWN, check_label, encode_labels, unknown_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Examples:
     texts: list[str]
     inputs: Ragged
     outputs: npt.NDArray[np.float64]
-    """(R,) the index of the label, or the number, standardised."""
+    """(R,) the index of the label, UNKNOWN for one that the model does not know, or the number, standardised."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -57,7 +57,9 @@ class LabelledDataset:
 def load_labelled(config: TrainConfig) -> LabelledDataset:
     """The examples that a run's configuration describes. Raises CorpusError, UsageError."""
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
-    table, name, text_column = read_pairs(config.corpus, name, config.text_column, encoding=config.encoding)
+    table, name, text_column = read_pairs(
+        config.corpus, config.label_column, config.text_column, encoding=config.text_encoding
+    )
     texts = [normalised(text) for text in table.column(text_column)]
     kind = kind_of(kind, table.column(name))
     said = [Labels(table.column(name), np.arange(len(table)))] if kind == "category" else []
@@ -70,32 +72,27 @@ def load_labelled(config: TrainConfig) -> LabelledDataset:
     notes = [*table.notes, f"texts are read in Unicode form C, each as the column {text_column} has it"]
     notes += divided.notes
     if config.valid is not None:
-        other, _, _ = read_pairs([config.valid], name, text_column, encoding=config.encoding)
+        other, _, _ = read_pairs([config.valid], label.spec, text_column, encoding=config.text_encoding)
+        notes += other.notes
         valid = labelled_examples(other, text_column, label, symbols)
+        if unknown := unknown_labels(label, other.column(name), "left out of the validation part"):
+            valid = _taken(valid, np.flatnonzero(valid.outputs != UNKNOWN))
+            notes += unknown
         if shared := len(set(valid.texts) & set(train.texts)):
             notes.append(f"{shared:,} validation texts also occur in the training part")
     if not symbols.size:
         raise CorpusError(f"{table.files[0]}: the training texts have no characters; name another --text-column")
-    if label.values and len(label.values) < 2:
-        raise CorpusError(
-            f"{table.files[0]}: the column {name} is always {label.values[0]!r}; there is nothing to tell"
-        )
+    check_label(label, config, table.files[0])
     return LabelledDataset(
         table.files, table.sha256, table.num_bytes, text_column, label, symbols, train, valid, test, tuple(notes)
     )
 
 
 def labelled_examples(table: Table, text_column: str, label: Column, symbols: Symbols) -> Examples:
-    """The rows of a table. Raises CorpusError for an unknown label and for a text that is too long."""
+    """The rows of a table. Raises CorpusError if it has no label that is known, and for too long a text."""
     texts = [normalised(text) for text in table.column(text_column)]
-    strings = table.column(label.name)
-    outputs: npt.NDArray[Any]
-    if label.values:
-        outputs = category_indices(label, strings, table.where)
-    else:
-        outputs = encode_columns([label], [strings], table.where)[:, 0]
-    inputs = encode_rows(texts, symbols, table, unknown=symbols.size)
-    return Examples(texts, inputs, outputs.astype(np.float64))
+    outputs = encode_labels(label, table.column(label.name), table.where)
+    return Examples(texts, encode_rows(texts, symbols, table, unknown=symbols.size), outputs)
 
 
 def _taken(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:

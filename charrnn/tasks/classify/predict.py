@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
+from charrnn.config import Prior
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.store import Saved, load_saved
 from charrnn.sampling.prediction import Prediction, predictions, read_inputs
@@ -36,12 +37,19 @@ class LabelModel:
     def __init__(self, saved: SavedClassifier, path: Path) -> None:
         self.saved, self.path = saved, path
 
-    def predict(self, texts: Iterable[str], *, n: int = 5, number: int = 0) -> Iterator[Prediction]:
-        """The n most probable labels of each text, or its number. Raises CorpusError for too long a text."""
-        return classify(self.saved, texts, n=n)
+    def predict(
+        self, texts: Iterable[str], *, n: int = 5, number: int = 0, prior: Prior | None = None
+    ) -> Iterator[Prediction]:
+        """The n most probable labels of each text, or its number. Raises CorpusError for too long a text.
+
+        prior: how frequent the labels are taken to be, uniform or as in training (`charrnn.models.label_readout`).
+        """
+        return classify(self.saved, texts, n=n, prior=prior)
 
 
-def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Iterator[Prediction]:
+def classify(
+    saved: SavedClassifier, texts: Iterable[str], *, n: int = 5, prior: Prior | None = None
+) -> Iterator[Prediction]:
     """For every text, in order, its n most probable labels, or its number; reads a batch ahead.
 
     An unknown symbol is read as a zero input. Raises CorpusError for a text that is too long.
@@ -49,7 +57,7 @@ def classify(saved: SavedClassifier, texts: Iterable[str], *, n: int = 5) -> Ite
     remaining = iter(texts)
     while batch := list(itertools.islice(remaining, BATCH)):
         logits = logits_of(saved, read_inputs(saved.source, batch))
-        yield from predictions(saved.model.readout, saved.params, batch, logits, n)
+        yield from predictions(saved.model.readout, saved.params, batch, logits, n, prior)
 
 
 def logits_of(saved: SavedClassifier, inputs: Ragged) -> npt.NDArray[np.floating]:

@@ -109,6 +109,7 @@ class ClassifyJob(LabelJob[LabelledDataset]):
                 label=dataset.label,
                 encoder=encoder_config(config, layer_settings(config), dataset.symbols.size),
                 pooling=config.pooling,
+                class_weights=config.class_weights,
             )
         )
 

@@ -38,14 +38,14 @@ def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
 
 
 def rival(config: ResolvedConfig, dataset: LabelledDataset) -> Rival | None:
-    return frequencies(dataset.label, dataset.valid.outputs)
+    return frequencies(dataset.label, dataset.valid.outputs, config.class_weights)
 
 
 def shown(report: LabelledReport, *, verbose: bool) -> Iterator[Block]:
     facts = [("Model", f"{report.run}, step {report.step:,}: {report.model}, predicts {report.column}")]
     if report.labels is not None:
         facts.append(("Texts", f"{report.data}: {count(report.labels.num_examples, 'text')}"))
-        yield facts + label_facts(report.labels, report.temperature, "text")
+        yield facts + label_facts(report, report.labels, "text")
         yield None
         yield class_rows(report.labels)
         yield from confusion_rows(report.labels, "TEXTS")

@@ -15,8 +15,9 @@ from charrnn.corpus.encoded import EncodedCorpus, Progress, encode
 from charrnn.corpus.hashing import hash_sequences
 from charrnn.corpus.partition import Partition, fractions, partition, seen_in
 from charrnn.corpus.readers import relative_to
+from charrnn.corpus.records import HEAD_CHARS, plain_text_note
 from charrnn.corpus.scratch import CACHE
-from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.sequences import Sequences, to_text
 from charrnn.corpus.sides import TRAIN, Kept, divide
 from charrnn.corpus.splitting import choose_order
 from charrnn.corpus.vocabulary import Vocabulary
@@ -71,6 +72,9 @@ def load_dataset(
         # Without a model of endings an ordered corpus is one stream, separators included.
         corpus, _, _ = _read(config, "file", cache, progress)
         notes[0] = "each file is one stream, line ends and all: --stop none learns no endings (--split)"
+    head = corpus.sequences.alphabet[corpus.sequences.text[:HEAD_CHARS]]
+    if note := plain_text_note(corpus.files, to_text(head)):
+        notes.append(note)
     valid_fraction, test_fraction = _held_out_fractions(config)
     parts = partition(
         corpus.sequences,
@@ -83,7 +87,7 @@ def load_dataset(
     )
     notes += [*corpus.notes, *parts.notes, *_parent_notes(config, parent, parts, order, corpus.sha256)]
     if config.valid is not None:
-        valid = encode([config.valid], split=corpus.split, encoding=config.encoding, cache=cache).sequences
+        valid = encode([config.valid], split=corpus.split, encoding=config.text_encoding, cache=cache).sequences
         parts = _validated_on(parts, valid, notes)
     return Dataset(corpus, corpus.split, order, parts, Vocabulary.from_sequences(parts.train), tuple(notes))
 
@@ -125,8 +129,7 @@ def _load_table(config: TrainConfig, parent: ParentText | None) -> Dataset:
     if config.split not in ("auto", "line") or config.order == "ordered":
         raise UsageError("the rows of a table are independent sequences; leave --split and --order out")
     specs = [parse_spec(spec) for spec in config.context]
-    names = [name for name, _ in specs]
-    texts = read_texts(config.corpus, names, config.text_column, encoding=config.encoding)
+    texts = read_texts(config.corpus, config.context, config.text_column, encoding=config.text_encoding)
     table, text_column = texts.table, texts.column
     sequences = texts.sequences(())
     if not sequences.num_chars:
@@ -148,7 +151,9 @@ def _load_table(config: TrainConfig, parent: ParentText | None) -> Dataset:
     notes += [f"the texts are the column {text_column}, each by itself (--text-column)"]
     notes += [f"{column.name} is {_kind_words(column)}" for column in columns]
     if config.valid is not None:
-        valid = read_texts([config.valid], names, text_column, encoding=config.encoding)
+        asked = [column.spec for column in columns]
+        valid = read_texts([config.valid], asked, text_column, encoding=config.text_encoding)
+        notes += valid.table.notes
         parts = _validated_on(parts, valid.sequences(columns), notes)
     corpus = EncodedCorpus(
         sequences=sequences,
@@ -176,7 +181,7 @@ def _read(
     config: TrainConfig, split: SplitName | Literal["auto"], cache: Path, progress: Progress | None
 ) -> tuple[EncodedCorpus, OrderName, list[str]]:
     """The corpus, its order, and notes on why its split and order were chosen if not set."""
-    corpus = encode(config.corpus, split=split, encoding=config.encoding, cache=cache, progress=progress)
+    corpus = encode(config.corpus, split=split, encoding=config.text_encoding, cache=cache, progress=progress)
     notes = []
     if corpus.split_reason:
         notes.append(f"sequences are {PLURALS[corpus.split]}: {corpus.split_reason} (--split)")

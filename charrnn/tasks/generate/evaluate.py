@@ -9,7 +9,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,26 +23,23 @@ from charrnn.corpus.passes import cold_blocks, independent_pass, ordered_pass
 from charrnn.corpus.sequences import Sequences, sample_lengths
 from charrnn.corpus.steps import PADDING, Kind, StepReader, Window
 from charrnn.metrics.baselines import Baselines, baselines
-from charrnn.metrics.lengths import LengthReport, length_report
+from charrnn.metrics.copies import Copies, copies, place_of
+from charrnn.metrics.lengths import LengthReport, ks_distance, length_report
 from charrnn.models.language_model import Assessment
 from charrnn.models.store import SavedModel, load_model
-from charrnn.sampling.ancestral import Request
+from charrnn.sampling.ancestral import Drawn
 from charrnn.sampling.prompt import length_distribution
 from charrnn.sampling.scoring import assess_windows, choose_stop
-from charrnn.tasks.generate.free_running import FreeRunning, free_running
+from charrnn.tasks.generate.free_running import CHARS, MOST_CHARS, ROWS, FreeRunning, draw_texts, free_running
 from charrnn.tasks.generate.held_out import HeldOut, held_out
-from charrnn.tasks.generate.mixture import Mixture, steppers
+from charrnn.tasks.generate.mixture import steppers
 from charrnn.tasks.stored import PartName
 from charrnn.tasks.verdict import Course, Rival, course_of, verdict
 
 SAMPLES = 2000
-SAMPLED_CHARS = 400_000
-"""Characters that sampling for the length report may cost, roughly."""
-
-PILOT = 64
-
 LONGEST = 8
-"""A sample is cut at this many times the longest held-out length; the report counts the cuts."""
+"""A sample is cut at this many times the longest held-out length, or earlier where `MOST_CHARS` would not suffice;
+the report counts the cuts."""
 
 COLD_BLOCK = 64
 STREAM_BLOCK = 1024
@@ -108,7 +106,7 @@ class EvalReport:
     lengths: LengthReport | None
     num_sampled: int
     num_cut: int
-    """Samples of the length report that were cut at `cut_at` characters."""
+    """Samples of the length report that were cut at `cut_at` characters; its distances are of lengths below."""
     cut_at: int | None
     overlap: int | None
     """Held-out sequences that also occur in the training text; None if that is unknown, and for the run's own
@@ -118,6 +116,8 @@ class EvalReport:
     baselines: dict[str, Any] | None
     free_running: FreeRunning | None
     """The n-gram's loss on the model's own samples, and on the held-out text."""
+    copies: Copies | None
+    """How much of the samples stands in the training text."""
     verdict: str | None
     """Whether the model is better than the n-gram, how often its run read the text, and what would help most."""
     notes: tuple[str, ...]
@@ -182,22 +182,48 @@ def evaluate(
     cold = ColdFigures(totals.nll, loss, None)
     if config.order == "ordered":
         cold = _cold(saved, reader, stop, notify)
-    lengths, drawn, cut, cut_at = None, 0, 0, None
-    if stop != "none":
-        observed = totals.lengths
-        cut_at = LONGEST * max(int(observed.max(initial=0)), 100)
-        sampled, cut = _sampled_lengths(saved, sequences.contexts, stop, samples, cut_at, seed, notify)
-        drawn = len(sampled)
-        training = () if text.train is None else sample_lengths(text.train)
+    endings, ending = stop != "none", saved.model.endings[stop]
+    observed, wanted = totals.lengths, SAMPLES if samples is None else samples
+    ngram = None if simpler is None or not chars else simpler.ngram
+    counted = endings and not ending.announces
+    cut_at = min(LONGEST * max(int(observed.max(initial=0)), 100), MOST_CHARS // ROWS)
+    drawn: list[Drawn] = []
+    if wanted and (counted or ngram is not None or text.train is not None):
+        drawn = draw_texts(
+            saved,
+            stop,
+            sequences.contexts,
+            least=wanted if counted else 0,
+            cut_at=cut_at if counted else CHARS // 8,
+            seed=seed,
+            notify=notify,
+        )
+    lengths, sampled, cut = None, np.empty(0, np.int64), 0
+    if endings:
+        training = np.empty(0, np.int64) if text.train is None else sample_lengths(text.train)
+        if counted:
+            sampled = np.array([len(one.symbols) for one in drawn[:wanted]], np.int64)
+            cut = sum(one.finish_reason == "max_chars" for one in drawn[:wanted])
+        else:
+            sampled = _announced_lengths(saved, sequences.contexts, stop, wanted, seed)
         lengths = length_report(observed, sampled, *totals.cdf, training=training)
-    free = None
-    if simpler is not None and simpler.ngram is not None and chars and samples != 0:
+        if cut and observed.size:
+            below, training = np.minimum(observed, cut_at), np.minimum(training, cut_at)
+            lengths = replace(
+                lengths,
+                ks_distance=ks_distance(below, sampled),
+                ks_training=ks_distance(below, training) if training.size else None,
+            )
+    free = copied = None
+    if ngram is not None and drawn and simpler is not None:
         notify("reading samples", 0.0)
         judge = simpler.figures["ngram"]
-        free = free_running(
-            saved, stop, simpler.ngram, judge["order"], judge["loss"], sequences.contexts, seed=seed
-        )
-    endings = stop != "none"
+        free = free_running(saved, drawn, ngram, judge["order"], judge["loss"])
+    if text.train is not None and text.corpus is not None and drawn:
+        notify("looking for copies", 0.0)
+        place = partial(place_of, text.corpus, is_table=config.text_column is not None)
+        texts = [saved.vocabulary.decode(one.symbols) for one in drawn]
+        copied = copies(text.train, texts, sequences, place)
     known = chars - totals.num_oov
     return EvalReport(
         run=run,
@@ -224,13 +250,14 @@ def evaluate(
         accuracy=_ratio(totals.correct, chars),
         cold=cold,
         lengths=lengths,
-        num_sampled=drawn,
+        num_sampled=len(sampled),
         num_cut=cut,
-        cut_at=cut_at,
+        cut_at=cut_at if endings else None,
         overlap=text.overlap,
         unseen=totals.unseen(text.seen),
         baselines=None if simpler is None else simpler.figures,
         free_running=free,
+        copies=copied,
         verdict=verdict(loss, _best_ngram(simpler), course),
         notes=text.notes,
         chars_per_second=chars / max(seconds, 1e-9),
@@ -370,44 +397,15 @@ def _cold(saved: SavedModel, reader: StepReader, stop: StopName, notify: Notify)
     return ColdFigures(nll, _ratio(nll, sequences.num_chars), COLD_BLOCK if one_stream else None)
 
 
-def _sampled_lengths(
-    saved: SavedModel,
-    contexts: npt.NDArray[np.float32] | None,
-    stop: StopName,
-    samples: int | None,
-    cut_at: int,
-    seed: int,
-    notify: Notify,
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Lengths (M,) of texts sampled from the initial state, T = 1, in contexts (S, X), and how many were cut.
-
-    If `samples` is None, the first PILOT lengths determine how many samples SAMPLED_CHARS allows.
-    """
+def _announced_lengths(
+    saved: SavedModel, contexts: npt.NDArray[np.float32] | None, stop: StopName, wanted: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """About `wanted` lengths from p(τ) at the initial state, in contexts (S, X); no text is drawn for them."""
     models = steppers(saved, contexts, seed)
-    wanted = SAMPLES if samples is None else samples
-    ending = saved.model.endings[stop]
-    if ending.announces:
-        # τ is sampled first, from the initial state alone: the text itself need not be sampled.
-        u = np.random.default_rng(seed).random((len(models), -(-wanted // len(models))))
-        lengths_of = (length_distribution(model, ending) for model in models)
-        drawn = [p.inverse_survival(np.log1p(-row)) for p, row in zip(lengths_of, u, strict=True)]
-        return np.concatenate(drawn), 0
-    sampler = Mixture(models, Request(stop=stop, max_chars=cut_at, seed=seed))
-    lengths: list[int] = []
-    cut = 0
-
-    def draw(numbers: range) -> None:
-        nonlocal cut
-        for drawn in sampler.draw(numbers):
-            lengths.append(len(drawn.symbols))
-            cut += drawn.finish_reason == "max_chars"
-            notify("sampling", len(lengths) / wanted)
-
-    draw(range(min(PILOT, wanted)))
-    if samples is None:
-        wanted = min(wanted, int(SAMPLED_CHARS / (np.mean(lengths) + 1.0)))
-    draw(range(len(lengths), max(len(lengths), wanted)))
-    return np.array(lengths, np.int64), cut
+    u = np.random.default_rng(seed).random((len(models), -(-wanted // len(models))))
+    lengths_of = (length_distribution(model, saved.model.endings[stop]) for model in models)
+    drawn = [p.inverse_survival(np.log1p(-row)) for p, row in zip(lengths_of, u, strict=True)]
+    return np.concatenate(drawn)
 
 
 def peak_memory_bytes() -> int:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import RunRecord, SplitName
-from charrnn.corpus.encoded import encode
+from charrnn.corpus.encoded import EncodedCorpus, encode
 from charrnn.corpus.partition import seen_in
 from charrnn.corpus.sequences import Sequences
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
@@ -26,6 +26,8 @@ class HeldOut:
     sequences: Sequences
     train: Sequences | None = None
     valid: Sequences | None = None
+    corpus: EncodedCorpus | None = None
+    """What they are parts of."""
     seen: npt.NDArray[np.bool_] | None = None
     """(S,) which of the sequences also occur in the training text, if known."""
     notes: tuple[str, ...] = ()
@@ -59,7 +61,8 @@ def held_out(
             raise
         notes = (f"no baselines: {error}",)
     if file is not None:
-        return replace(_from_file(checkpoint, file, split, record, dataset), notes=notes)
+        found = _from_file(checkpoint, file, split, record, dataset)
+        return replace(found, notes=(*found.notes, *notes))
     if dataset is None:
         raise CheckpointError(f"{checkpoint.path}: has no run beside it; name a FILE to evaluate it on")
     if part is None:
@@ -71,7 +74,9 @@ def held_out(
     seen = None
     if dataset.order == "independent" and part != "train":
         seen = seen_in(train, sequences)
-    return HeldOut(name=part, sequences=sequences, train=train, valid=dataset.parts.valid, seen=seen)
+    return HeldOut(
+        name=part, sequences=sequences, train=train, valid=dataset.parts.valid, corpus=dataset.corpus, seen=seen
+    )
 
 
 def _from_file(
@@ -82,21 +87,26 @@ def _from_file(
     dataset: Dataset | None,
 ) -> HeldOut:
     config = checkpoint.config(ModelConfig)
-    encoding = "utf-8" if record is None else record.config.encoding
+    encoding = "utf-8" if record is None else record.config.text_encoding
+    notes: tuple[str, ...]
     if config.text_column is None:
-        sequences = encode([file], split=split or config.split, encoding=encoding).sequences
+        corpus = encode([file], split=split or config.split, encoding=encoding)
+        sequences, notes = corpus.sequences, corpus.notes
     else:
         if split is not None:
             raise UsageError("the model was trained on a table, whose rows are its texts; leave --split out")
-        names = [column.name for column in config.columns]
-        sequences = read_texts([file], names, config.text_column, encoding=encoding).sequences(config.columns)
+        asked = [column.spec for column in config.columns]
+        texts = read_texts([file], asked, config.text_column, encoding=encoding)
+        sequences, notes = texts.sequences(config.columns), texts.table.notes
     if dataset is None:
-        return HeldOut(name=file, sequences=sequences)
+        return HeldOut(name=file, sequences=sequences, notes=notes)
     train = dataset.parts.train
     return HeldOut(
         name=file,
         sequences=sequences,
         train=train,
         valid=dataset.parts.valid,
+        corpus=dataset.corpus,
         seen=seen_in(train, sequences),
+        notes=notes,
     )

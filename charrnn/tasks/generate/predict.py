@@ -38,7 +38,8 @@ class Sample:
     finish_reason: FinishReason
     num_chars: int
     logprob: float
-    """Nats: the model's own ln P(text) at temperature 1, without filters; for a cut text, of the prefix."""
+    """Nats: the model's own ln P(text) at temperature 1, without filters; for a cut text, of the prefix. It does
+    not know of texts that were skipped."""
     seed: int
 
 
@@ -66,6 +67,8 @@ class Model:
         min_p: float | None = None,
         num_chars: int | None = None,
         max_chars: int | None = MAX_CHARS,
+        until: str | None = None,
+        max_words: int | None = None,
         seed: int | None = None,
         given: str | Sequence[str] = (),
     ) -> list[Sample]:
@@ -79,6 +82,8 @@ class Model:
             min_p=min_p,
             num_chars=num_chars,
             max_chars=max_chars,
+            until=until,
+            max_words=max_words,
             seed=seed,
             given=given,
         )
@@ -95,6 +100,8 @@ class Model:
         min_p: float | None = None,
         num_chars: int | None = None,
         max_chars: int | None = MAX_CHARS,
+        until: str | None = None,
+        max_words: int | None = None,
         seed: int | None = None,
         given: str | Sequence[str] = (),
     ) -> Iterator[str | Sample]:
@@ -108,6 +115,8 @@ class Model:
             min_p=min_p,
             num_chars=num_chars,
             max_chars=max_chars,
+            until=until,
+            max_words=max_words,
             seed=seed,
             given=given,
         ).stream()
@@ -123,6 +132,8 @@ class Model:
         min_p: float | None = None,
         num_chars: int | None = None,
         max_chars: int | None = MAX_CHARS,
+        until: str | None = None,
+        max_words: int | None = None,
         cut_logprob: bool = True,
         seed: int | None = None,
         given: str | Sequence[str] = (),
@@ -130,16 +141,18 @@ class Model:
         """Texts to be sampled, by their numbers; the same seed gives the same texts.
 
         stop: by default the model's first mechanism; prompt: what every text begins with; temperature: below 1 for
-        likelier text; top_k, top_p, min_p: filters of the characters; num_chars: the exact length; max_chars: the
-        length at which a text is cut, reported as finish_reason; cut_logprob: whether to compute the logprob of a
-        cut text, which takes long for a long one under `length`; given: the values that a model is conditioned on,
-        in the form of `--given`. Raises UsageError, CorpusError.
+        likelier text; top_k, top_p, min_p: filters of the characters; num_chars: the exact length. Three ways to
+        cut a text are reported as finish_reason: max_chars, the most characters; until, what it ends with, which
+        is part of it; max_words, the most words, set off by white space. cut_logprob: whether to compute the
+        logprob of a cut text, which takes long for a long one under `length`; given: the values that a model is
+        conditioned on, in the form of `--given`. Raises UsageError, CorpusError.
         """
         context, chosen = self.context(given), choose_stop(self.saved.model, stop)
-        if chosen == "none" and num_chars is None:
+        if chosen == "none" and num_chars is None and until is None and max_words is None:
             raise UsageError(
-                "this model has no end (--stop none): say how many characters to draw, --num-chars N; "
-                "`charrnn train CORPUS --stop eos` trains one that ends by itself"
+                "this model has no end (--stop none): say how many characters to draw, --num-chars N, or where to "
+                "end, --until TEXT or --max-words N; `charrnn train CORPUS --stop eos` trains one that ends by "
+                "itself"
             )
         for name, value, fits, expected in (
             ("temperature", temperature, temperature >= 0, "0 or more"),
@@ -148,25 +161,33 @@ class Model:
             ("min_p", min_p, min_p is None or 0 <= min_p <= 1, "0 to 1"),
             ("num_chars", num_chars, num_chars is None or num_chars >= 1, "1 or more"),
             ("max_chars", max_chars, max_chars is None or max_chars >= 1, "1 or more"),
+            ("until", until, until != "", "at least one character"),
+            ("max_words", max_words, max_words is None or max_words >= 1, "1 or more"),
             ("seed", seed, seed is None or 0 <= seed <= MAX_SEED, f"0 to {MAX_SEED}"),
         ):
             if not fits:
                 raise UsageError(f"{name} = {value}: expected {expected}")
+        if num_chars is not None and (until is not None or max_words is not None):
+            raise UsageError("--num-chars is exact, --until and --max-words end a text earlier; give one kind")
         max_chars = max_chars if num_chars is None else None
-        self.saved.vocabulary.require(prompt)
+        vocabulary = self.saved.vocabulary
+        vocabulary.require(prompt + (until or ""))
         for flag, limit in (("--num-chars", num_chars), ("--max-chars", max_chars)):
             if limit is not None and len(prompt) > limit:
                 raise CorpusError(f"the prompt has {len(prompt)} characters, more than {flag} {limit}")
         request = Request(
             stop=chosen,
-            prompt=self.saved.vocabulary.encode(prompt).astype(np.int64),
+            prompt=vocabulary.encode(prompt).astype(np.int64),
             filters=Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
             num_chars=num_chars,
             max_chars=max_chars,
+            until=None if until is None else vocabulary.encode(until).astype(np.int64),
+            max_words=max_words,
+            spaces=np.array([*map(str.isspace, vocabulary.symbols), False]),
             cut_log_prob=cut_logprob,
             seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
         )
-        return Draws(Sampler(self._stepper(context), request), self.saved.vocabulary, prompt, request.seed)
+        return Draws(Sampler(self._stepper(context), request), vocabulary, prompt, request.seed)
 
     def score(
         self, texts: Iterable[str], stop: StopName | None = None, given: str | Sequence[str] = ()

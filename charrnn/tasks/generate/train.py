@@ -24,11 +24,11 @@ from charrnn.sampling.fix_context import fix_context
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.cell_options import layer_settings
 from charrnn.tasks.defaults import has_width
-from charrnn.tasks.generate.data import Dataset, load_dataset, parent_text, text_of
+from charrnn.tasks.generate.data import PLURALS, Dataset, load_dataset, parent_text, text_of
 from charrnn.tasks.generate.defaults import REFERENCE_UNITS, resolve
 from charrnn.tasks.generate.learner import GenerateLearner
 from charrnn.tasks.generate.parent import ParentText
-from charrnn.tasks.generate.transfer import transfer
+from charrnn.tasks.generate.transfer import alphabet_note, transfer
 from charrnn.tasks.generate.trial import try_out
 from charrnn.tasks.stored import run_record
 from charrnn.training.environment import fast_bfloat16
@@ -46,20 +46,30 @@ class GenerateJob:
     dataset: Dataset
     trial: Trial | None = None
     parent: RunRecord | None = None
+    parent_symbols: str = ""
 
     @classmethod
     def fresh(cls, config: TrainConfig, root: Path, progress: Progress) -> "GenerateJob":
         parent, text, notes = _parent(config, root)
         dataset = load_dataset(config, root, progress, parent=text)
-        dataset = replace(dataset, notes=(*dataset.notes, *notes))
-        config = _with_init_size(config, root)
+        symbols = ""
+        if config.init_from is not None:
+            saved = load_model(resolve_checkpoint(config.init_from, root))
+            notes.append(alphabet_note(config.init_from, saved.vocabulary, dataset.vocabulary))
+            symbols = "".join(saved.vocabulary.symbols)
+            if (dataset.split, dataset.order) == (saved.config.split, saved.config.order):
+                how = f"{PLURALS[dataset.split]}, {dataset.order}"
+                notes.append(f"the text is read as that of {config.init_from}: {how} (--split, --order)")
+        dataset = _with_symbols(replace(dataset, notes=(*dataset.notes, *notes)), symbols)
         trial = _trial(config, dataset, root)
         resolved = resolve(config, dataset, trial)
-        return cls(resolved, dataset, trial, parent if dataset.parts.num_moved else None)
+        return cls(resolved, dataset, trial, parent if dataset.parts.num_moved else None, symbols)
 
     @classmethod
     def stored(cls, record: RunRecord, root: Path, progress: Progress) -> "GenerateJob":
-        return cls(record.config, text_of(record, root, progress), parent=record.parent)
+        symbols = record.parent_symbols
+        dataset = _with_symbols(text_of(record, root, progress), symbols)
+        return cls(record.config, dataset, parent=record.parent, parent_symbols=symbols)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -182,11 +192,8 @@ def model_config(config: ResolvedConfig, dataset: Dataset) -> ModelConfig:
     )
 
 
-def _with_init_size(config: TrainConfig, root: Path) -> TrainConfig:
-    if config.init_from is None or config.hidden_size is not None:
-        return config
-    saved = resolve_checkpoint(config.init_from, root).config(ModelConfig)
-    return replace(config, hidden_size=saved.hidden_size)
+def _with_symbols(dataset: Dataset, symbols: str) -> Dataset:
+    return replace(dataset, vocabulary=dataset.vocabulary.with_symbols(symbols))
 
 
 def _parent(config: TrainConfig, root: Path) -> tuple[RunRecord | None, ParentText | None, list[str]]:

@@ -1,10 +1,13 @@
 """Starting a model from another one's weights: `--init-from`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from charrnn.cells import CELLS, START_OPTIONS, option_names
 from charrnn.cells.arrays import Params
-from charrnn.config import DEPTHS
+from charrnn.config import DEPTHS, flag
 from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CheckpointError
 from charrnn.models.language_model import LanguageModel
@@ -13,8 +16,10 @@ from charrnn.models.store import ModelConfig, SavedModel
 
 BY_SYMBOL = ("readout.weight", "readout.bias")
 
+MOST_SHOWN = 30
+"""Characters that a note lists."""
+
 SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", *DEPTHS)
-"""Settings that must be equal in a model and the one that it starts from."""
 
 
 def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: SavedModel) -> Params:
@@ -26,11 +31,7 @@ def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: 
     model = LanguageModel(config)
     ours, theirs = config, saved.config
     same_context = [(c.name, c.values) for c in ours.columns] == [(c.name, c.values) for c in theirs.columns]
-    for name in SHAPE:
-        _refuse_other(name, getattr(ours, name), getattr(theirs, name))
-    for name in set(option_names(ours.cell)) - set(START_OPTIONS):
-        usual = CELLS[ours.cell].__dataclass_fields__[name].default
-        _refuse_other(name, ours.cell_options.get(name, usual), theirs.cell_options.get(name, usual))
+    _refuse_other(_shape(ours), _shape(theirs))
     if model.layers[-1].gives_logits and (model.shapes, vocabulary) != (saved.model.shapes, saved.vocabulary):
         raise CheckpointError(f"a model with --cell {ours.cell} can only start from one of the same characters")
     there_ids = saved.vocabulary.table(vocabulary.code_points)
@@ -65,9 +66,48 @@ def transfer(fresh: Params, config: ModelConfig, vocabulary: Vocabulary, saved: 
     return result
 
 
-def _refuse_other(name: str, asked: object, there: object) -> None:
-    if asked != there:
-        flag = "--" + name.replace("_", "-")
-        raise CheckpointError(
-            f"cannot start from a model with {flag} {there}: this one has {asked}; give {flag} {there}"
-        )
+def parent_settings(saved: ModelConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run takes over from the model that it begins with: shape, endings, and how the text is read.
+
+    given: the settings of the run itself, which win. Raises CheckpointError for those that the model cannot have.
+    """
+    _refuse_other(given, _shape(saved))
+    is_table = "context" in given or "text_column" in given
+    names = (*SHAPE, "initial_state", "stop", *(() if is_table else ("split", "order")))
+    found = {name: getattr(saved, name) for name in names}
+    # Only these: a checkpoint from a stranger must not set anything else.
+    found |= {name: saved.cell_options[name] for name in option_names(saved.cell) if name in saved.cell_options}
+    return {name: value for name, value in found.items() if name not in given}
+
+
+def alphabet_note(parent: str, theirs: Vocabulary, ours: Vocabulary) -> str:
+    """How the characters of a training text differ from those of the model that it is read with."""
+    new, absent = set(ours.symbols) - set(theirs.symbols), set(theirs.symbols) - set(ours.symbols)
+    words = f"the alphabet is that of {parent}, {theirs.size:,} characters"
+    if new:
+        words += f", and {len(new):,} new, which begin untrained: {_shown(new)}"
+    if absent:
+        words += f"; {len(absent):,} of {parent} are not in the training text: {_shown(absent)}"
+    return words
+
+
+def _shown(characters: set[str]) -> str:
+    more = len(characters) - MOST_SHOWN
+    return repr("".join(sorted(characters)[:MOST_SHOWN])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _shape(config: ModelConfig) -> dict[str, Any]:
+    """The settings that must be equal in a model and the one that it starts from."""
+    names = sorted(set(option_names(config.cell)) - set(START_OPTIONS))
+    usual = {name: CELLS[config.cell].__dataclass_fields__[name].default for name in names}
+    return {name: getattr(config, name) for name in SHAPE} | {
+        name: config.cell_options.get(name, usual[name]) for name in names
+    }
+
+
+def _refuse_other(asked: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Raises CheckpointError, which names every setting that differs."""
+    other = [name for name in there if name in asked and asked[name] != there[name]]
+    if other:
+        ours, theirs = (" ".join(f"{flag(name)} {shape[name]}" for name in other) for shape in (asked, there))
+        raise CheckpointError(f"cannot begin with a model of {theirs}: this one has {ours}; leave that out")

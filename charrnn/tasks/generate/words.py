@@ -7,6 +7,7 @@ from typing import Any
 from charrnn.config import ResolvedConfig, StopName, TrainConfig
 from charrnn.corpus.columns import Column
 from charrnn.metrics.baselines import QUICK_BYTES, quick_ngram
+from charrnn.metrics.copies import Copies
 from charrnn.metrics.lengths import LengthReport
 from charrnn.models.stopping import STOPS
 from charrnn.models.store import ModelConfig
@@ -92,6 +93,8 @@ def shown(report: EvalReport, *, verbose: bool) -> Iterator[Block]:
             yield [("Note", report.baselines["note"])]
     if report.free_running is not None:
         yield [("Samples", _free_running(report.free_running))]
+    if report.copies is not None:
+        yield [("Copies", _copies(report.copies))]
     if report.lengths is not None:
         yield None
         heads = ("LENGTHS", "MIN", "5 %", "25 %", "MEDIAN", "75 %", "95 %", "MAX", "MEAN")
@@ -175,6 +178,14 @@ def _free_running(found: FreeRunning) -> str:
     return f"an n-gram needs {sampled:.4f} bits/char for them, {held_out:.4f} for the held-out text"
 
 
+def _copies(found: Copies) -> str:
+    texts = f"{count(found.num_chars, 'character')} in {count(found.num_texts, 'sample')}"
+    held_out = f"(held-out text: {found.copied_held_out or 0.0:.1%})"
+    spans = f"{found.copied or 0.0:.1%} of {texts} are in spans of {found.span} or more from the training text"
+    where = "" if found.place is None else f"; the longest has {found.longest:,}: {found.place}"
+    return f"{spans} {held_out}{where}; {found.repeated:.1%} of the samples are whole training texts"
+
+
 def _quantiles(lengths: LengthReport) -> list[tuple[str, ...]]:
     rows = []
     for name, quantiles in (("held out", lengths.held_out), ("sampled", lengths.sampled)):
@@ -192,7 +203,8 @@ def _calibration(report: EvalReport, lengths: LengthReport) -> list[tuple[str, s
         shares = " ".join(f"{share:.2f}" for share in lengths.pit.histogram)
         facts.append(("PIT", f"{shares}; 0.10 each is perfect"))
     if report.num_cut:
-        facts.append(("Cut", f"{report.num_cut:,} of {count(report.num_sampled, 'sample')} at {report.cut_at:,}"))
+        cut = f"{report.num_cut:,} of {count(report.num_sampled, 'sample')} at {report.cut_at:,} characters"
+        facts.append(("Cut", f"{cut}; the distance is of lengths below that"))
     return facts
 
 

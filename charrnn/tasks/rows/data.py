@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config import TrainConfig
-from charrnn.corpus.columns import Column
+from charrnn.corpus.columns import Column, parse_spec, tidied
 from charrnn.corpus.hashing import hash_sequences
 from charrnn.corpus.partition import fractions
 from charrnn.corpus.scratch import workspace
@@ -69,11 +69,12 @@ def encode_rows(texts: Sequence[str], symbols: Symbols, table: Table, unknown: i
 def read_pairs(
     paths: Sequence[str | Path], label: str | None, text: str | None, *, encoding: str
 ) -> tuple[Table, str, str]:
-    """A table and the names of its columns of labels and of texts.
+    """A table, tidied, and the names of its columns of labels (NAME, NAME:number, NAME:category) and of texts.
 
     If neither is named, there is no header, and the columns are the label and the text, or the files of a folder
     are the classes. If one is named, the other is the only other column. Raises CorpusError.
     """
+    label, kind = (None, None) if label is None else parse_spec(label)
     named = [name for name in (label, text) if name is not None]
     header = bool(named) and not all(map(is_number, named))
     with workspace(None) as spool:
@@ -85,8 +86,9 @@ def read_pairs(
             f"{table.where(0)}: the columns {', '.join(table.names)}; expected a label and a text, or say which "
             "they are: --label-column NAME --text-column NAME"
         )
-    label = next(name for name in table.names if name != text) if label is None else label
-    text = next(name for name in table.names if name != label) if text is None else text
-    if label == text:
+    others = table.others(*named)
+    label = others[0] if label is None else label
+    text = others[-1] if text is None else text
+    if table.index(label) == table.index(text):
         raise CorpusError(f"{table.files[0]}: {text} cannot be both the label and the text")
-    return table, label, text
+    return tidied(table, [(label, kind)]), label, text

@@ -70,7 +70,7 @@ def columns_asked(checkpoint: Checkpoint, config: _LabelConfig) -> tuple[str, st
     record = run_record(checkpoint)
     if record is not None and record.config.label_column is None and record.config.text_column is None:
         return None, None
-    return config.label.name, config.text_column
+    return config.label.spec, config.text_column
 
 
 def pair_rows(
@@ -89,7 +89,7 @@ def pair_rows(
     config: PairConfig = saved.config
     if file is None:
         return own_rows(checkpoint, part, load_pairs, Learned.of((saved.source, saved.target), columns))
-    names = [column.name for column in columns]
+    asked = [column.spec for column in columns]
     encoding = encoding_of(checkpoint)
-    table = read_pair_table([file], config.source_column, config.target_column, names, encoding=encoding)
+    table = read_pair_table([file], config.source_column, config.target_column, asked, encoding=encoding)
     return file, table.pairs(saved.source, saved.target, columns, same_length=same_length)

@@ -68,6 +68,7 @@ class TableJob(ABC, Generic[Data]):
     dataset: Data
     trial: Trial | None = None
     parent: RunRecord | None = None
+    parent_symbols: str = ""
 
     @property
     @abstractmethod

@@ -135,6 +135,7 @@ def validated(
     """Nats per output, for batches of logits (M, K) and outputs (M,); fits the temperature in the parameters."""
     o, y = torch.cat(logits), torch.cat(outputs)
     if not readout.is_regression:
-        parameters[LOG_TEMPERATURE].fill_(fit_temperature(o.cpu().numpy(), y.cpu().numpy()))
+        found = o.cpu().numpy(), y.cpu().numpy()
+        parameters[LOG_TEMPERATURE].fill_(fit_temperature(*found, readout.weights(found[1], found[0])))
     params = {name: parameters[name].double() for name in readout.shapes}
     return float(readout.nll(params, o, y).mean())

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from charrnn.checkpoint.checkpoint import CheckpointConfig
 from charrnn.config import TrainConfig
-from charrnn.corpus.columns import Column, encode_columns, fit_column, parse_spec
+from charrnn.corpus.columns import Column, encode_columns, fit_column, parse_spec, tidied
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
@@ -128,28 +128,27 @@ def read_pair_table(
 ) -> PairTable:
     """Reads inputs from the column `source`, outputs from `target`; by default columns 1 and 2, without a header.
 
-    Numbers name the columns of a table without a header. Raises CorpusError.
+    Outputs are conditioned on the columns `context` (NAME, or NAME:number and so on); the table is tidied. Numbers
+    name the columns of a table without a header. Raises CorpusError.
     """
     source, target = source or SOURCE, target or TARGET
-    named = [source, target, *context]
+    specs = [parse_spec(spec) for spec in context]
+    named = [source, target, *(name for name, _ in specs)]
     with workspace(None) as spool:
         table = read_table(paths, spool=spool, header=not all(map(is_number, named)), encoding=encoding)
-    for name in named:
-        table.column(name)
-    if len(set(named)) < len(named):
+    if len({table.index(name) for name in named}) < len(named):
         raise CorpusError(f"{table.files[0]}: input, output and context must be columns of their own")
-    return PairTable(table, source, target)
+    return PairTable(tidied(table, specs), source, target)
 
 
 def load_pairs(config: TrainConfig) -> PairDataset:
     """The pairs that a run's configuration describes. Raises CorpusError, UsageError."""
-    specs = [parse_spec(spec) for spec in config.context]
-    names = [name for name, _ in specs]
     found = read_pair_table(
-        config.corpus, config.source_column, config.target_column, names, encoding=config.encoding
+        config.corpus, config.source_column, config.target_column, config.context, encoding=config.text_encoding
     )
     sources, targets, table = found.texts(found.source), found.texts(found.target), found.table
-    given = [table.column(name) for name in names]
+    specs = [parse_spec(spec) for spec in config.context]
+    given = [table.column(name) for name, _ in specs]
     whole_rows = ["\0".join(fields) for fields in zip(sources, targets, *given, strict=True)]
     divided = sides_of(sources, config, copies_of=whole_rows)
     sides = divided.of_row
@@ -168,7 +167,9 @@ def load_pairs(config: TrainConfig) -> PairDataset:
         f"the inputs are the column {found.source}, the outputs {found.target}, in Unicode form C",
     ]
     if config.valid is not None:
-        other = read_pair_table([config.valid], found.source, found.target, names, encoding=config.encoding)
+        asked = [column.spec for column in columns]
+        other = read_pair_table([config.valid], found.source, found.target, asked, encoding=config.text_encoding)
+        notes += other.table.notes
         valid = other.pairs(source, target, columns, same_length=tagged)
         if shared := len(set(valid.sources) & set(train.sources)):
             notes.append(f"{shared:,} validation inputs also occur in the training part")

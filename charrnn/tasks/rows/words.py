@@ -3,7 +3,7 @@
 from collections.abc import Sized
 from typing import Any, Protocol
 
-from charrnn.config import ResolvedConfig
+from charrnn.config import Prior, ResolvedConfig
 from charrnn.corpus.columns import Column
 from charrnn.metrics.labels import ClassFigures, Classification, Regression
 from charrnn.tasks.rows.pairs import PairDataset
@@ -17,6 +17,9 @@ WIDEST_TABLE = 7
 
 MOST_CONFUSIONS = 8
 MOST_ROWS = 30
+
+UNEVEN = 1.5
+"""Classes are uneven if the commonest has this many times the texts of the mean one."""
 
 
 class RowReport(Protocol):
@@ -87,16 +90,37 @@ def last_facts(report: RowReport, speed: str, *, verbose: bool) -> Facts:
     return (facts if report.num_oov else []) + (details if verbose else [])
 
 
-def label_facts(found: Classification, temperature: float | None, unit: str) -> Facts:
-    """The quality of labels and their probabilities."""
+class LabelReport(Protocol):
+    @property
+    def temperature(self) -> float | None: ...
+
+    @property
+    def prior(self) -> Prior | None: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+def label_facts(report: LabelReport, found: Classification, unit: str) -> Facts:
+    """The quality of labels and their probabilities; of uneven classes the macro averages come first."""
     floor = f"always the commonest: {percent(found.majority_accuracy)}"
     macro = f"F1 {percent(found.macro_f1)}, recall {percent(found.macro_recall)}"
     calibration = f"expected calibration error {percent(found.expected_calibration_error)}"
-    return [
+    quality = [
         ("Accuracy", f"{percent(found.accuracy)} ({floor})"),
         ("Macro", f"{macro}, precision {percent(found.macro_precision)}"),
-        ("Probability", f"{figure(found.loss)} nats/{unit}, {calibration}, temperature {temperature:.3f}"),
     ]
+    return [
+        *(reversed(quality) if _uneven(found) else quality),
+        ("Probability", f"{figure(found.loss)} nats/{unit}, {calibration}, temperature {report.temperature:.3f}"),
+        *([] if report.prior is None else [("Prior", f"{report.prior} (--prior)")]),
+        *(("Note", note) for note in report.notes),
+    ]
+
+
+def _uneven(found: Classification) -> bool:
+    support = [c.support for c in found.per_class if c.support]
+    return bool(support) and max(support) * len(support) >= UNEVEN * sum(support)
 
 
 def class_rows(found: Classification) -> Rows:

@@ -2,4 +2,4 @@
 
 from charrnn.tasks.task import Task
 
-TASK = Task("tree", unit="label")
+TASK = Task("tree", unit="label", flags=frozenset(("--prior", "--indent")))

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config import TrainConfig
-from charrnn.corpus.columns import Column, category_indices, encode_columns, fit_column, kind_of, parse_spec
+from charrnn.corpus.columns import Column, fit_column, kind_of, parse_spec
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError, UsageError
 from charrnn.tasks.rows.data import Learned, read_pairs, sides_of
+from charrnn.tasks.rows.labels import UNKNOWN, check_label, encode_labels, unknown_labels
 from charrnn.tasks.tree.trees import NONE, Forest, parse_trees
 
 NODE_LABEL = "label"
@@ -34,7 +35,8 @@ class TreeExamples:
     """Each of the forest's words as symbols: the word itself, or its characters; an unknown symbol's id is
     the vocabulary size."""
     outputs: npt.NDArray[np.float64]
-    """(N,) the index of each node's label, or its number, standardised; NaN for a node without an output."""
+    """(N,) the index of each node's label, UNKNOWN for one that the model does not know, or its number,
+    standardised; NaN for a node without an output."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -126,11 +128,11 @@ def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
             f"says what kind those are: --label-column {NODE_LABEL}:number"
         )
     table, name, text_column = read_expressions(
-        config.corpus, name, config.text_column, reader, encoding=config.encoding
+        config.corpus, config.label_column, config.text_column, reader, encoding=config.text_encoding
     )
     texts = [normalised(text) for text in table.column(text_column)]
     forest = reader.forest(texts, table.where)
-    strings, rows = _labels(table, forest, name)
+    strings, _, rows = labels_of(table, forest, name)
     kind = kind_of(kind, strings)
     divided = sides_of(texts, config, labels=[Labels(strings, rows)] if kind == "category" else [])
     sides = divided.of_row
@@ -140,10 +142,7 @@ def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
             f"( 3 ( 2 a ) ( 4 b ) ) were expected in the column {text_column}"
         )
     label = fit_column(name or NODE_LABEL, kind, strings, sides[rows] == 0, lambda i: table.where(int(rows[i])))
-    if label.values and len(label.values) < 2:
-        raise CorpusError(
-            f"{table.files[0]}: the column {label.name} is always {label.values[0]!r}; there is nothing to tell"
-        )
+    check_label(label, config, table.files[0])
     symbols = reader.symbols(forest.take(np.flatnonzero(sides == 0)))
     whole = tree_examples(table, text_column, label, reader, symbols, forest)
     train, valid, test = (whole.take(np.flatnonzero(sides == side)) for side in range(3))
@@ -152,8 +151,14 @@ def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:
     if reader.pairs:
         notes.append("brackets of more than two are read as pairs from the left (child_sum would not)")
     if config.valid is not None:
-        other, _, _ = read_expressions([config.valid], name, text_column, reader, encoding=config.encoding)
+        other, _, _ = read_expressions(
+            [config.valid], label.spec, text_column, reader, encoding=config.text_encoding
+        )
+        notes += other.notes
         valid = tree_examples(other, text_column, label, reader, symbols)
+        if unknown := unknown_labels(label, labels_of(other, valid.forest, name)[0], "not validated"):
+            valid.outputs[valid.outputs == UNKNOWN] = np.nan
+            notes += unknown
         if shared := len(set(valid.texts) & set(train.texts)):
             notes.append(f"{shared:,} validation expressions also occur in the training part")
     return TreeDataset(
@@ -170,42 +175,21 @@ def tree_examples(
     forest: Forest | None = None,
 ) -> TreeExamples:
     """The rows of a table; `forest` holds them if they are parsed already. Raises CorpusError for an invalid
-    expression, and for a label that the model does not know."""
+    expression, and if none of the labels is known."""
     texts = [normalised(text) for text in table.column(text_column)]
     forest = forest or reader.forest(texts, table.where)
+    strings, nodes, rows = labels_of(table, forest, None if reader.node_labels else label.name)
     outputs = np.full(len(forest.leaf), np.nan)
-    if reader.node_labels:
-        labelled, found = node_outputs(forest, label, table.where)
-    else:
-        labelled, found = forest.ends - forest.sizes, _outputs(label, table.column(label.name), table.where)
-    outputs[labelled] = found
+    outputs[nodes] = encode_labels(label, strings, lambda i: table.where(int(rows[i])))
     return TreeExamples(texts, forest, reader.words(forest, symbols), outputs)
 
 
-def node_outputs(
-    forest: Forest, label: Column, where: Callable[[int], str]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The nodes that have a label, and their outputs. Raises CorpusError for an unknown label."""
-    labelled = np.flatnonzero(forest.label != NONE)
-    strings, rows = _node_labels(forest, labelled)
-    return labelled, _outputs(label, strings, lambda i: where(int(rows[i])))
-
-
-def _outputs(label: Column, strings: Sequence[str], where: Callable[[int], str]) -> npt.NDArray[np.float64]:
-    """For each string the index of the label, or the number, standardised."""
-    if label.values:
-        return category_indices(label, strings, where).astype(np.float64)
-    return encode_columns([label], [strings], where)[:, 0].astype(np.float64)
-
-
-def _labels(table: Table, forest: Forest, column: str | None) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """All labels, from the column or from the nodes, and the row of each."""
+def labels_of(
+    table: Table, forest: Forest, column: str | None
+) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All labels, from the column (of the roots) or from the brackets, and the node and the row of each."""
     if column is not None:
-        return table.column(column), np.arange(len(forest))
-    return _node_labels(forest, np.flatnonzero(forest.label != NONE))
-
-
-def _node_labels(forest: Forest, labelled: npt.NDArray[np.int64]) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The labels of nodes that have one, and the row of each."""
+        return table.column(column), forest.ends - forest.sizes, np.arange(len(forest))
+    nodes = np.flatnonzero(forest.label != NONE)
     rows = np.repeat(np.arange(len(forest)), forest.sizes)
-    return [forest.words[word] for word in forest.label[labelled]], rows[labelled]
+    return [forest.words[word] for word in forest.label[nodes]], nodes, rows[nodes]

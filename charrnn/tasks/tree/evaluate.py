@@ -9,14 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config import Prior, TrainConfig
 from charrnn.errors import CorpusError
 from charrnn.metrics.labels import Classification, Regression, rounded_right
 from charrnn.tasks.rows.data import Learned
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
-from charrnn.tasks.rows.labels import figures_of
+from charrnn.tasks.rows.labels import WRONG, figures_of, temperature_notes, unknown_labels
 from charrnn.tasks.stored import PartName, encoding_of
-from charrnn.tasks.tree.data import TreeDataset, TreeExamples, load_trees, read_expressions, tree_examples
+from charrnn.tasks.tree.data import (
+    TreeDataset,
+    TreeExamples,
+    labels_of,
+    load_trees,
+    read_expressions,
+    tree_examples,
+)
 from charrnn.tasks.tree.predict import SavedTreeModel, load, logits_of, reader_of
 from charrnn.tasks.tree.trees import NONE
 
@@ -59,38 +66,45 @@ class TreeReport:
     by_depth: tuple[Band, ...]
     by_leaves: tuple[Band, ...]
     temperature: float | None
+    """What the logits are divided by, as fitted to the validation part."""
+    prior: Prior | None
+    """What the labels' frequencies are taken to be; None: as the model was trained."""
     num_oov: int
     """Leaves with a symbol that the model does not know."""
+    notes: tuple[str, ...]
     trees_per_second: float
     model_sha256: str
 
 
 def tree_rows(
     checkpoint: Checkpoint, saved: SavedTreeModel, *, file: str | None, part: PartName | None
-) -> tuple[str, TreeExamples]:
-    """The name and the trees of a file, or of a part of the run's own table. Raises as `own_rows` does."""
-    reader, config = reader_of(saved), saved.config
+) -> tuple[str, TreeExamples, tuple[str, ...]]:
+    """The name of a file, or of a part of the run's own table, its trees, and notes. Raises as `own_rows` does."""
+    reader, label = reader_of(saved), saved.config.label
     if file is None:
 
         def load(config: TrainConfig) -> TreeDataset:
             return load_trees(config, reader)
 
-        return own_rows(checkpoint, part, load, Learned.of([saved.source], [config.label]))
-    label, text = columns_asked(checkpoint, config)
-    table, _, text_column = read_expressions([file], label, text, reader, encoding=encoding_of(checkpoint))
-    return file, tree_examples(table, text_column, config.label, reader, saved.source)
+        return *own_rows(checkpoint, part, load, Learned.of([saved.source], [label])), ()
+    column, text = columns_asked(checkpoint, saved.config)
+    table, name, text_column = read_expressions([file], column, text, reader, encoding=encoding_of(checkpoint))
+    examples = tree_examples(table, text_column, label, reader, saved.source)
+    strings, _, _ = labels_of(table, examples.forest, name)
+    return file, examples, (*table.notes, *unknown_labels(label, strings, WRONG))
 
 
-def reports(checkpoint: Checkpoint, *, file: str | None, part: PartName | None, **_: object) -> list[TreeReport]:
+def reports(
+    checkpoint: Checkpoint,
+    *,
+    file: str | None,
+    part: PartName | None,
+    prior: Prior | None = None,
+    **_: object,
+) -> list[TreeReport]:
     """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
-    data, examples = tree_rows(checkpoint, saved, file=file, part=part)
-    return [evaluate_trees(saved, examples, data=data, run=checkpoint.run_name, step=checkpoint.step)]
-
-
-def evaluate_trees(
-    saved: SavedTreeModel, examples: TreeExamples, *, data: str, run: str, step: int | None
-) -> TreeReport:
+    data, examples, notes = tree_rows(checkpoint, saved, file=file, part=part)
     begin = time.perf_counter()
     forest, readout = examples.forest, saved.model.readout
     logits = logits_of(saved, forest, examples.words)
@@ -103,30 +117,35 @@ def evaluate_trees(
     compared = said[root]
     root = root[compared]
     truth = examples.outputs[root]
-    labels, numbers = figures_of(readout, saved.params, logits[root], truth)
-    right = logits.argmax(-1) == examples.outputs
-    root_right, squares = right[root], None
+    labels, numbers = figures_of(readout, saved.params, logits[root], truth, prior)
+    node_accuracy, squares = None, None
     if labels is None:
         predicted, true = readout.numbers(logits[root]), truth * label.scale + label.mean
         root_right, squares = rounded_right(predicted, true), (predicted - true) ** 2
-    return TreeReport(
-        run=run,
-        step=step,
+    else:
+        right = readout.probabilities(saved.params, logits, prior).argmax(-1) == examples.outputs
+        root_right, node_accuracy = right[root], float(right[said].mean()) if config.node_labels else None
+    report = TreeReport(
+        run=checkpoint.run_name,
+        step=checkpoint.step,
         model=f"{config.composition} of {config.hidden_size}",
         data=data,
         column=label.name,
         labels=labels,
         numbers=numbers,
-        node_accuracy=float(right[said].mean()) if labels is not None and config.node_labels else None,
+        node_accuracy=node_accuracy,
         num_labelled_nodes=int(np.count_nonzero(said)),
         num_unlabelled_roots=int(np.count_nonzero(~compared)),
         by_depth=_bands(forest.depths[compared], DEPTH_EDGES, root_right, squares),
         by_leaves=_bands(forest.num_leaves[compared], LEAF_EDGES, root_right, squares),
         temperature=None if labels is None else readout.temperature(saved.params),
+        prior=prior,
         num_oov=_unknown_leaves(examples, saved.source.size),
+        notes=notes + temperature_notes(readout, saved.params),
         trees_per_second=len(examples) / max(seconds, 1e-9),
         model_sha256=saved.sha256,
     )
+    return [report]
 
 
 def _bands(

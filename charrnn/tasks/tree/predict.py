@@ -1,7 +1,9 @@
 """A recursive network's predictions, in NumPy: labels with calibrated probabilities, or numbers."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -10,16 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.checkpoint import CONFIG, Checkpoint
+from charrnn.config import Prior
+from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Ragged, normalised
 from charrnn.errors import CheckpointError, CorpusError
 from charrnn.models.store import Saved, load_saved
-from charrnn.sampling.prediction import Prediction, predictions
+from charrnn.sampling.prediction import Candidate, Prediction, predictions
 from charrnn.tasks.tree.composition import COMPOSITIONS
-from charrnn.tasks.tree.data import TreeReader, leaf_separator, node_outputs
+from charrnn.tasks.tree.data import TreeReader, leaf_separator
 from charrnn.tasks.tree.recursive import RecursiveNetwork, TreeConfig, trees_of
-from charrnn.tasks.tree.trees import Forest
+from charrnn.tasks.tree.trees import NONE, Forest, without_labels
 
 BATCH = 128
+
+SHOWN = 60
+"""Characters of a node's text."""
 
 SavedTreeModel: TypeAlias = Saved[TreeConfig, RecursiveNetwork]
 
@@ -38,50 +45,114 @@ def open_model(checkpoint: Checkpoint) -> "TreeModel":
     return TreeModel(load(checkpoint), checkpoint.path)
 
 
+@dataclass(frozen=True)
+class Node:
+    """The prediction for a node of a tree: a label, or a number, which has no probability and no candidates."""
+
+    text: str
+    """The words of its leaves, shortened."""
+    depth: int
+    """0 for the root."""
+    first: int
+    end: int
+    """Its leaves are the tree's leaves number first to end − 1."""
+    prediction: str | float
+    probability: float | None
+    candidates: list[Candidate]
+
+
+@dataclass(frozen=True)
+class TreePrediction(Prediction):
+    """The prediction for the root and for every node."""
+
+    nodes: list[Node]
+    """Each before its children. A model of pairs reads brackets of more than two as pairs from the left."""
+
+
 class TreeModel:
     """A trained model that predicts a label or a number for each tree. It needs no torch."""
 
     def __init__(self, saved: SavedTreeModel, path: Path) -> None:
         self.saved, self.path = saved, path
 
-    def predict(self, texts: Iterable[str], *, n: int = 5, number: int = 0) -> Iterator[Prediction]:
-        """The n most probable labels of each expression's root, or its number.
+    def predict(
+        self, texts: Iterable[str], *, n: int = 5, number: int = 0, prior: Prior | None = None
+    ) -> Iterator[Prediction]:
+        """The n most probable labels of each expression's root, or its number; of a model of labels in brackets
+        those of every node too (TreePrediction).
 
-        number: the first text's number. Raises CorpusError, naming a text's number, for an invalid expression.
+        number: the first text's number; prior: how frequent the labels are taken to be, uniform or as in training
+        (`charrnn.models.label_readout`). Raises CorpusError, naming a text's number, for an invalid expression.
         """
-        return label_trees(self.saved, texts, n=n, number=number)
+        return label_trees(self.saved, texts, n=n, number=number, prior=prior)
 
 
 def label_trees(
-    saved: SavedTreeModel, lines: Iterable[str], *, n: int = 5, number: int = 0
+    saved: SavedTreeModel, lines: Iterable[str], *, n: int = 5, number: int = 0, prior: Prior | None = None
 ) -> Iterator[Prediction]:
-    """For every expression, in order, the n most probable labels of its root, or its number; reads a batch ahead.
+    """For every expression, in order, the prediction for its root, or for all its nodes; reads a batch ahead.
 
-    An unknown leaf is read as a zero input. Raises CorpusError, naming the line's number, for an invalid
-    expression or labels that the model does not have, after all lines before it are predicted. number: the first
-    line's number, from 0.
+    An unknown leaf is read as a zero input. A model of labels in brackets takes expressions without labels; one
+    whose brackets all begin with a label that the model knows is read without them. Raises CorpusError, naming the
+    line's number, for an invalid expression, after all lines before it are predicted. number: the first line's
+    number, from 0.
     """
-    reader, remaining = reader_of(saved), iter(lines)
+    reader, remaining = replace(reader_of(saved), node_labels=False), iter(lines)
+    is_label = partial(_is_label, saved.config.label) if saved.config.node_labels else lambda _: False
     while batch := list(itertools.islice(remaining, BATCH)):
         first, number = number, number + len(batch)
         try:
-            forest = _read(saved, reader, batch, first)
+            texts = [without_labels(normalised(text), is_label) for text in batch]
+            forest = reader.forest(texts, partial(_line, first))
         except CorpusError:
             if len(batch) == 1:
                 raise
             for row, text in enumerate(batch):
-                yield from label_trees(saved, [text], n=n, number=first + row)
+                yield from label_trees(saved, [text], n=n, number=first + row, prior=prior)
             continue  # Reached only if no line is bad by itself.
-        logits = logits_of(saved, forest, reader.words(forest, saved.source))[forest.ends - forest.sizes]
-        yield from predictions(saved.model.readout, saved.params, batch, logits, n)
+        readout, params = saved.model.readout, saved.params
+        logits = logits_of(saved, forest, reader.words(forest, saved.source))
+        root = forest.ends - forest.sizes
+        found = predictions(readout, params, batch, logits[root], n, prior)
+        if not saved.config.node_labels:
+            yield from found
+            continue
+        nodes = _nodes(forest, predictions(readout, params, _phrases(forest), logits, n, prior))
+        for whole, begin, end in zip(found, root.tolist(), forest.ends.tolist(), strict=True):
+            yield TreePrediction(**vars(whole), nodes=nodes[begin:end])
 
 
-def _read(saved: SavedTreeModel, reader: TreeReader, texts: list[str], number: int) -> Forest:
-    where = partial(_line, number)
-    forest = reader.forest([normalised(text) for text in texts], where)
-    if reader.node_labels:
-        node_outputs(forest, saved.config.label, where)
-    return forest
+def _nodes(forest: Forest, found: Iterator[Prediction]) -> list[Node]:
+    """All nodes of a forest with the predictions for them."""
+    first, end = _leaves_of(forest)
+    begin = np.repeat(first[forest.ends - forest.sizes], forest.sizes)
+    places = zip(forest.depth.tolist(), (first - begin).tolist(), (end - begin).tolist(), strict=True)
+    return [
+        Node(p.input, *place, p.prediction, p.probability, p.candidates)
+        for p, place in zip(found, places, strict=True)
+    ]
+
+
+def _phrases(forest: Forest) -> list[str]:
+    """The words of each node's leaves, shortened, because those of a deep tree would be as long as its square."""
+    words = [forest.words[word] for word in forest.leaf[forest.leaf != NONE].tolist()]
+    joined = [(" ".join(words[a:b][:SHOWN]), b - a) for a, b in zip(*_leaves_of(forest), strict=True)]
+    return [text if len(text) <= SHOWN and size <= SHOWN else text[:SHOWN] + "…" for text, size in joined]
+
+
+def _leaves_of(forest: Forest) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(N,) the number of the first leaf of each node in the forest, and of the leaf after its last."""
+    before = np.append(0, np.cumsum(forest.leaf != NONE))
+    return before[:-1], before[forest.subtree_ends]
+
+
+def _is_label(label: Column, word: str) -> bool:
+    if label.values:
+        return word in label.values
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def reader_of(saved: SavedTreeModel) -> TreeReader:

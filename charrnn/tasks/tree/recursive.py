@@ -12,7 +12,7 @@ from msgspec import Meta
 from charrnn.cells.arrays import Array, OneHot, Params, concat, rows, split_rows
 from charrnn.cells.cell import State, map_state, refilled, state_arrays
 from charrnn.checkpoint.checkpoint import CheckpointConfig
-from charrnn.config import CompositionName, VocabSize, Width
+from charrnn.config import ClassWeights, CompositionName, VocabSize, Width
 from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Ragged
 from charrnn.models.encoder import Encoder, EncoderConfig
@@ -38,6 +38,7 @@ class TreeConfig(CheckpointConfig):
     hidden_size: Width
     encoder: EncoderConfig | None = None
     """Reads a leaf character by character; None if a leaf is one symbol."""
+    class_weights: ClassWeights = "none"
 
 
 ENCODER = "encoder."
@@ -107,7 +108,7 @@ class RecursiveNetwork:
 
     @cached_property
     def readout(self) -> LabelReadout:
-        return LabelReadout(self.config.label, self.config.hidden_size)
+        return LabelReadout(self.config.label, self.config.hidden_size, self.config.class_weights)
 
     @property
     def frozen(self) -> frozenset[str]:
@@ -156,7 +157,7 @@ class RecursiveNetwork:
         return rows(read.summary, trees.leaves)
 
     def nll(self, params: Params, trees: Trees, dropout: Dropout | None = None) -> Array:
-        """−ln p of every output, nats, (M,), before T; for a number, p is the density of the standardised one."""
+        """−ln p of every output, weighted nats, (M,), before T; for a number p is its density, standardised."""
         h = rows(self.read(params, trees, dropout), trees.labelled)
         return self.readout.nll(params, self.readout.logits(params, h), trees.outputs)
 

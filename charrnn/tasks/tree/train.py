@@ -142,6 +142,7 @@ class TreeJob(LabelJob[TreeDataset]):
                 composition=config.composition,
                 hidden_size=config.hidden_size,
                 encoder=encoder,
+                class_weights=config.class_weights,
             )
         )
 

@@ -26,6 +26,8 @@ ROWS = 500
 NONE = -1
 OPEN, CLOSE = 0, 1
 _TOKEN = re.compile(r"[()]|[^()\s]+")
+_LABEL = re.compile(r"\(\s*+([^()\s]++)(?!\s*\))")
+"""A bracket and the word behind it, if more is in the bracket."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,11 @@ class Forest:
     def depths(self) -> IntArray:
         """(R,) the depth of each tree's deepest node."""
         return np.maximum.reduceat(self.depth, self.ends - self.sizes) if len(self) else self.ends
+
+    @cached_property
+    def subtree_ends(self) -> IntArray:
+        """(N,) the index of the first node after each node's subtree."""
+        return _subtree_ends(self.depth)
 
     def take(self, rows: NDArray[np.integer]) -> "Forest":
         """Some of the trees."""
@@ -139,6 +146,13 @@ def parse_trees(
         row = int(large[0])
         raise CorpusError(f"{where(row)}: {forest.num_leaves[row]:,} leaves; at most {MOST_LEAVES:,} can be read")
     return forest
+
+
+def without_labels(text: str, is_label: Callable[[str], bool]) -> str:
+    """The expression without its labels, if each of its brackets begins with one; else as it is."""
+    heads = _LABEL.findall(text)
+    labelled = len(heads) == text.count("(") and all(map(is_label, heads))
+    return _LABEL.sub("(", text) if labelled else text
 
 
 def _nodes(texts: Sequence[str], numbers: "_Numbers", where: Callable[[int], str], *, labelled: bool) -> "_Nodes":

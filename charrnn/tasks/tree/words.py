@@ -36,7 +36,7 @@ def model_words(config: TrainConfig | ModelConfig, num_parameters: int) -> str:
 
 
 def rival(config: ResolvedConfig, dataset: TreeDataset) -> Rival | None:
-    return frequencies(dataset.label, dataset.valid.outputs)
+    return frequencies(dataset.label, dataset.valid.outputs, config.class_weights)
 
 
 def shown(report: TreeReport, *, verbose: bool) -> Iterator[Block]:
@@ -46,7 +46,7 @@ def shown(report: TreeReport, *, verbose: bool) -> Iterator[Block]:
         if report.node_accuracy is not None:
             nodes = f"{percent(report.node_accuracy)} of {report.num_labelled_nodes:,} labelled"
             facts.append(("Nodes", nodes))
-        yield facts + label_facts(report.labels, report.temperature, "tree")
+        yield facts + label_facts(report, report.labels, "tree")
         yield from confusion_rows(report.labels, "TREES")
     elif report.numbers is not None:
         facts.append(("Trees", f"{report.data}: {count(report.numbers.num_examples, 'tree')}"))
