@@ -182,6 +182,8 @@ def _misfit(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
     hint = get_type_hints(TrainConfig)[name]
     if what.startswith("Invalid enum value"):
         what = f"expected {', '.join(_choices(hint))}"
+    elif "matching regex" in what:
+        what = "expected text without characters that control a terminal"
     return f"{name} = {values[name]!r}: {what[0].lower()}{what[1:]}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_type_hints
+from unicodedata import normalize as unicode_form
 
 from msgspec import Meta
 
@@ -34,9 +35,14 @@ CellName = Literal[
 
 TaskName = Literal["generate", "classify", "tag", "transduce", "tree"]
 StopName = Literal["eos", "halt", "length", "none"]
-SplitName = Literal["line", "paragraph", "file"]
-Separator = Literal["\n", "\r\n", "\n\n", "\r\n\r\n"]
-"""What can be between the sequences of a corpus."""
+SplitName = Literal["line", "paragraph", "file", "mark"]
+_HARMLESS = r"\A[^\x00-\x08\x0b\x0e-\x1b\x7f-\x9f\ud800-\udfff]+\Z"
+"""No character that begins a command to a terminal."""
+Mark = Annotated[str, Meta(min_length=1, max_length=400, pattern=_HARMLESS)]
+Separator = Annotated[str, Meta(min_length=1, max_length=1000, pattern=_HARMLESS)]
+"""What can be between the sequences of a corpus: a mark, whose line ends may be CRLF, or line ends."""
+Normalize = Literal["none", "nfc"]
+"""The Unicode form that text is brought into."""
 OrderName = Literal["independent", "ordered"]
 HoldOut = Literal["auto", "values", "rows"]
 """Whether all copies of a text are held out together, or rows one by one."""
@@ -60,7 +66,8 @@ Prior = Literal["training", "uniform"]
 
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 STOP_NAMES: tuple[str, ...] = get_args(StopName)
-SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
+SPLIT_NAMES: tuple[str, ...] = tuple(name for name in get_args(SplitName) if name != "mark")
+"""Those that need no mark."""
 
 ENDING_STOPS: tuple[StopName, ...] = tuple(name for name in get_args(StopName) if name != "none")
 """What `--stop all` means, in the order in which `sample` and `score` prefer them."""
@@ -143,15 +150,24 @@ def flag(name: str) -> str:
 
 
 class Encoding(str):
-    """The name of a text encoding, with what becomes of bytes that are not text in it."""
+    """How bytes become text: the name of an encoding, what becomes of bytes that are not text and a form."""
 
     errors: EncodingErrors
+    normalize: Normalize
 
-    def __new__(cls, name: str, errors: EncodingErrors | None = None) -> "Encoding":
-        """Without `errors`, those of `name` if it has any, else strict."""
+    def __new__(
+        cls, name: str, errors: EncodingErrors | None = None, normalize: Normalize | None = None
+    ) -> "Encoding":
+        """What is left out is as in `name` if that says it, else strict and none."""
         found = super().__new__(cls, name)
-        found.errors = errors or (name.errors if isinstance(name, Encoding) else "strict")
+        given = name if isinstance(name, Encoding) else None
+        found.errors = errors or (given.errors if given else "strict")
+        found.normalize = normalize or (given.normalize if given else "none")
         return found
+
+    def in_form(self, text: str) -> str:
+        """The text in the form."""
+        return unicode_form("NFC", text) if self.normalize == "nfc" else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +183,23 @@ class TrainConfig:
         EncodingErrors,
         Setting(TEXT, "Bytes that are not text: refuse them, put U+FFFD in their place, or skip them."),
     ] = "strict"
+    normalize: Annotated[
+        Normalize, Setting(TEXT, "nfc: text is read in Unicode form C, where é is one character, not two.")
+    ] = "none"
     split: Annotated[
         SplitName | Literal["auto"],
         Setting(TEXT, "What a sequence is; auto looks at the text and says what it chose.", common=True),
     ] = "auto"
+    split_on: Annotated[
+        Mark | None,
+        Setting(
+            TEXT,
+            "What stands between sequences, such as %; if it is a whole line anywhere, only whole lines count.",
+            unset=None,
+            metavar="TEXT",
+            tasks=("generate",),
+        ),
+    ] = None
     order: Annotated[
         OrderName | Literal["auto"],
         Setting(TEXT, "Whether sequences are independent, like names, or ordered, like a book."),
@@ -506,6 +535,10 @@ class TrainConfig:
             raise UsageError("--stop names a mechanism twice")
         if sum(getattr(self, budget) is not None for budget in BUDGETS) > 1:
             raise UsageError("give one budget: --minutes, --epochs or --steps")
+        if self.split == "mark" and self.split_on is None:
+            raise UsageError("--split mark needs a mark: name it with --split-on")
+        if self.split_on is not None and self.split not in ("auto", "mark"):
+            raise UsageError(f"--split-on and --split {self.split} are two ways to split a text; give one of them")
         for name, setting in settings().items():
             value, default = getattr(self, name), TrainConfig.__dataclass_fields__[name].default
             if value and value != default and self.task not in setting.tasks:
@@ -515,7 +548,7 @@ class TrainConfig:
     @property
     def text_encoding(self) -> Encoding:
         """How the files are decoded."""
-        return Encoding(self.encoding, self.errors)
+        return Encoding(self.encoding, self.errors, self.normalize)
 
     @property
     def has_output_edges(self) -> bool:

@@ -33,9 +33,9 @@ def read_prompt(argument: str, symbols: tuple[str, ...], encoding: str = "utf-8"
     editors and `echo` put it there. Raises CorpusError for input that cannot be read or is not text in `encoding`.
     """
     if argument.startswith("@@"):
-        return argument[1:]
+        return Encoding(encoding).in_form(argument[1:])
     if argument != "-" and not argument.startswith("@"):
-        return argument
+        return Encoding(encoding).in_form(argument)
     with opened(argument.removeprefix("@")) as source:
         text = "".join(TextReader(source, encoding))
     return text if "\n" in symbols else text.removesuffix("\n").removesuffix("\r")
@@ -52,7 +52,7 @@ def lines_for(
     of_run = encoding_for(checkpoint)
     if encoding is None and of_run != "utf-8" and not jsonl:
         tell(f"reading {of_run}, as the run did (--encoding)")
-    decoded = Encoding(encoding or ("utf-8" if jsonl else of_run), of_run.errors)
+    decoded = Encoding(encoding or ("utf-8" if jsonl else of_run), of_run.errors, of_run.normalize)
     with opened(file) as source:
         yield from read_texts(source, decoded, tell, jsonl=jsonl)
 

@@ -1,5 +1,6 @@
 """`charrnn sample`: draw text from a model."""
 
+import math
 import re
 import secrets
 import sys
@@ -21,7 +22,7 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.selection import NOVEL_SPAN
-from charrnn.cli.terminal import note, one_blas_thread, result_writer, use_utf8, write_json
+from charrnn.cli.terminal import is_terminal, note, one_blas_thread, result_writer, use_utf8, write_json
 from charrnn.config import MAX_SEED
 from charrnn.errors import CorpusError, FewerTextsError
 from charrnn.words import count
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 WHAT, HOW, KEPT = "What to draw", "How to draw", "Which samples to keep"
 MAX_CHARS = 20_000
+
+OF_DRAWS = (
+    *("prompts", "num_chars", "until", "max_words", "seed", "temperature", "top_k", "top_p", "min_p"),
+    *("unique", "novel", "novel_span", "min_chars", "match"),
+)
+"""Options that a search for the likeliest texts has no use for."""
 
 FLUSH_SECONDS = 0.02
 """Seconds between writes of text that is read while it is drawn."""
@@ -95,6 +102,12 @@ def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> "
     help="The same seed draws the same samples.",
 )
 @given_option(WHAT)
+@option(
+    "--likeliest",
+    is_flag=True,
+    group=WHAT,
+    help="Draw nothing: search for the -n likeliest texts, and print each with its probability.",
+)
 @option("--print0", is_flag=True, group=WHAT, help="End each sample with NUL, as xargs -0 reads it.")
 @option(
     "--temperature",
@@ -156,6 +169,7 @@ def command(
     prompt: str,
     prompts: str | None,
     seed: int | None,
+    likeliest: bool,
     print0: bool,
     checkpoint: Any,
     unique: bool,
@@ -187,6 +201,7 @@ def command(
       charrnn sample plays --prompts openings.txt --until . --novel --json
       charrnn sample codes -n 100 --match '[A-Z]{2}[0-9]+' --min-chars 6
       charrnn sample molecules -n 100 --json | jq -r .text
+      charrnn sample passwords -n 20 --likeliest
     """
     if options["num_chars"] and ctx.get_parameter_source("max_chars") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--num-chars is exact and --max-chars a cut; give one of them", ctx)
@@ -196,6 +211,11 @@ def command(
         raise click.UsageError("--prompt is one prompt and --prompts a file of them; give one of them", ctx)
     if min_chars is not None and min_chars > (options["num_chars"] or options["max_chars"]):
         raise click.UsageError("--min-chars is more than --num-chars or --max-chars allows", ctx)
+    for parameter in ctx.command.params if likeliest else ():
+        is_given = ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if is_given and parameter.name in OF_DRAWS:
+            flag = parameter.opts[0]
+            raise click.UsageError(f"--likeliest draws nothing and keeps all it finds; leave {flag} out", ctx)
     one_blas_thread()
     from charrnn.api import load_text
     from charrnn.cli.prompt import encoding_for, lines_for, read_prompt
@@ -208,7 +228,7 @@ def command(
         texts = [line for lines in lines_for(model.path, prompts, None, quiet=quiet) for line in lines]
     seed = secrets.randbits(32) if seed is None else seed
     if verbose and not quiet:
-        note(f"{model.path}, seed {seed}")
+        note(str(model.path) if likeliest else f"{model.path}, seed {seed}")
     novelty = Novelty(model.path, novel_span) if novel or novel_span else None
     if novelty and not quiet:
         note(novelty.words)
@@ -227,7 +247,12 @@ def command(
         except CorpusError as error:
             raise error if prompts is None else CorpusError(f"{prompts}, line {number}: {error}") from error
     use_utf8()
-    writer = Writer("\0" if print0 else model.saved.config.separator, as_json=as_json)
+    separator = "\0" if print0 else model.saved.config.separator
+    writer = Writer(separator, as_json=as_json, with_probability=likeliest)
+    if likeliest:
+        asked = {name: options[name] for name in ("stop", "max_chars", "given")}
+        writer.write_all(model.likeliest(num_samples, prompt=texts[0], **asked))
+        return
     for number, text in enumerate(texts):
         own_seed = (seed + number) % (MAX_SEED + 1)
         draws = model.draws(cut_logprob=as_json, prompt=text, seed=own_seed, **options)
@@ -255,10 +280,19 @@ def command(
 
 
 class Writer:
-    """Writes samples to stdout, each followed by `separator`, or as a line of JSON."""
+    """Writes samples to stdout with `separator` between them, or each as a line of JSON.
 
-    def __init__(self, separator: str, *, as_json: bool) -> None:
-        self._separator, self._as_json = separator, as_json
+    with_probability: whether its probability and a tab stand before each text.
+    """
+
+    def __init__(self, separator: str, *, as_json: bool, with_probability: bool = False) -> None:
+        self._as_json, self._with_probability = as_json, with_probability
+        if is_terminal(sys.stdout):  # There a carriage return would be made visible.
+            separator = separator.replace("\r\n", "\n")
+        mark = separator.lstrip("\r\n")
+        # A mark at the beginning of a line stands before each text, any other separator after it.
+        begins_line = mark not in ("", separator) and not mark.endswith("\n")
+        self._before, self._after = (mark, separator.removesuffix(mark)) if begins_line else ("", separator)
         self._write = result_writer()
         self.num_samples = self.num_cut = 0
         self._flushed_at = time.monotonic()
@@ -268,20 +302,22 @@ class Writer:
             if self._as_json:
                 write_json(sample)
             else:
-                self._write(sample.text)
-                sys.stdout.write(self._separator)
+                if self._with_probability:
+                    self._write(f"{math.exp(sample.logprob):.4g}\t")
+                self._write(self._before + sample.text)
+                self._write(self._after)
             self._written(sample)
 
     def stream(self, prompt: str, items: Iterator["str | Sample"]) -> None:
         """One sample, character by character."""
         for number, item in enumerate(items):
             if number == 0:  # By now the model has accepted the prompt.
-                self._write(prompt)
+                self._write(self._before + prompt)
             if isinstance(item, str):
                 self._write(item)
                 self._flush_now_and_then()
             else:
-                sys.stdout.write(self._separator)
+                self._write(self._after)
                 self._written(item)
 
     def _written(self, sample: "Sample") -> None:

@@ -141,7 +141,7 @@ def beginning(
     else:
         name, head = _head(found, file, most + 1)
         is_cut = len(head) > most
-        whole = replace(sequences_of(head, config.split), open_end=is_cut)
+        whole = replace(sequences_of(head, config.split, config.separator), open_end=is_cut)
         if not whole.num_chars:
             raise CorpusError(f"{name}: the text is empty; name one with characters in it")
         kept, total = first_chars(whole, most), None if is_cut else whole.num_chars

@@ -28,7 +28,7 @@ from charrnn.corpus.readers import (
 )
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences, to_code_points
-from charrnn.corpus.splitting import GROUPINGS, LineFinder, choose_split, separator
+from charrnn.corpus.splitting import LineFinder, choose_mark, choose_split, grouping, separator
 from charrnn.corpus.store import CorpusWriter, FileFacts, load, publish
 from charrnn.errors import CorpusError
 from charrnn.words import count
@@ -70,6 +70,7 @@ def encode(
     paths: Sequence[str | Path],
     *,
     split: SplitName | Literal["auto"],
+    mark: str | None = None,
     encoding: str = "utf-8",
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -77,7 +78,8 @@ def encode(
 ) -> EncodedCorpus:
     """Reads files, folders or standard input (`-`) as one corpus, in bounded memory.
 
-    With a folder `cache`, the result is kept there for reuse, under a name derived from the corpus's bytes and
+    mark: what stands between sequences; with `auto`, the line ends around it are found from the text. With a
+    folder `cache`, the result is kept there for reuse, under a name derived from the corpus's bytes and
     how they are read; without one, or if it is not writable, the result lasts as long as it is used.
     Raises CorpusError for a corpus that is missing, unreadable, not text or empty, ResourceError for a full disk.
     """
@@ -85,15 +87,19 @@ def encode(
     notes: list[str] = []
     with workspace(_if_writable(cache)) as work:
         sources = expand(paths, work, notes)
-        marks = fingerprint(sources)
-        notes += marks.copies(sources)
+        contents = fingerprint(sources)
+        notes += contents.copies(sources)
         reason = ""
-        if split == "auto":
+        if split == "auto" and mark is not None:
+            split = "mark"
+            mark, reason = choose_mark(read_head(sources, encoding), mark)
+        elif split == "auto":
             split, reason = choose_split(read_head(sources, encoding))
-        key = _key(marks, split, encoding)
+        mark = (mark or "\n").replace("\r\n", "\n")
+        key = _key(contents, split, mark, encoding)
         found = load(cache / key, key) if cache is not None else None
         if found is None:
-            wrong = _build(work / key, sources, marks, split, encoding, progress, chunk_bytes)
+            wrong = _build(work / key, sources, contents, split, mark, encoding, progress, chunk_bytes)
             found = load(work / key, key)
             if found is None:
                 raise CorpusError(f"{work}: the encoded corpus was damaged while it was written; try again")
@@ -106,11 +112,11 @@ def encode(
         sequences=sequences,
         files=tuple(source.name for source in sources),
         file_offsets=np.cumsum([0, *(facts.num_sequences for facts in header.files)], dtype=np.int64),
-        sha256=marks.sha256,
-        num_bytes=sum(marks.sizes),
+        sha256=contents.sha256,
+        num_bytes=sum(contents.sizes),
         split=split,
         split_reason=reason,
-        separator=separator(split, crlf=_mostly_crlf(header.files)),
+        separator=separator(split, _mostly_crlf(header.files), mark),
         notes=(*notes, *text_notes([source.name for source in sources], header.files, split)),
     )
 
@@ -124,17 +130,20 @@ def _if_writable(cache: Path | None) -> Path | None:
     return None
 
 
-def _key(marks: Fingerprint, split: SplitName, encoding: Encoding) -> str:
-    parts = [FORMAT_VERSION, marks.sha256, marks.sizes, split, str(encoding)]
+def _key(contents: Fingerprint, split: SplitName, mark: str, encoding: Encoding) -> str:
+    parts = [FORMAT_VERSION, contents.sha256, contents.sizes, split, str(encoding)]
+    parts += [{"mark": mark}] if split == "mark" else []
     parts += [encoding.errors] if encoding.errors != "strict" else []
+    parts += [{"normalize": encoding.normalize}] if encoding.normalize != "none" else []
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def _build(
     directory: Path,
     sources: Sequence[Source],
-    marks: Fingerprint,
+    contents: Fingerprint,
     split: SplitName,
+    mark: str,
     encoding: Encoding,
     progress: Progress | None,
     chunk_bytes: int,
@@ -144,7 +153,7 @@ def _build(
     Returns a note if there were bytes that are not text.
     """
     digest = hashlib.sha256()
-    total, done = sum(marks.sizes), 0
+    total, done = sum(contents.sizes), 0
 
     def on_bytes(data: bytes) -> None:
         nonlocal done
@@ -155,27 +164,28 @@ def _build(
 
     with CorpusWriter(directory) as writer:
         readers = [TextReader(source, encoding, chunk_bytes, on_bytes) for source in sources]
-        files = [_encode_file(reader, split, writer) for reader in readers]
+        files = [_encode_file(reader, split, mark, writer) for reader in readers]
         called = _called([source.name for source in sources])
-        if digest.hexdigest() != marks.sha256:
+        if digest.hexdigest() != contents.sha256:
             raise CorpusError(f"{called}: changed while it was read; try again when it is complete")
         if not writer.num_chars:
             raise CorpusError(f"{called}: the corpus is empty; name files with text in them")
         if not writer.num_sequences:
-            raise CorpusError(f"{called}: there are only empty lines, so no paragraph to read")
+            kinds = "empty lines and marks" if split == "mark" else "empty lines"
+            raise CorpusError(f"{called}: there are only {kinds}, so nothing to read")
         writer.finish(directory.name, files)
     return wrong_notes(readers)
 
 
-def _encode_file(reader: TextReader, split: SplitName, writer: CorpusWriter) -> FileFacts:
+def _encode_file(reader: TextReader, split: SplitName, mark: str, writer: CorpusWriter) -> FileFacts:
     begin, num_before = writer.num_chars, writer.num_sequences
-    lines, grouping = LineFinder(begin), GROUPINGS[split]()
+    lines, sequences = LineFinder(begin), grouping(split, begin, mark)
     for text in reader:
         code_points = to_code_points(text)
         writer.add_text(code_points)
-        writer.add_sequences(*grouping.feed(*lines.feed(code_points)))
-    writer.add_sequences(*grouping.feed(*lines.close()))
-    writer.add_sequences(*grouping.close(begin, writer.num_chars))
+        writer.add_sequences(*sequences.feed(text, *lines.feed(code_points)))
+    writer.add_sequences(*sequences.feed("", *lines.close()))
+    writer.add_sequences(*sequences.close(begin, writer.num_chars))
     return FileFacts(
         num_sequences=writer.num_sequences - num_before,
         num_lf=lines.num_lf,

@@ -16,7 +16,7 @@ import sys
 import threading
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from io import BufferedIOBase, BufferedReader
@@ -251,7 +251,7 @@ def fingerprint(sources: Sequence[Source]) -> Fingerprint:
 
 
 def canonical_encoding(name: str) -> Encoding:
-    """Python's own name for a text encoding, with the errors of `name`; raises CorpusError if there is none."""
+    """Python's own name for a text encoding, else as `name`; raises CorpusError if there is none."""
     try:
         canonical = codecs.lookup(name).name
         "a".encode(canonical)
@@ -259,7 +259,19 @@ def canonical_encoding(name: str) -> Encoding:
         raise CorpusError(
             f"--encoding {name!a}: no text encoding of that name; try utf-8, latin-1, cp1252 or utf-16"
         ) from error
-    return Encoding(canonical, Encoding(name).errors)
+    given = Encoding(name)
+    return Encoding(canonical, given.errors, given.normalize)
+
+
+def _in_form(texts: Iterable[str], encoding: Encoding) -> Iterator[str]:
+    """The same text in the form of the encoding. What follows a line end or a space is never joined with it."""
+    rest = ""
+    for text in texts:
+        rest += text
+        end = 1 + max(rest.rfind("\n"), rest.rfind(" ")) if encoding.normalize != "none" else len(rest)
+        yield encoding.in_form(rest[:end])
+        rest = rest[end:]
+    yield encoding.in_form(rest)
 
 
 GO_ON = "charrnn.go_on"
@@ -308,7 +320,7 @@ class TextReader:
 
     def __iter__(self) -> Iterator[str]:
         at_start = True
-        for text in self._texts():
+        for text in _in_form(self._texts(), self.encoding):
             if text and at_start:
                 at_start = False
                 self.dropped_mark = text.startswith(BYTE_ORDER_MARK)

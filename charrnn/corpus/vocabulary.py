@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -94,10 +95,34 @@ class Vocabulary(Numbered):
         """Raises CorpusError, naming the characters, if the vocabulary lacks some of `text`."""
         missing = sorted(set(text).difference(self.symbols))
         if missing:
-            raise CorpusError(
-                f"the model does not know {_named(missing)}; it knows the {self.size} characters of its "
-                "training text, so write the text with those or train on text that has these"
+            advice = self.other_form(text) or (
+                f"it knows the {self.size} characters of its training text, so write the text with those or train "
+                "on text that has these"
             )
+            raise CorpusError(f"the model does not know {_named(missing)}; {advice}")
+
+    def other_form(self, text: str) -> str | None:
+        """Advice if unknown characters of `text` are marks of known characters, or are made of known ones."""
+        missing = set(text).difference(self.symbols)
+        marks = {mark for symbol in self.symbols for mark in normalize("NFD", symbol)[1:]}
+        found = "C" if missing & marks else "D" if any(map(self._is_made_of_known, missing)) else None
+        if found is None:
+            return None
+        return (
+            f"it knows the same in Unicode form {found} (NF{found}), so write the text in that form, or train "
+            "with --normalize nfc, which reads both forms as one"
+        )
+
+    def in_two_forms(self) -> str | None:
+        """A note if there are symbols beside what they are made of, as in text of two Unicode forms."""
+        found = [symbol for symbol in self.symbols if self._is_made_of_known(symbol)]
+        if not found:
+            return None
+        return f"{_named(found)}: in two Unicode forms, as one character and as several (--normalize nfc: as one)"
+
+    def _is_made_of_known(self, character: str) -> bool:
+        parts = normalize("NFD", character)
+        return parts != character and set(parts) <= set(self.symbols)
 
 
 def _named(characters: Iterable[str]) -> str:

@@ -11,6 +11,12 @@ from charrnn.config import Prior
 from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised
 from charrnn.errors import CorpusError
 from charrnn.models.label_readout import LabelReadout
+from charrnn.models.stopping import Stop
+from charrnn.sampling.prompt import length_candidates, read_prefix
+from charrnn.sampling.stepper import IntArray, Stepper
+
+END = "end of text"
+"""What may follow a beginning beside the characters."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,22 @@ def predictions(
     else:
         for text, p in zip(texts, readout.probabilities(params, logits, prior), strict=True):
             yield most_probable(text, readout.label.values, p, n)
+
+
+def next_probabilities(stepper: Stepper, ending: Stop, beginning: IntArray) -> npt.NDArray[np.float64]:
+    """(V + 1,) how probable each character, and the end, is after a beginning (k,) that the model reads first.
+
+    If the length τ is drawn first, these are means over τ, weighted by p(τ | τ ≥ k, beginning); of a distribution
+    that is wider than `prompt.SUPPORT` lengths, over its quantiles.
+    """
+    if ending.announces:
+        found = length_candidates(stepper, ending, beginning)
+        hidden, weights, remaining = found.prefix.hidden, found.weights, found.taus - len(beginning)
+    else:
+        hidden, weights, remaining = read_prefix(stepper, ending, beginning).hidden, np.ones(1), None
+    _, log_follows, log_stop = stepper.log_next(ending, hidden, remaining)
+    result: npt.NDArray[np.float64] = weights @ np.exp(np.concatenate([log_follows, log_stop[:, None]], axis=1))
+    return result
 
 
 def read_inputs(symbols: Symbols, texts: Sequence[str]) -> Ragged:

@@ -20,7 +20,7 @@ from charrnn.cells.cell import Cell
 from charrnn.cells.unroll import Trace
 from charrnn.config import SplitName, StopName
 from charrnn.corpus.sequences import Sequences, to_code_points
-from charrnn.corpus.splitting import GROUPINGS, LineFinder
+from charrnn.corpus.splitting import LineFinder, grouping
 from charrnn.corpus.steps import PADDING, STOP_INDEX, StepReader
 from charrnn.errors import UsageError
 from charrnn.models.language_model import LanguageModel
@@ -46,12 +46,12 @@ Notify = Callable[[str, float], object]
 """Called with the current task and the share of it that is done."""
 
 
-def sequences_of(text: str, split: SplitName) -> Sequences:
+def sequences_of(text: str, split: SplitName, mark: str = "\n") -> Sequences:
     """Splits a text in memory into sequences, as a corpus is split."""
     code_points = to_code_points(text)
-    lines, grouping = LineFinder(0), GROUPINGS[split]()
-    parts = [grouping.feed(*lines.feed(code_points))] if len(code_points) else []
-    parts += [grouping.feed(*lines.close()), grouping.close(0, len(code_points))]
+    lines, groups = LineFinder(0), grouping(split, 0, mark)
+    parts = [groups.feed(text, *lines.feed(code_points))] if len(code_points) else []
+    parts += [groups.feed("", *lines.close()), groups.close(0, len(code_points))]
     starts, ends = (np.concatenate(found) for found in zip(*parts, strict=True))
     alphabet, ids = np.unique(code_points, return_inverse=True)
     return Sequences(ids.astype(np.uint32), alphabet, starts.astype(np.int64), ends.astype(np.int64))

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from helpers_cli import NAMES, train
+from helpers_cli import NAMES, succeed, train
 from report import Try
 from starts import SECONDS, Ended, Forked, command, fault, json_fault
 
@@ -33,6 +33,8 @@ SHARES = {BYTE: 0.42, REWRITTEN: 0.1, VALUE: 0.33, WEIGHTS: 0.15}
 
 STEP, STEPS = 4, 6
 """The step of the only checkpoint, and of the end of training."""
+FIRST_STEPS = 3
+"""The first budget of a run that was trained on to STEPS."""
 CHECKPOINT = f"checkpoint-{STEP:08d}"
 MEMORY = 8 << 30
 FORKED = 400
@@ -158,7 +160,7 @@ def commands(change: Change) -> Iterator[tuple[str, ...]]:
 
     run, file = change.run, change.file
     given = ("--given", "kind=a", "--given", "size=1") if run == "given" else ()
-    generates = run in ("all", "given")
+    generates = run in ("all", "longer", "given")
     if file not in ("trainer_state.json", STATE, "run.json"):
         if generates:
             yield "sample", "run", "-n", "2", "--max-chars", "20", "--seed", "1", *given
@@ -205,6 +207,7 @@ def make_runs(folder: Path) -> dict[str, dict[str, bytes]]:
     pairs = ("--task", "transduce", "--source-column", "text", "--target-column", "size", "--context", "kind")
     runs: dict[str, tuple[str, ...]] = {
         "all": ("names.txt", "--stop", "all"),
+        "longer": ("names.txt",),
         "given": ("rows.tsv", "--context", "kind", "--context", "size", "--text-column", "text"),
         "classify": ("rows.tsv", "--task", "classify", "--text-column", "text", "--label-column", "kind"),
         "tag": ("tags.tsv", "--task", "tag", "--feedback", "target"),
@@ -215,8 +218,11 @@ def make_runs(folder: Path) -> dict[str, dict[str, bytes]]:
     for name, (corpus, *options) in runs.items():
         train(
             folder / "runs", Path(corpus), "--name", name, "--batch-size", "4", "--save-every", str(STEP),
-            "--keep", str(STEPS), *options, steps=STEPS,
+            "--keep", str(STEPS), *options, steps=STEPS if name != "longer" else FIRST_STEPS,
         )  # fmt: skip
+        if name == "longer":
+            longer = ("--resume", "--name", name, "--checkpoints", folder / "runs", "--steps", str(STEPS))
+            succeed("train", *longer, "--quiet")
         with RunWriter.open(folder / "runs" / name) as writer:
             writer.cut_back(STEP)
             for step in writer.steps()[:-1]:

@@ -16,7 +16,7 @@ from charrnn.api import Sample
 from charrnn.checkpoint import RunDirectory
 from charrnn.cli import selection
 from charrnn.cli.prompt import read_prompt
-from charrnn.cli.sample import MAX_CHARS
+from charrnn.cli.sample import MAX_CHARS, Writer
 from charrnn.cli.selection import draw, draw_accepted, not_seen_before
 from charrnn.config import RunRecord
 from charrnn.tasks.generate import predict
@@ -385,6 +385,51 @@ def test_each_prompt_of_a_file_is_answered(root, tmp_path):
     assert "prompts.txt, line 2: the model does not know 'X'" in fail(
         3, "sample", "names", "--checkpoints", root, *at
     )
+
+
+# What stands between them
+
+
+@pytest.mark.parametrize(
+    ("separator", "printed"),
+    [
+        ("\n%\n", "a\n%\nb\n%\n"),
+        ("<|e|>", "a<|e|>b<|e|>"),
+        ("|\n", "a|\nb|\n"),
+        ("\n>", ">a\n>b\n"),
+        ("\r\nX:", "X:a\r\nX:b\r\n"),
+        ("\n\n", "a\n\nb\n\n"),
+        ("\0", "a\0b\0"),
+    ],
+)
+def test_a_mark_that_begins_a_line_stands_before_a_text(separator, printed, capsys):
+    both = [SimpleNamespace(text=text, finish_reason="eos") for text in "ab"]
+    Writer(separator, as_json=False).write_all(iter(both))
+    assert capsys.readouterr().out == printed
+    writer = Writer(separator, as_json=False)
+    for one in both:
+        writer.stream(one.text, iter([one]))
+    assert capsys.readouterr().out == printed
+
+
+def test_a_mark_controls_no_terminal(monkeypatch, capsys):
+    for module in ("terminal", "sample"):
+        monkeypatch.setattr(f"charrnn.cli.{module}.is_terminal", lambda _stream: True)
+    for separator, printed in (("\x1b[2J", r"a\x1b[2J"), ("\n\x9b", "\\x9ba\n"), ("\r\n", "a\n")):
+        Writer(separator, as_json=False).write_all(iter([SimpleNamespace(text="a", finish_reason="eos")]))
+        assert capsys.readouterr().out == printed
+
+
+def test_texts_between_marks_are_drawn_and_read_as_such(tmp_path):
+    corpus, runs, drawn = tmp_path / "fortunes", tmp_path / "runs", tmp_path / "drawn"
+    corpus.write_text("".join(f"{name}\n\n-- 100%\n%\n" for name in NAMES))
+    train(runs, corpus, "--split-on", "%", steps=2)
+    asked = ("-n", "4", "--seed", "1", "--max-chars", "9")
+    drawn.write_text(sample(runs, *asked, run="fortunes").stdout)
+    texts = [line["text"] for line in json_lines(sample(runs, *asked, "--json", run="fortunes"))]
+    assert drawn.read_text() == "".join(f"{text}\n%\n" for text in texts)
+    (report,) = json_lines(succeed("eval", "fortunes", drawn, "--checkpoints", runs, "--json"))
+    assert (report["num_sequences"], report["num_chars"]) == (4, sum(map(len, texts)))
 
 
 # Where it is written

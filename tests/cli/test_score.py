@@ -6,8 +6,10 @@ import math
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers_cli import fail, imported_by, invoke, json_lines, run_code, succeed, train, write_names
 from hypothesis import given
@@ -17,6 +19,8 @@ import charrnn
 from charrnn.cli.prompt import read_texts
 from charrnn.cli.score import plain_line
 from charrnn.corpus.readers import Stream
+from charrnn.sampling.prompt import length_distribution, read_prefix
+from charrnn.sampling.stepper import Stepper
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,94 @@ def test_json_has_the_fields_of_a_score(root, stop):
         assert line["nll"] == pytest.approx(found.nll, rel=1e-12)
         if line["bits_per_char"] is not None:
             assert line["bits_per_char"] * line["num_chars"] * math.log(2) == pytest.approx(line["nll"])
+
+
+def by_prefixes(model, text, stop):
+    """What each character and the end cost, from one longer beginning after another, read step by step."""
+    stepper = Stepper(model.saved.model, model.saved.params)
+    ending, symbols = model.saved.model.endings[stop], model.saved.vocabulary.encode(text).astype(np.int64)
+    taus = np.array([len(text)]) if stop == "length" else None
+    read = [read_prefix(stepper, ending, symbols[:k], taus) for k in range(len(text) + 1)]
+    nats = [float(a.log_prob[0] - b.log_prob[0]) for a, b in pairwise(read)]
+    if stop == "length":
+        return [*nats, -float(length_distribution(stepper, ending).log_prob(taus)[0])]
+    return [*nats, -float(stepper.log_next(ending, read[-1].hidden, None)[2][0])]
+
+
+@pytest.mark.parametrize("stop", ["eos", "halt", "length"])
+def test_the_nats_of_each_character_and_of_the_end(root, stop):
+    model, texts = charrnn.load(checkpoints=root), ["ab", "", "édc", "dddddddd"]
+    lines = "".join(f"{text}\n" for text in texts)
+    found = json_lines(score(root, "--chars", "--json", "--stop", stop, stdin=lines))
+    for text, one in zip(texts, found, strict=True):
+        assert sum(one["nats"]) == pytest.approx(one["nll"], abs=1e-9)
+        assert one["nats"] == pytest.approx(by_prefixes(model, text, stop), rel=1e-5, abs=1e-5)
+    plain = score(root, "--chars", "--stop", stop, stdin=lines).stdout.split("\n\n")
+    assert plain.pop() == ""
+    for text, block, one in zip(texts, plain, found, strict=True):
+        rows = [line.split("\t") for line in block.split("\n")]
+        assert [row[2] for row in rows] == [*text, "(end)"]
+        assert [row[0] for row in rows] == [f"{-nats:.4f}" for nats in one["nats"]]
+        assert [row[1] for row in rows] == [f"{nats / math.log(2):.4f}" for nats in one["nats"]]
+
+
+def test_a_prompt_is_read_but_not_charged(root, tmp_path):
+    (tmp_path / "begins.txt").write_text("ab\n", encoding="utf-8")
+    whole = charrnn.load(checkpoints=root).score(["abcd", "ab"])
+    for prompt in ("ab", f"@{tmp_path / 'begins.txt'}"):
+        found = json_lines(score(root, "--prompt", prompt, "--json", stdin="cd\n\n"))
+        assert [one["text"] for one in found] == ["cd", ""]
+        for one, of_both in zip(found, whole, strict=True):
+            assert one["nll"] == pytest.approx(of_both.nll - sum(of_both.nats[:2]), abs=1e-9)
+
+
+SPEECHES = ["a\nbc", "dd", "é\n\tab\nc", "abc"]
+PLAY = "\n\n".join(SPEECHES) + "\n"
+
+
+@pytest.mark.parametrize("split", ["paragraph", "file"])
+def test_texts_are_what_the_run_read(tmp_path, split):
+    play, file = tmp_path / "play.txt", tmp_path / "new.txt"
+    play.write_text("\n\n".join([*SPEECHES] * 30) + "\n", encoding="utf-8")
+    file.write_text(PLAY, encoding="utf-8")
+    runs = tmp_path / "runs"
+    train(runs, play, "--split", split, "--order", "independent" if split == "paragraph" else "ordered")
+    texts = SPEECHES if split == "paragraph" else [PLAY]
+    result = score(runs, file, "--json")
+    found = json_lines(result)
+    assert [one["text"] for one in found] == texts
+    assert f"split by {split}, as in the run" in result.stderr
+    (report,) = json_lines(succeed("eval", file, "--json", "--quiet", "--checkpoints", runs))
+    assert sum(one["nll"] for one in found) == pytest.approx(report["nll"], rel=1e-6)
+    assert json_lines(score(runs, "--json", stdin=PLAY)) == found
+    jsonl = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    assert json_lines(score(runs, "--json", "--jsonl", stdin=jsonl)) == found
+    for flags in (("--split", "line"), ("--prompt", "a")):
+        assert [one["text"] for one in json_lines(score(runs, file, "--json", *flags))] == PLAY.splitlines()
+
+
+def test_bounds_on_bits_per_char(root):
+    lines = score(root, stdin=LINES).stdout.splitlines()
+    costs = [math.inf if line.split("\t")[1] == "-" else float(line.split("\t")[1]) for line in lines]
+    middle = sorted(costs)[2] + 0.01
+    few = score(root, "--max-bits-per-char", str(middle), stdin=LINES).stdout.splitlines()
+    many = score(root, "--min-bits-per-char", str(middle), stdin=LINES).stdout.splitlines()
+    assert few == [line for line, cost in zip(lines, costs, strict=True) if cost <= middle]
+    assert many == [line for line, cost in zip(lines, costs, strict=True) if cost >= middle]
+    assert len(few) == 3
+    assert len(many) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "words"),
+    [
+        (2, ("--jsonl", "--split", "line"), "give one of them"),
+        (2, ("--prompt", "-"), "name a FILE"),
+        (3, ("--prompt", "aX"), "does not know 'X'"),
+    ],
+)
+def test_what_does_not_go_together(root, code, flags, words):
+    assert words in fail(code, "score", *flags, "--checkpoints", root, stdin="ab\n")
 
 
 def test_run_and_file_are_told_apart(root, tmp_path, monkeypatch):

@@ -239,3 +239,11 @@ def test_the_text_of_a_run_on_a_pipe_can_be_read_again(tmp_path: Path) -> None:
     valid.unlink()
     assert texts_of(training_text(record(tmp_path, "piped"), tmp_path / "runs").corpus.sequences) == NAMES
     assert record(tmp_path, "piped").corpus_files[0].startswith(str(tmp_path / "runs" / ".corpus" / "pipe-"))
+
+
+def test_what_is_read_has_the_form_of_the_run(tmp_path):
+    (tmp_path / "p").write_text("cafe\u0301", encoding="utf-8")
+    form = Encoding("utf-8", normalize="nfc")
+    for argument in ("cafe\u0301", f"@{tmp_path / 'p'}"):
+        assert read_prompt(argument, ("c",), form) == "café"
+        assert read_prompt(argument, ("c",)) == "cafe\u0301"

@@ -12,6 +12,7 @@ import tracemalloc
 from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import charrnn
-from charrnn.config import SPLIT_NAMES
+from charrnn.config import SPLIT_NAMES, Encoding
 from charrnn.corpus import store
 from charrnn.corpus.encoded import EncodedCorpus, encode
 from charrnn.corpus.scratch import workspace
@@ -214,6 +215,43 @@ def test_what_reads_differently_is_kept_apart(tmp_path: Path) -> None:
     parts = encode([tmp_path / "part0", tmp_path / "part1"], split="line", cache=cache)
     assert texts_of(parts.sequences) == ["on", "e", "two", "", "thré"]
     assert len(list(cache.iterdir())) == 4
+
+
+@given(
+    st.lists(st.text(st.sampled_from("eé\u0301\u0323 \n한\u1112\u1161\u11ab")), min_size=1, max_size=3),
+    st.integers(1, 5),
+)
+def test_text_in_form_c_is_that_of_the_whole_text(texts: list[str], chunk_bytes: int) -> None:
+    with TemporaryDirectory() as folder:
+        for index, text in enumerate(texts):
+            Path(folder, f"{index}.txt").write_text(text, encoding="utf-8")
+        expected = [normalize("NFC", text) for text in texts]
+        if any(expected):
+            corpus = encode(
+                [folder], split="file", encoding=Encoding("utf-8", normalize="nfc"), chunk_bytes=chunk_bytes
+            )
+            assert texts_of(corpus.sequences) == expected
+
+
+FORTUNES = b"It is 100% true.\n\n-- Anon\n%\nTwo\nlines\n%\n"
+
+
+def test_texts_between_marks(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    corpus = encode_bytes(tmp_path, FORTUNES, split="auto", mark="%", cache=cache)
+    assert (corpus.split, corpus.separator) == ("mark", "\n%\n")
+    assert texts_of(corpus.sequences) == ["It is 100% true.\n\n-- Anon", "Two\nlines"]
+    printed = "".join(text + corpus.separator for text in texts_of(corpus.sequences))
+    assert printed.encode() == FORTUNES
+    again = encode_bytes(tmp_path, FORTUNES, split="mark", mark=corpus.separator, cache=cache, progress=never)
+    assert texts_of(again.sequences) == texts_of(corpus.sequences)
+    anywhere = encode_bytes(tmp_path, FORTUNES, split="mark", mark="%", cache=cache)
+    assert texts_of(anywhere.sequences)[0] == "It is 100"
+    crlf = encode_bytes(tmp_path, FORTUNES.replace(b"\n", b"\r\n"), split="mark", mark="\n%\n")
+    assert crlf.separator == "\r\n%\r\n"
+    assert texts_of(crlf.sequences)[1] == "Two\r\nlines"
+    with pytest.raises(CorpusError, match="only empty lines and marks"):
+        encode_bytes(tmp_path, b"%\n", split="auto", mark="%")
 
 
 @pytest.mark.parametrize("name", ["header.json", "text.bin", "alphabet.bin", "starts.bin", "ends.bin"])

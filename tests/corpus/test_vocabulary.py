@@ -70,3 +70,23 @@ def test_require_names_what_is_unknown_visibly() -> None:
 def test_require_names_only_some_of_many() -> None:
     with pytest.raises(CorpusError, match="and 16 more characters"):
         Vocabulary(("0",)).require("abcdefghijklmnopqrstuvwxyz")
+
+
+def test_another_form_of_what_is_known_is_said_to_be_that() -> None:
+    composed, decomposed = Vocabulary(("e", "é")), Vocabulary(("e", "\u0301"))
+    for vocabulary, text, form in ((composed, "e\u0301", "C"), (decomposed, "é", "D")):
+        with pytest.raises(CorpusError, match=f"form {form} .*--normalize nfc"):
+            vocabulary.require(text)
+        assert vocabulary.in_two_forms() is None
+    assert Vocabulary(("é",)).other_form("e") is None
+    assert composed.other_form("e\u0300") is None
+    jamo = Vocabulary(("\u1112", "\u1161", "\u11ab"))
+    assert "form D" in (jamo.other_form("한") or "")
+    assert "form C" in (Vocabulary(("한",)).other_form("".join(jamo.symbols)) or "")
+
+
+def test_symbols_in_two_forms_are_named() -> None:
+    note = Vocabulary(("e", "é", "\u0301")).in_two_forms()
+    assert note is not None
+    assert "'é'" in note
+    assert "--normalize nfc" in note

@@ -197,7 +197,7 @@ def test_a_plain_model_takes_no_context(folder, tmp_path):
     plain.write_text("ab\nba\n" * 40, encoding="utf-8")
     train(tmp_path, plain)
     assert "conditioned" in fail(2, "sample", "--given", "x", "--checkpoints", tmp_path)
-    assert "--context COLUMN" in fail(2, "predict", "--checkpoints", tmp_path, stdin="ab\n")
+    assert "conditioned" in fail(2, "predict", "--given", "x", "--checkpoints", tmp_path, stdin="ab\n")
 
 
 def test_a_validation_table_is_read_with_the_same_columns(folder, tmp_path):

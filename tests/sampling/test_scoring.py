@@ -26,6 +26,8 @@ from charrnn.sampling.scoring import BATCH, WORST, Score, choose_stop, score, sc
 VOCABULARY = alphabet_of(3)
 UNSEEN = "z"
 TRAINING_CHARS = 1000
+FAR = 1000
+"""More characters than the lengths of these models ever have."""
 TEXTS = ["", "a", "cc", "abc", "bacca", UNSEEN, f"a{UNSEEN}{UNSEEN}b", "", "abc"]
 
 every_stop = pytest.mark.parametrize(
@@ -249,3 +251,31 @@ def test_a_mechanism_that_the_model_lacks(stops, asked):
     assert f"--stop {asked}" in str(caught.value)
     assert ", ".join(stops) in str(caught.value)
     assert f"charrnn train CORPUS --stop {asked}" in str(caught.value)
+
+
+# Given a prompt --------------------------------------------------------------------------------------------
+
+
+@every_stop
+@pytest.mark.parametrize("text", ["", "a", f"ca{UNSEEN}ab"])
+def test_a_text_after_a_prompt(stops, stop, text):
+    """ln P(text | prompt) = ln P(prompt, text) − ln P(a text begins with the prompt); of every single cost too."""
+    saved, prompt = saved_model(stops=stops), "ab"
+    reference = reference_of(saved)
+    (one,) = score(saved, [text], stop, prompt=prompt)
+    begins = reference.prefix_log_prob(ids(prompt), stop, longest=FAR)
+    assert one.nll == close(begins - reference.log_prob(ids(prompt + text), stop))
+    following = character_nats(reference, ids(prompt + text), stop)[len(prompt) :]
+    assert one.nats == [*map(close, following), close(one.nll - sum(following))]
+    assert sum(one.nats) == pytest.approx(one.nll, abs=1e-9)
+    assert (one.text, one.num_chars, one.num_oov) == (text, len(text), text.count(UNSEEN))
+    assert all(w.nats == one.nats[w.index] and w.character == text[w.index] for w in one.worst)
+
+
+@pytest.mark.parametrize("stop", ["eos", "halt"])
+def test_after_a_prompt_the_prompt_s_nats_are_not_charged(stop):
+    saved, prompt, text = saved_model(stops=ENDINGS), "abc" * 100, "bca"
+    (whole,) = score(saved, [prompt + text], stop)
+    (one,) = score(saved, [text], stop, prompt=prompt)
+    assert one.nats == pytest.approx(whole.nats[len(prompt) :], abs=1e-9)
+    assert one.nll == pytest.approx(whole.nll - sum(whole.nats[: len(prompt)]), abs=1e-9)

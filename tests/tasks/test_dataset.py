@@ -11,7 +11,7 @@ import pytest
 from charrnn.config import TrainConfig
 from charrnn.corpus.kept import keep_standard_input
 from charrnn.corpus.sequences import Sequences
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, UsageError
 from charrnn.tasks.classify.data import load_labelled
 from charrnn.tasks.generate.data import Dataset, load_dataset
 from charrnn.tasks.generate.parent import ParentText
@@ -340,6 +340,48 @@ def test_what_was_chosen_reads_the_same_again(root, play, names):
         again = load(root, corpus, stop=(stop,), split=first.split, order=first.order)
         assert all_texts(again) == all_texts(first)
         assert again.corpus.separator == first.corpus.separator
+
+
+# Marks and forms -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fortunes(tmp_path: Path) -> str:
+    return write(tmp_path / "fortunes", "".join(f"{name}, 100%\n\n-- Anon\n%\n" for name in NAMES))
+
+
+def test_texts_between_marks(root, fortunes, tmp_path):
+    dataset = load(root, fortunes, split_on="%")
+    assert (dataset.split, dataset.order, dataset.corpus.separator) == ("mark", "independent", "\n%\n")
+    assert Counter(all_texts(dataset)) == Counter(f"{name}, 100%\n\n-- Anon" for name in NAMES)
+    assert any("texts between marks" in note and "lines that are '%'" in note for note in dataset.notes)
+    again = load(root, fortunes, split_on="%", split=dataset.split, order=dataset.order)
+    assert all_texts(again) == all_texts(dataset)
+    valid = write(tmp_path / "valid", "50%\n%\nnew")
+    assert texts(load(root, fortunes, split_on="%", valid=valid).parts.valid) == ["50%", "new"]
+    stream = load(root, fortunes, split_on="%", stop=("none",), order="ordered")
+    assert stream.split == "mark"
+
+
+def test_a_mark_that_is_not_there_is_an_error(root, fortunes):
+    with pytest.raises(CorpusError, match="'@@' stands between no two texts"):
+        load(root, fortunes, split_on="@@")
+
+
+@pytest.mark.parametrize("asked", [{"split": "mark"}, {"split": "line", "split_on": "%"}])
+def test_a_mark_is_one_way_to_split(asked):
+    with pytest.raises(UsageError, match="--split-on"):
+        TrainConfig(corpus=("a",), **asked).check()
+
+
+def test_two_forms_of_a_character_are_noticed_and_made_one(root, tmp_path):
+    lines = "".join(f"café {index}\n" if index % 2 else f"cafe\u0301 {index}\n" for index in range(60))
+    mixed = write(tmp_path / "mixed.txt", lines)
+    dataset = load(root, mixed)
+    assert any("'é'" in note and "--normalize nfc" in note for note in dataset.notes)
+    composed = load(root, mixed, normalize="nfc")
+    assert composed.vocabulary.symbols == tuple(sorted(set(dataset.vocabulary.symbols) - {"\u0301", "e"}))
+    assert not any("--normalize" in note for note in composed.notes)
 
 
 # Validation text as given ----------------------------------------------------------------------------------

@@ -391,11 +391,11 @@ def test_labels_may_be_few(folder):
     assert all(loss == pytest.approx(eval_loss, rel=0.5) for loss, eval_loss in losses)
 
 
-def test_what_stands_before_a_bad_line_is_answered(folder):
+def test_what_stands_beside_a_bad_line_is_answered(folder):
     lines = "( MAX ( 1 3 ) )\n" * 130 + "( 1\n" + "2\n"
     result = invoke("predict", "plain", "--checkpoints", folder / "runs", stdin=lines)
-    assert (result.exit_code, len(result.stdout.splitlines())) == (3, 130)
-    assert "line 131: 1 bracket is opened and not closed" in result.stderr
+    assert (result.exit_code, len(result.stdout.splitlines())) == (3, 131)
+    assert "line 131: input '( 1'...: 1 bracket is opened and not closed" in result.stderr
 
 
 def test_the_report_in_words(folder):

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from charrnn.config import TrainConfig
+from charrnn.corpus.symbols import LONGEST
 from charrnn.errors import CorpusError
+from charrnn.tasks.classify.data import load_labelled
 from charrnn.tasks.generate.conditioned import read_texts
 from charrnn.tasks.rows.data import read_pairs
 from charrnn.tasks.rows.pairs import load_pairs, read_pair_table
+from charrnn.tasks.tree.data import TreeReader, load_trees
 
 ROWS = [("0.5", "spam", 'say "a"'), ("1.5", "ham", "b, c; d|e"), ("NA", "SPAM", "f\ng"), ("-2.5", "spam", "h")]
 """Size, kind, text."""
@@ -104,3 +107,37 @@ def test_a_validation_file_is_read_with_the_kinds_of_the_training_text(tmp_path)
     assert dataset.valid.contexts[:, 0] * column.scale + column.mean == pytest.approx([2, 3])
     assert f"size: left out 1 row without a number, the first with 'NA' in {valid}, line 3" in dataset.notes
     assert f"{valid}: its fields are between semicolons, as its first lines show" in dataset.notes
+
+
+def long_table(folder: Path, text: str, other: str) -> tuple[TrainConfig, TrainConfig]:
+    """A configuration of a table of 41 rows, the second of which has the text, and of one that has it in all."""
+    rows = [f"{'xy'[k % 2]}\t{other}\n" for k in range(40)]
+    one = write(folder / "one.tsv", "".join([rows[0], f"y\t{text}\n", *rows[1:]]))
+    every = write(folder / "every.tsv", f"x\t{text}\ny\t{text}\n" + rows[0])
+    return TrainConfig(corpus=(one,)), TrainConfig(corpus=(every,))
+
+
+@pytest.mark.parametrize("task", ["classify", "transduce", "tree", "nodes"])
+def test_rows_of_too_many_symbols_are_left_out(tmp_path, task):
+    """A row of as many as can be read stays, however many characters it has."""
+    leaf = {"tree": "ab ", "nodes": "(x ab) "}.get(task, "ab ")
+    around = {"tree": "( {})", "nodes": "(y {})"}.get(task, "{}")
+
+    def load(config: TrainConfig):
+        settings = vars(config) | {"task": "tree" if task == "nodes" else task}
+        if task == "classify":
+            return load_labelled(TrainConfig(**settings | {"source_sep": " "}))
+        if task == "transduce":
+            return load_pairs(TrainConfig(**settings | {"source_sep": " ", "target_sep": " "}))
+        inner = {"node_labels": True, "text_column": "2"} if task == "nodes" else {}
+        reader = TreeReader(node_labels=task == "nodes", pairs=True, characters=False)
+        return load_trees(TrainConfig(**settings | inner), reader)
+
+    for extra in (0, 1):
+        one, every = long_table(tmp_path, around.format(leaf * (LONGEST + extra)), around.format(leaf * 2))
+        dataset = load(one)
+        assert sum(map(len, (dataset.train, dataset.valid, dataset.test))) == 41 - extra
+        note = f"column 2: left out 1 row of more than 10,000 symbols, the first in {tmp_path / 'one.tsv'}, line 2"
+        assert (note in dataset.notes) == bool(extra)
+    with pytest.raises(CorpusError, match=r"column 2: has 2 rows of more than 10,000 symbols.* 3 in all"):
+        load(every)

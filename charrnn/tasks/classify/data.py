@@ -1,6 +1,7 @@
 """Texts with a label or a number each, read from a table."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table
 from charrnn.errors import CorpusError
-from charrnn.tasks.rows.data import Learned, encode_rows, read_pairs, sides_of
+from charrnn.tasks.rows.data import Learned, encode_rows, num_symbols, read_pairs, sides_of
 from charrnn.tasks.rows.labels import UNKNOWN, check_label, encode_labels, unknown_labels
 
 
@@ -57,9 +58,8 @@ class LabelledDataset:
 def load_labelled(config: TrainConfig) -> LabelledDataset:
     """The examples that a run's configuration describes. Raises CorpusError, UsageError."""
     name, kind = (None, None) if config.label_column is None else parse_spec(config.label_column)
-    table, name, text_column = read_pairs(
-        config.corpus, config.label_column, config.text_column, encoding=config.text_encoding
-    )
+    read = partial(read_pairs, encoding=config.text_encoding, size=num_symbols(config.source_sep))
+    table, name, text_column = read(config.corpus, config.label_column, config.text_column)
     texts = [normalised(text) for text in table.column(text_column)]
     kind = kind_of(kind, table.column(name))
     said = [Labels(table.column(name), np.arange(len(table)))] if kind == "category" else []
@@ -72,7 +72,7 @@ def load_labelled(config: TrainConfig) -> LabelledDataset:
     notes = [*table.notes, f"texts are read in Unicode form C, each as the column {text_column} has it"]
     notes += divided.notes
     if config.valid is not None:
-        other, _, _ = read_pairs([config.valid], label.spec, text_column, encoding=config.text_encoding)
+        other, _, _ = read([config.valid], label.spec, text_column)
         notes += other.notes
         valid = labelled_examples(other, text_column, label, symbols)
         if unknown := unknown_labels(label, other.column(name), "left out of the validation part"):
@@ -89,10 +89,10 @@ def load_labelled(config: TrainConfig) -> LabelledDataset:
 
 
 def labelled_examples(table: Table, text_column: str, label: Column, symbols: Symbols) -> Examples:
-    """The rows of a table. Raises CorpusError if it has no label that is known, and for too long a text."""
+    """The rows of a table. Raises CorpusError if it has no label that is known."""
     texts = [normalised(text) for text in table.column(text_column)]
     outputs = encode_labels(label, table.column(label.name), table.where)
-    return Examples(texts, encode_rows(texts, symbols, table, unknown=symbols.size), outputs)
+    return Examples(texts, encode_rows(texts, symbols, unknown=symbols.size), outputs)
 
 
 def _taken(examples: Examples, rows: npt.NDArray[np.intp]) -> Examples:

@@ -11,7 +11,7 @@ from charrnn.config import Prior
 from charrnn.metrics.labels import Classification, Regression
 from charrnn.tasks.classify.data import Examples, labelled_examples, load_labelled
 from charrnn.tasks.classify.predict import SavedClassifier, load, logits_of
-from charrnn.tasks.rows.data import Learned, read_pairs
+from charrnn.tasks.rows.data import Learned, num_symbols, read_pairs
 from charrnn.tasks.rows.held_out import columns_asked, own_rows
 from charrnn.tasks.rows.labels import WRONG, figures_of, temperature_notes, unknown_labels
 from charrnn.tasks.stored import PartName, encoding_of
@@ -48,7 +48,8 @@ def labelled_rows(
     config, label = saved.config, saved.config.label
     if file is None:
         return *own_rows(checkpoint, part, load_labelled, Learned.of([saved.source], [label])), ()
-    table, name, _ = read_pairs([file], *columns_asked(checkpoint, config), encoding=encoding_of(checkpoint))
+    asked, size = columns_asked(checkpoint, config), num_symbols(config.source_sep)
+    table, name, _ = read_pairs([file], *asked, encoding=encoding_of(checkpoint), size=size)
     examples = labelled_examples(table, config.text_column, label, saved.source)
     return file, examples, (*table.notes, *unknown_labels(label, table.column(name), WRONG))
 

@@ -44,11 +44,6 @@ def posterior(
 
 
 def _target(columns: Sequence[Column], given: Sequence[str]) -> Column:
-    if not columns:
-        raise UsageError(
-            "the model generates text and is conditioned on nothing, so it cannot tell texts apart; "
-            "`charrnn train TABLE --context COLUMN` trains one that can"
-        )
     names = [column.name for column in columns]
     named = {name for item in given for name in names if item.startswith(f"{name}=")}
     unnamed = [column for column in columns if column.name not in named]

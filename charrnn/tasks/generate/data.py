@@ -46,7 +46,12 @@ class Dataset:
         return found
 
 
-PLURALS: dict[str, str] = {"line": "lines", "paragraph": "paragraphs", "file": "whole files"}
+PLURALS: dict[str, str] = {
+    "line": "lines",
+    "paragraph": "paragraphs",
+    "file": "whole files",
+    "mark": "texts between marks",
+}
 
 
 def load_dataset(
@@ -65,6 +70,8 @@ def load_dataset(
     """
     cache = root / CACHE
     config = relative_to(config, directory)
+    if config.split_on is not None:
+        config = replace(config, split="mark")
     if config.context or config.text_column is not None:
         return _load_table(config, parent)
     corpus, order, notes = _read(config, config.split, cache, progress)
@@ -87,9 +94,18 @@ def load_dataset(
     )
     notes += [*corpus.notes, *parts.notes, *_parent_notes(config, parent, parts, order, corpus.sha256)]
     if config.valid is not None:
-        valid = encode([config.valid], split=corpus.split, encoding=config.text_encoding, cache=cache).sequences
+        valid = encode(
+            [config.valid],
+            split=corpus.split,
+            mark=corpus.separator,
+            encoding=config.text_encoding,
+            cache=cache,
+        ).sequences
         parts = _validated_on(parts, valid, notes)
-    return Dataset(corpus, corpus.split, order, parts, Vocabulary.from_sequences(parts.train), tuple(notes))
+    vocabulary = Vocabulary.from_sequences(parts.train)
+    if config.normalize == "none" and (note := vocabulary.in_two_forms()):
+        notes.append(note)
+    return Dataset(corpus, corpus.split, order, parts, vocabulary, tuple(notes))
 
 
 def _held_out_fractions(config: TrainConfig) -> tuple[float | None, float | None]:
@@ -181,10 +197,23 @@ def _read(
     config: TrainConfig, split: SplitName | Literal["auto"], cache: Path, progress: Progress | None
 ) -> tuple[EncodedCorpus, OrderName, list[str]]:
     """The corpus, its order, and notes on why its split and order were chosen if not set."""
-    corpus = encode(config.corpus, split=split, encoding=config.text_encoding, cache=cache, progress=progress)
+    corpus = encode(
+        config.corpus,
+        split="auto" if split == "mark" else split,
+        mark=config.split_on,
+        encoding=config.text_encoding,
+        cache=cache,
+        progress=progress,
+    )
+    if corpus.split == "mark" and len(corpus.sequences) <= len(corpus.files):
+        raise CorpusError(
+            f"{corpus.files[0]}: --split-on {config.split_on!r} stands between no two texts; name a mark that "
+            "does, or leave it out"
+        )
     notes = []
     if corpus.split_reason:
-        notes.append(f"sequences are {PLURALS[corpus.split]}: {corpus.split_reason} (--split)")
+        option = "--split-on" if corpus.split == "mark" else "--split"
+        notes.append(f"sequences are {PLURALS[corpus.split]}: {corpus.split_reason} ({option})")
     if config.order != "auto":
         return corpus, config.order, notes
     order, reason = choose_order(corpus.split, len(corpus.sequences), corpus.sequences.num_chars)

@@ -10,7 +10,8 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import RunRecord, SplitName
 from charrnn.corpus.encoded import EncodedCorpus, encode
 from charrnn.corpus.partition import seen_in
-from charrnn.corpus.sequences import Sequences
+from charrnn.corpus.sequences import Sequences, to_text
+from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
 from charrnn.models.store import ModelConfig
 from charrnn.tasks.generate.conditioned import read_texts
@@ -90,7 +91,7 @@ def _from_file(
     encoding = "utf-8" if record is None else record.config.text_encoding
     notes: tuple[str, ...]
     if config.text_column is None:
-        corpus = encode([file], split=split or config.split, encoding=encoding)
+        corpus = encode([file], split=split or config.split, mark=config.separator, encoding=encoding)
         sequences, notes = corpus.sequences, corpus.notes
     else:
         if split is not None:
@@ -98,6 +99,9 @@ def _from_file(
         asked = [column.spec for column in config.columns]
         texts = read_texts([file], asked, config.text_column, encoding=encoding)
         sequences, notes = texts.sequences(config.columns), texts.table.notes
+    advice = Vocabulary(tuple(checkpoint.vocab())).other_form(to_text(sequences.alphabet))
+    if advice is not None:
+        notes = (*notes, f"the model does not know some of its characters; {advice}")
     if dataset is None:
         return HeldOut(name=file, sequences=sequences, notes=notes)
     train = dataset.parts.train

@@ -1,4 +1,4 @@
-"""A trained model of text: its samples, its log-likelihoods, and the most probable condition of a text."""
+"""A trained model of text: its samples, its log-likelihoods, what may come next, and the likeliest condition."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from charrnn.models.store import SavedModel, load_model
 from charrnn.sampling.ancestral import Drawn, FinishReason, Request, Sampler
 from charrnn.sampling.filters import Filters
 from charrnn.sampling.fix_context import fix_context
-from charrnn.sampling.prediction import Prediction
+from charrnn.sampling.likeliest import likeliest
+from charrnn.sampling.prediction import END, Prediction, most_probable, next_probabilities
 from charrnn.sampling.scoring import Score, choose_stop, score
 from charrnn.sampling.stepper import Stepper
 from charrnn.tasks.generate.bayes import posterior
@@ -40,7 +41,8 @@ class Sample:
     logprob: float
     """Nats: the model's own ln P(text) at temperature 1, without filters; for a cut text, of the prefix. It does
     not know of texts that were skipped."""
-    seed: int
+    seed: int | None
+    """None for a text that was found by search."""
 
 
 class Model:
@@ -189,15 +191,47 @@ class Model:
         )
         return Draws(Sampler(self._stepper(context), request), vocabulary, prompt, request.seed)
 
+    def likeliest(
+        self,
+        n: int = 1,
+        *,
+        stop: StopName | None = None,
+        prompt: str = "",
+        max_chars: int = MAX_CHARS,
+        given: str | Sequence[str] = (),
+    ) -> Iterator[Sample]:
+        """The n likeliest texts of at most `max_chars` characters that begin with the prompt, the likeliest first.
+
+        Raises UsageError, CorpusError, and FewerTextsError after the texts that are certain, if they are fewer.
+        """
+        chosen, vocabulary = choose_stop(self.saved.model, stop), self.saved.vocabulary
+        if chosen == "none":
+            raise UsageError(
+                "texts of this model have no end (--stop none), so none is the likeliest; `charrnn train CORPUS "
+                "--stop eos` trains one that ends by itself"
+            )
+        vocabulary.require(prompt)
+        if len(prompt) > max_chars:
+            raise CorpusError(f"the prompt has {len(prompt)} characters, more than --max-chars {max_chars}")
+        stepper = self._stepper(self.context(given))
+        symbols = vocabulary.encode(prompt).astype(np.int64)
+        for found in likeliest(stepper, stepper.model.endings[chosen], n, prompt=symbols, max_chars=max_chars):
+            text = vocabulary.decode(found.symbols)
+            yield Sample(text, prompt, chosen, len(text), found.log_prob, None)
+
     def score(
-        self, texts: Iterable[str], stop: StopName | None = None, given: str | Sequence[str] = ()
+        self,
+        texts: Iterable[str],
+        stop: StopName | None = None,
+        given: str | Sequence[str] = (),
+        prompt: str = "",
     ) -> list[Score]:
         """The exact log-likelihood of each text, its ending included, given the initial state and the context.
 
-        A string is one text.
+        A string is one text. prompt: what stands before each text; it is read, but not charged.
         """
         texts = [texts] if isinstance(texts, str) else texts
-        return list(score(self.saved, texts, stop, self.context(given)))
+        return list(score(self.saved, texts, stop, self.context(given), prompt))
 
     def predict(
         self,
@@ -208,8 +242,24 @@ class Model:
         n: int = 5,
         number: int = 0,
     ) -> Iterator[Prediction]:
-        """The n most probable values of a column for each text, by Bayes' rule."""
-        return posterior(self.saved, texts, given=given, stop=stop, n=n)
+        """The n likeliest next characters of each beginning, the end of the text (END) among them.
+
+        Of a model that is conditioned on a column beside what is given: the n most probable values of that column,
+        by Bayes' rule. Raises UsageError, and CorpusError for a beginning with a character that is not known.
+        """
+        if len(given) < len(self.saved.config.columns):
+            return posterior(self.saved, texts, given=given, stop=stop, n=n)
+        return self._next(texts, given, choose_stop(self.saved.model, stop), n)
+
+    def _next(
+        self, beginnings: Iterable[str], given: Sequence[str], stop: StopName, n: int
+    ) -> Iterator[Prediction]:
+        stepper, vocabulary = self._stepper(self.context(given)), self.saved.vocabulary
+        values, ending = (*vocabulary.symbols, END), self.saved.model.endings[stop]
+        for text in beginnings:
+            vocabulary.require(text)
+            p = next_probabilities(stepper, ending, vocabulary.encode(text).astype(np.int64))
+            yield most_probable(text, values, p, n)
 
     def context(self, given: str | Sequence[str] = ()) -> "npt.NDArray[np.float32] | None":
         """(X,) the vector of `--given` values; None without columns. Raises UsageError, CorpusError."""

@@ -73,8 +73,11 @@ def parent_settings(saved: ModelConfig, given: Mapping[str, Any]) -> dict[str, A
     """
     _refuse_other(given, _shape(saved))
     is_table = "context" in given or "text_column" in given
-    names = (*SHAPE, "initial_state", "stop", *(() if is_table else ("split", "order")))
+    reading = () if is_table else ("order",) if "split_on" in given else ("split", "order")
+    names = (*SHAPE, "initial_state", "stop", *reading)
     found = {name: getattr(saved, name) for name in names}
+    if found.get("split") == "mark" and "split" not in given:
+        found["split_on"] = saved.separator
     # Only these: a checkpoint from a stranger must not set anything else.
     found |= {name: saved.cell_options[name] for name in option_names(saved.cell) if name in saved.cell_options}
     return {name: value for name, value in found.items() if name not in given}

@@ -1,8 +1,11 @@
 """Divides the rows of a table into parts, and encodes them as symbols, for any task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from charrnn.config import TrainConfig
 from charrnn.corpus.columns import Column, parse_spec, tidied
@@ -11,9 +14,13 @@ from charrnn.corpus.partition import fractions
 from charrnn.corpus.scratch import workspace
 from charrnn.corpus.sequences import Sequences
 from charrnn.corpus.sides import Labels, Sides, divide
-from charrnn.corpus.symbols import LONGEST, Ragged, Symbols
+from charrnn.corpus.symbols import LONGEST, Ragged, Symbols, normalised, split_symbols
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError, UsageError
+from charrnn.words import count
+
+SURELY_SHORT = LONGEST // 3
+"""Unicode form C makes at most three characters of one."""
 
 
 class Learned(NamedTuple):
@@ -57,22 +64,46 @@ def sides_of(
     return divide(hash_sequences(sequences), *shares, config.hold_out, copies_of=copies, labels=labels)
 
 
-def encode_rows(texts: Sequence[str], symbols: Symbols, table: Table, unknown: int) -> Ragged:
-    """The texts' symbols. Raises CorpusError for a text that is too long."""
-    rows = [symbols.encode(text, unknown) for text in texts]
-    for row, numbers in enumerate(rows):
-        if len(numbers) > LONGEST:
-            raise CorpusError(f"{table.where(row)}: {len(numbers):,} symbols; at most {LONGEST:,} can be read")
-    return Ragged.of(rows)
+def encode_rows(texts: Sequence[str], symbols: Symbols, unknown: int) -> Ragged:
+    """The texts' symbols."""
+    return Ragged.of([symbols.encode(text, unknown) for text in texts])
+
+
+def num_symbols(separator: str) -> Callable[[str], int]:
+    """A function that counts a text's symbols."""
+    return lambda text: len(split_symbols(text, separator))
+
+
+def without_long(table: Table, column: str, size: Callable[[str], int]) -> Table:
+    """The table without rows whose text in a column has a `size`, in Unicode form C, of more than LONGEST symbols.
+
+    A note counts them. Raises CorpusError if they are most of the rows.
+    """
+    texts = table.column(column)
+    long = [row for row, text in enumerate(texts) if len(text) > SURELY_SHORT and size(normalised(text)) > LONGEST]
+    if not long:
+        return table
+    called = f"column {column}" if is_number(column) else column
+    found = f"{count(len(long), 'row')} of more than {LONGEST:,} symbols, the first in {table.where(long[0])}"
+    if 2 * len(long) > len(table):
+        raise CorpusError(f"{called}: has {found}, and {len(table):,} in all; cut the texts into shorter ones")
+    notes = (*table.notes, f"{called}: left out {found}")
+    return replace(table.take(np.delete(np.arange(len(table)), long)), notes=notes)
 
 
 def read_pairs(
-    paths: Sequence[str | Path], label: str | None, text: str | None, *, encoding: str
+    paths: Sequence[str | Path],
+    label: str | None,
+    text: str | None,
+    *,
+    encoding: str,
+    size: Callable[[str], int] = len,
 ) -> tuple[Table, str, str]:
     """A table, tidied, and the names of its columns of labels (NAME, NAME:number, NAME:category) and of texts.
 
     If neither is named, there is no header, and the columns are the label and the text, or the files of a folder
-    are the classes. If one is named, the other is the only other column. Raises CorpusError.
+    are the classes. If one is named, the other is the only other column. Rows of too long a text, by its `size` in
+    symbols, are left out. Raises CorpusError.
     """
     label, kind = (None, None) if label is None else parse_spec(label)
     named = [name for name in (label, text) if name is not None]
@@ -91,4 +122,4 @@ def read_pairs(
     text = others[-1] if text is None else text
     if table.index(label) == table.index(text):
         raise CorpusError(f"{table.files[0]}: {text} cannot be both the label and the text")
-    return tidied(table, [(label, kind)]), label, text
+    return without_long(tidied(table, [(label, kind)]), text, size), label, text

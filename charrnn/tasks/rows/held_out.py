@@ -81,15 +81,21 @@ def pair_rows(
     file: str | None,
     part: PartName | None,
     same_length: bool,
-) -> tuple[str, Pairs]:
-    """The name and the pairs of a file, or of a part of the run's own table. Raises as `own_rows` does.
+) -> tuple[str, Pairs, tuple[str, ...]]:
+    """The name of a file, or of a part of the run's own table, its pairs, and notes. Raises as `own_rows` does.
 
     columns: what outputs are conditioned on; same_length: an output must be as long as its input.
     """
     config: PairConfig = saved.config
     if file is None:
-        return own_rows(checkpoint, part, load_pairs, Learned.of((saved.source, saved.target), columns))
-    asked = [column.spec for column in columns]
-    encoding = encoding_of(checkpoint)
-    table = read_pair_table([file], config.source_column, config.target_column, asked, encoding=encoding)
-    return file, table.pairs(saved.source, saved.target, columns, same_length=same_length)
+        return *own_rows(checkpoint, part, load_pairs, Learned.of((saved.source, saved.target), columns)), ()
+    found = read_pair_table(
+        [file],
+        config.source_column,
+        config.target_column,
+        [column.spec for column in columns],
+        encoding=encoding_of(checkpoint),
+        separators=(config.source_sep, config.target_sep),
+    )
+    pairs = found.pairs(saved.source, saved.target, columns, same_length=same_length)
+    return file, pairs, found.table.notes

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError
 from charrnn.models.encoder import EncoderConfig
-from charrnn.tasks.rows.data import Learned, encode_rows, sides_of
+from charrnn.tasks.rows.data import Learned, encode_rows, num_symbols, sides_of, without_long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +101,15 @@ class PairTable:
     def pairs(
         self, source: Symbols, target: Symbols, columns: Sequence[Column] = (), *, same_length: bool = False
     ) -> Pairs:
-        """Raises CorpusError for an unknown value of a column, for too long a text, and with `same_length` for an
-        output that is not as long as its input."""
+        """Raises CorpusError for an unknown value of a column, and with `same_length` for an output that is not as
+        long as its input."""
         table = self.table
         sources, targets = self.texts(self.source), self.texts(self.target)
         contexts = None
         if columns:
             contexts = encode_columns(columns, [table.column(column.name) for column in columns], table.where)
-        inputs = encode_rows(sources, source, table, unknown=source.size)
-        outputs = encode_rows(targets, target, table, target.size + 1)
+        inputs = encode_rows(sources, source, unknown=source.size)
+        outputs = encode_rows(targets, target, unknown=target.size + 1)
         if same_length and (unlike := np.flatnonzero(inputs.lengths != outputs.lengths)).size:
             row = int(unlike[0])
             raise CorpusError(
@@ -124,12 +125,19 @@ class PairTable:
 
 
 def read_pair_table(
-    paths: Sequence[str | Path], source: str | None, target: str | None, context: Sequence[str], *, encoding: str
+    paths: Sequence[str | Path],
+    source: str | None,
+    target: str | None,
+    context: Sequence[str],
+    *,
+    encoding: str,
+    separators: tuple[str, str] = ("", ""),
 ) -> PairTable:
     """Reads inputs from the column `source`, outputs from `target`; by default columns 1 and 2, without a header.
 
     Outputs are conditioned on the columns `context` (NAME, or NAME:number and so on); the table is tidied. Numbers
-    name the columns of a table without a header. Raises CorpusError.
+    name the columns of a table without a header. Rows of too long an input or output are left out; their symbols
+    are between `separators`. Raises CorpusError.
     """
     source, target = source or SOURCE, target or TARGET
     specs = [parse_spec(spec) for spec in context]
@@ -138,14 +146,17 @@ def read_pair_table(
         table = read_table(paths, spool=spool, header=not all(map(is_number, named)), encoding=encoding)
     if len({table.index(name) for name in named}) < len(named):
         raise CorpusError(f"{table.files[0]}: input, output and context must be columns of their own")
-    return PairTable(tidied(table, specs), source, target)
+    table = tidied(table, specs)
+    for column, separator in zip((source, target), separators, strict=True):
+        table = without_long(table, column, num_symbols(separator))
+    return PairTable(table, source, target)
 
 
 def load_pairs(config: TrainConfig) -> PairDataset:
     """The pairs that a run's configuration describes. Raises CorpusError, UsageError."""
-    found = read_pair_table(
-        config.corpus, config.source_column, config.target_column, config.context, encoding=config.text_encoding
-    )
+    separators = config.source_sep, config.target_sep
+    read = partial(read_pair_table, encoding=config.text_encoding, separators=separators)
+    found = read(config.corpus, config.source_column, config.target_column, config.context)
     sources, targets, table = found.texts(found.source), found.texts(found.target), found.table
     specs = [parse_spec(spec) for spec in config.context]
     given = [table.column(name) for name, _ in specs]
@@ -168,7 +179,7 @@ def load_pairs(config: TrainConfig) -> PairDataset:
     ]
     if config.valid is not None:
         asked = [column.spec for column in columns]
-        other = read_pair_table([config.valid], found.source, found.target, asked, encoding=config.text_encoding)
+        other = read([config.valid], found.source, found.target, asked)
         notes += other.table.notes
         valid = other.pairs(source, target, columns, same_length=tagged)
         if shared := len(set(valid.sources) & set(train.sources)):

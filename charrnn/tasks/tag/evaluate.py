@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ class TagReport:
     figures: Tagging
     num_oov: int
     """Symbols of the inputs that the model does not know."""
+    notes: tuple[str, ...] = ()
     inputs_per_second: float
     model_sha256: str
 
@@ -53,9 +54,10 @@ def reports(
 ) -> list[TagReport]:
     """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
-    data, pairs = pair_rows(checkpoint, saved, file=file, part=part, same_length=True)
+    data, pairs, notes = pair_rows(checkpoint, saved, file=file, part=part, same_length=True)
     run, step = checkpoint.run_name, checkpoint.step
-    return [evaluate_tagger(saved, pairs, data=data, run=run, step=step, how=how, notify=notify)]
+    report = evaluate_tagger(saved, pairs, data=data, run=run, step=step, how=how, notify=notify)
+    return [replace(report, notes=notes)]
 
 
 def evaluate_tagger(

@@ -32,5 +32,6 @@ def shown(report: TagReport, *, verbose: bool) -> Iterator[Block]:
         ("Symbols", f"{percent(found.symbol_accuracy)} right"),
         ("Words", f"{percent(found.word_accuracy)} right throughout, of {found.num_words:,}"),
         ("Whole", f"{percent(found.sequence_accuracy)} of the outputs right throughout"),
+        *(("Note", note) for note in report.notes),
         *last_facts(report, f"{report.inputs_per_second:,.0f} inputs/s", verbose=verbose),
     ]

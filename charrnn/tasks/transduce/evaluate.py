@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,7 @@ class TransduceReport:
     """Outputs cut because they were too long."""
     num_oov: int
     """Symbols of the inputs that the model does not know."""
+    notes: tuple[str, ...] = ()
     inputs_per_second: float
     model_sha256: str
 
@@ -62,19 +63,18 @@ def reports(
     """One report, on a file or on a part of the run's own table."""
     saved = load(checkpoint)
     columns = saved.config.columns
-    data, pairs = pair_rows(checkpoint, saved, columns, file=file, part=part, same_length=False)
-    return [
-        evaluate_transducer(
-            saved,
-            pairs,
-            data=data,
-            run=checkpoint.run_name,
-            step=checkpoint.step,
-            stop=choose_stop(saved.model.decoder, stop),
-            how=how,
-            notify=notify,
-        )
-    ]
+    data, pairs, notes = pair_rows(checkpoint, saved, columns, file=file, part=part, same_length=False)
+    report = evaluate_transducer(
+        saved,
+        pairs,
+        data=data,
+        run=checkpoint.run_name,
+        step=checkpoint.step,
+        stop=choose_stop(saved.model.decoder, stop),
+        how=how,
+        notify=notify,
+    )
+    return [replace(report, notes=notes)]
 
 
 def evaluate_transducer(

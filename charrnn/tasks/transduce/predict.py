@@ -24,6 +24,9 @@ from charrnn.tasks.transduce.encoder_decoder import EncoderDecoder, TransducerCo
 
 BATCH = 64
 
+Line: TypeAlias = str | tuple[str, ...]
+"""An input, perhaps with the values of the columns behind it: separated by tabs, or in a tuple."""
+
 SavedTransducer: TypeAlias = SavedPair[TransducerConfig, EncoderDecoder]
 
 
@@ -51,7 +54,7 @@ class TransduceModel:
 
     def predict(
         self,
-        texts: Iterable[str],
+        texts: Iterable[Line],
         *,
         given: Sequence[str] = (),
         stop: StopName | None = None,
@@ -61,23 +64,23 @@ class TransduceModel:
     ) -> Iterator[Prediction]:
         """The n best outputs for each input, or n samples. Raises UsageError, CorpusError for unreadable input.
 
-        Columns are given for all inputs, or follow each input in its line, separated by tabs.
+        Columns are given for all inputs, or stand behind each input, separated by tabs or in a tuple.
         number: the first text's number, which determines its samples.
         """
         chosen = choose_stop(self.saved.model.decoder, stop)
         return transduce(self.saved, texts, given=given, stop=chosen, how=how, n=n, number=number)
 
     def alignment(
-        self, prediction: Prediction, given: Sequence[str] = (), *, stop: StopName | None = None
+        self, line: Line, output: str, given: Sequence[str] = (), *, stop: StopName | None = None
     ) -> "Alignment":
-        """The attention on an input while its prediction was written. Raises UsageError without attention."""
+        """The attention on an input while its output was written. Raises UsageError without attention."""
         chosen = choose_stop(self.saved.model.decoder, stop)
-        return aligned(self.saved, prediction.input, str(prediction.prediction), given, stop=chosen)
+        return aligned(self.saved, line, output, given, stop=chosen)
 
 
 def transduce(
     saved: SavedTransducer,
-    lines: Iterable[str],
+    lines: Iterable[Line],
     *,
     given: Sequence[str] = (),
     stop: StopName | None = None,
@@ -87,15 +90,16 @@ def transduce(
 ) -> Iterator[Prediction]:
     """For every line, in order, the n best outputs, or n samples; reads a batch ahead.
 
-    For a model with columns, `given` sets them for all lines, or each line is the input and the columns, separated
-    by tabs. An unknown symbol is read as a zero input. number: the first line's number, which determines
-    its samples. Raises UsageError, CorpusError.
+    For a model with columns, `given` sets them for all lines, or each line is the input and the columns. An
+    unknown symbol is read as a zero input. number: the first line's number, which determines its samples.
+    Raises UsageError, CorpusError.
     """
     fixed, remaining = _fixed(saved, given), iter(lines)
     while batch := list(itertools.islice(remaining, BATCH)):
         texts, contexts = _read(saved, batch, fixed)
         found = search(saved, read_inputs(saved.source, texts), contexts, stop=stop, how=how, n=n, number=number)
-        yield from (prediction_of(saved.target, text, best) for text, best in zip(batch, found, strict=True))
+        for line, best in zip(batch, found, strict=True):
+            yield prediction_of(saved.target, line if isinstance(line, str) else line[0], best)
         number += len(batch)
 
 
@@ -109,7 +113,7 @@ class Alignment(NamedTuple):
 
 
 def aligned(
-    saved: SavedTransducer, line: str, output: str, given: Sequence[str] = (), *, stop: StopName
+    saved: SavedTransducer, line: Line, output: str, given: Sequence[str] = (), *, stop: StopName
 ) -> Alignment:
     """The attention on an input while the decoder writes an output. Raises UsageError without attention."""
     (text,), contexts = _read(saved, [line], _fixed(saved, given))
@@ -119,34 +123,29 @@ def aligned(
     return Alignment(saved.source.split(normalised(text)), saved.target.split(output), weights)
 
 
-def _fixed(saved: SavedTransducer, given: Sequence[str]) -> tuple[str, ...] | None:
-    """The values of the columns for all lines; None if each line has its own. Raises UsageError."""
+def _fixed(saved: SavedTransducer, given: Sequence[str]) -> npt.NDArray[np.float32] | None:
+    """(1, X) the columns for all lines; None if each line has its own. Raises UsageError, CorpusError."""
     columns = saved.config.columns
-    return parse_given(columns, given) if given or not columns else None
+    values = parse_given(columns, given) if given or not columns else ()
+    return encode_columns(columns, [[value] for value in values], lambda _: "--given") if values else None
 
 
 def _read(
-    saved: SavedTransducer, lines: Sequence[str], fixed: tuple[str, ...] | None
-) -> tuple[Sequence[str], npt.NDArray[np.float32] | None]:
+    saved: SavedTransducer, lines: Sequence[Line], fixed: npt.NDArray[np.float32] | None
+) -> tuple[list[str], npt.NDArray[np.float32] | None]:
     """The inputs of R lines and the columns (R, X) that they are conditioned on, if any. Raises CorpusError."""
-    columns = saved.config.columns
-    texts, values = (lines, [fixed] * len(lines)) if fixed is not None else _apart(saved, lines)
-    if not columns:
-        return texts, None
-    strings = [[row[k] for row in values] for k in range(len(columns))]
-    return texts, encode_columns(columns, strings, lambda row: f"input {lines[row][:40]!a}")
-
-
-def _apart(saved: SavedTransducer, lines: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Splits lines into inputs and the values of their columns, which follow them."""
     names = [column.name for column in saved.config.columns]
-    parts = [line.split("\t") for line in lines]
+    if not names or fixed is not None:
+        texts = [line if isinstance(line, str) else line[0] for line in lines]
+        return texts, None if fixed is None else np.repeat(fixed, len(lines), axis=0)
+    parts = [line.split("\t") if isinstance(line, str) else line for line in lines]
     for line, fields in zip(lines, parts, strict=True):
         if len(fields) != 1 + len(names):
             raise CorpusError(
                 f"input {line[:40]!a}: expected the input and {', '.join(names)} between tabs, or --given for all"
             )
-    return [fields[0] for fields in parts], [tuple(fields[1:]) for fields in parts]
+    texts, *values = ([fields[k] for fields in parts] for k in range(1 + len(names)))
+    return texts, encode_columns(saved.config.columns, values, lambda row: f"input {texts[row][:40]!a}")
 
 
 def search(

@@ -32,4 +32,5 @@ def shown(report: TransduceReport, *, verbose: bool) -> Iterator[Block]:
     ]
     if report.num_cut:
         facts.append(("Cut", f"{count(report.num_cut, 'output')} went on for too long"))
+    facts += [("Note", note) for note in report.notes]
     yield facts + last_facts(report, f"{report.inputs_per_second:,.0f} inputs/s", verbose=verbose)

@@ -14,7 +14,7 @@ from charrnn.corpus.sides import Labels
 from charrnn.corpus.symbols import Ragged, Symbols, normalised
 from charrnn.corpus.table import Table, is_number, read_table
 from charrnn.errors import CorpusError, UsageError
-from charrnn.tasks.rows.data import Learned, read_pairs, sides_of
+from charrnn.tasks.rows.data import Learned, read_pairs, sides_of, without_long
 from charrnn.tasks.rows.labels import UNKNOWN, check_label, encode_labels, unknown_labels
 from charrnn.tasks.tree.trees import NONE, Forest, parse_trees
 
@@ -98,6 +98,11 @@ class TreeReader:
         words = [forest.words[word] for word in np.unique(forest.leaf[forest.leaf != NONE])]
         return Symbols.of(words, leaf_separator(self.characters))
 
+    def num_leaves(self, text: str) -> int:
+        """The leaves of a valid expression, from its words and brackets alone."""
+        labels = text.count("(") if self.node_labels else 0
+        return len(text.replace("(", " ").replace(")", " ").split()) - labels
+
     def words(self, forest: Forest, symbols: Symbols) -> Ragged:
         """The symbols of a forest's words."""
         return Ragged.of([symbols.encode(word, unknown=symbols.size) for word in forest.words])
@@ -108,15 +113,14 @@ def read_expressions(
 ) -> tuple[Table, str | None, str]:
     """A table, and the names of its label column (None if the expressions contain labels) and expression column.
 
-    Raises CorpusError.
+    Rows of too many leaves are left out. Raises CorpusError.
     """
     if not reader.node_labels:
-        return read_pairs(paths, label, text, encoding=encoding)
+        return read_pairs(paths, label, text, encoding=encoding, size=reader.num_leaves)
     text = EXPRESSION if text is None else text
     with workspace(None) as spool:
         table = read_table(paths, spool=spool, header=not is_number(text), encoding=encoding)
-    table.column(text)
-    return table, None, text
+    return without_long(table, text, reader.num_leaves), None, text
 
 
 def load_trees(config: TrainConfig, reader: TreeReader) -> TreeDataset:

@@ -15,7 +15,7 @@ from charrnn.checkpoint import CONFIG, Checkpoint
 from charrnn.config import Prior
 from charrnn.corpus.columns import Column
 from charrnn.corpus.symbols import Ragged, normalised
-from charrnn.errors import CheckpointError, CorpusError
+from charrnn.errors import CheckpointError
 from charrnn.models.store import Saved, load_saved
 from charrnn.sampling.prediction import Candidate, Prediction, predictions
 from charrnn.tasks.tree.composition import COMPOSITIONS
@@ -81,35 +81,26 @@ class TreeModel:
         """The n most probable labels of each expression's root, or its number; of a model of labels in brackets
         those of every node too (TreePrediction).
 
-        number: the first text's number; prior: how frequent the labels are taken to be, uniform or as in training
-        (`charrnn.models.label_readout`). Raises CorpusError, naming a text's number, for an invalid expression.
+        prior: how frequent the labels are taken to be, uniform or as in training (`charrnn.models.label_readout`).
+        Raises CorpusError for an invalid expression and for one of too many leaves.
         """
-        return label_trees(self.saved, texts, n=n, number=number, prior=prior)
+        return label_trees(self.saved, texts, n=n, prior=prior)
 
 
 def label_trees(
-    saved: SavedTreeModel, lines: Iterable[str], *, n: int = 5, number: int = 0, prior: Prior | None = None
+    saved: SavedTreeModel, lines: Iterable[str], *, n: int = 5, prior: Prior | None = None
 ) -> Iterator[Prediction]:
     """For every expression, in order, the prediction for its root, or for all its nodes; reads a batch ahead.
 
     An unknown leaf is read as a zero input. A model of labels in brackets takes expressions without labels; one
-    whose brackets all begin with a label that the model knows is read without them. Raises CorpusError, naming the
-    line's number, for an invalid expression, after all lines before it are predicted. number: the first line's
-    number, from 0.
+    whose brackets all begin with a label that the model knows is read without them. Raises CorpusError for an
+    invalid expression and for one of too many leaves.
     """
     reader, remaining = replace(reader_of(saved), node_labels=False), iter(lines)
     is_label = partial(_is_label, saved.config.label) if saved.config.node_labels else lambda _: False
     while batch := list(itertools.islice(remaining, BATCH)):
-        first, number = number, number + len(batch)
-        try:
-            texts = [without_labels(normalised(text), is_label) for text in batch]
-            forest = reader.forest(texts, partial(_line, first))
-        except CorpusError:
-            if len(batch) == 1:
-                raise
-            for row, text in enumerate(batch):
-                yield from label_trees(saved, [text], n=n, number=first + row, prior=prior)
-            continue  # Reached only if no line is bad by itself.
+        texts = [without_labels(normalised(text), is_label) for text in batch]
+        forest = reader.forest(texts, partial(_named, batch))
         readout, params = saved.model.readout, saved.params
         logits = logits_of(saved, forest, reader.words(forest, saved.source))
         root = forest.ends - forest.sizes
@@ -174,5 +165,5 @@ def logits_of(saved: SavedTreeModel, forest: Forest, words: Ragged) -> npt.NDArr
     return result
 
 
-def _line(before: int, row: int) -> str:
-    return f"line {before + row + 1}"
+def _named(texts: list[str], row: int) -> str:
+    return f"input {texts[row][:20]!a}..."
