@@ -132,7 +132,8 @@ def command(
         ]
     use_utf8()
     if as_json:
-        write_json(reports if len(reports) > 1 else reports[0])
+        for report in reports:
+            write_json(report)
     elif compare:
         print_blocks(console(sys.stdout), compared(reports))
     else:

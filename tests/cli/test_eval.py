@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers_cli import NAMES, fail, imported_by, invoke, run_code, succeed, train, write_names
+from helpers_cli import NAMES, fail, imported_by, invoke, json_lines, run_code, succeed, train, write_names
 
 from charrnn.checkpoint import resolve_checkpoint
 from charrnn.models.store import load_model
@@ -98,7 +98,8 @@ def test_what_the_samples_copy_is_told(root, monkeypatch):
 
 @few_samples
 def test_one_report_for_each_way_to_end(root):
-    assert [found["stop"] for found in report(root, "all")] == ["eos", "halt", "length"]
+    found = json_lines(succeed("eval", "all", "--json", "--checkpoints", root))
+    assert [report["stop"] for report in found] == ["eos", "halt", "length"]
     assert report(root, "all", "--stop", "halt")["stop"] == "halt"
     assert "has eos" in fail(2, "eval", "names", "--stop", "halt", "--checkpoints", root)
 
@@ -165,7 +166,7 @@ def test_no_torch_is_imported(root):
 
 @few_samples
 def test_compared_runs_stand_side_by_side_the_best_first(root):
-    reports = json.loads(succeed("eval", "--compare", "names", "all", "--json", "--checkpoints", root).stdout)
+    reports = json_lines(succeed("eval", "--compare", "names", "all", "--json", "--checkpoints", root))
     assert [(found["run"], found["stop"]) for found in reports] == [
         ("names", "eos"), ("all", "eos"), ("all", "halt"), ("all", "length"),
     ]  # fmt: skip
@@ -184,7 +185,7 @@ def test_compared_runs_stand_side_by_side_the_best_first(root):
 def test_compared_without_a_run_are_all_and_a_file_is_the_same_text_for_each(root, tmp_path):
     text = tmp_path / "other.txt"
     text.write_text("anna\nbob\n")
-    found = json.loads(succeed("eval", "--compare", text, "--json", "--checkpoints", root).stdout)
+    found = json_lines(succeed("eval", "--compare", text, "--json", "--checkpoints", root))
     assert {entry["run"] for entry in found} == {"names", "all", "stream"}
     assert {entry["num_chars"] for entry in found} == {7, 9}  # a stream reads the line ends too
     assert "neither a run" in fail(3, "eval", "--compare", "names", "nosuch", "--checkpoints", root)

@@ -1,6 +1,5 @@
 """The verdict on a run: what would help, said case by case, and the counts that the model is held against."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -142,8 +141,7 @@ def test_train_and_eval_hold_a_model_against_the_same_n_gram(root, tmp_path, opt
     monkeypatch.setattr(free_running, "CHARS", 500)
     monkeypatch.setattr(free_running, "ROWS", 16)
     found = train(root, write_names(tmp_path), "--valid-fraction", "0.2", *options)
-    reports = json.loads(succeed("eval", "names", "--part", "valid", "--json", "--checkpoints", root).stdout)
-    for report in reports if isinstance(reports, list) else [reports]:
+    for report in json_lines(succeed("eval", "names", "--part", "valid", "--json", "--checkpoints", root)):
         assert found["baseline_loss"] == pytest.approx(report["baselines"]["ngram"]["loss"], rel=1e-12)
         assert "best n-gram. It read" in report["verdict"]
     assert "best n-gram. It read" in found["verdict"]
