@@ -124,10 +124,12 @@ def command(
         if split is None and not quiet:
             note(f"the text is split by {of_run}, as in the run (--split)")
         batches = texts_in(file, model, split or of_run, encoding, quiet=quiet)
-    unknown = 0
+    unknown, advice = 0, None
     for texts in batches:
         for score in model.score(texts, stop, given, prompt):
             unknown += score.num_oov
+            if score.num_oov and advice is None:
+                advice = model.saved.vocabulary.other_form(score.text)
             if not fewest <= (math.inf if score.bits_per_char is None else score.bits_per_char) <= most:
                 continue
             if as_json:
@@ -139,7 +141,7 @@ def command(
         cost = math.log(model.saved.model.config.training_chars + 1)
         note(
             f"{count(unknown, 'character')} unknown to the model, at ln(training characters + 1) = {cost:.2f} "
-            "nats each"
+            "nats each" + ("" if advice is None else f"; {advice}")
         )
 
 

@@ -247,3 +247,13 @@ def test_what_is_read_has_the_form_of_the_run(tmp_path):
     for argument in ("cafe\u0301", f"@{tmp_path / 'p'}"):
         assert read_prompt(argument, ("c",), form) == "café"
         assert read_prompt(argument, ("c",)) == "cafe\u0301"
+
+
+def test_score_and_eval_say_what_may_be_meant(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("né\nça\n" * 40)
+    train(tmp_path / "runs", tmp_path / "corpus.txt", "--name", "nfc", steps=1)
+    (tmp_path / "nfd.txt").write_text("ne\u0301\n")
+    assert "--normalize nfc" in run("score", tmp_path, "nfc", tmp_path / "nfd.txt").stderr
+    (tmp_path / "n.jsonl").write_text('{"text": "na"}\n{"text": "ça"}\n')
+    (found,) = json_lines(run("eval", tmp_path, "nfc", tmp_path / "n.jsonl", "--json"))
+    assert "each line is a JSON object" in found["notes"][0]

@@ -79,9 +79,7 @@ def load_dataset(
         # Without a model of endings an ordered corpus is one stream, separators included.
         corpus, _, _ = _read(config, "file", cache, progress)
         notes[0] = "each file is one stream, line ends and all: --stop none learns no endings (--split)"
-    head = corpus.sequences.alphabet[corpus.sequences.text[:HEAD_CHARS]]
-    if note := plain_text_note(corpus.files, to_text(head)):
-        notes.append(note)
+    notes += plain_text_notes(corpus)
     valid_fraction, test_fraction = _held_out_fractions(config)
     parts = partition(
         corpus.sequences,
@@ -106,6 +104,13 @@ def load_dataset(
     if config.normalize == "none" and (note := vocabulary.in_two_forms()):
         notes.append(note)
     return Dataset(corpus, corpus.split, order, parts, vocabulary, tuple(notes))
+
+
+def plain_text_notes(corpus: EncodedCorpus) -> list[str]:
+    """A note if the text looks like a table."""
+    head = corpus.sequences.alphabet[corpus.sequences.text[:HEAD_CHARS]]
+    note = plain_text_note(corpus.files, to_text(head))
+    return [] if note is None else [note]
 
 
 def _held_out_fractions(config: TrainConfig) -> tuple[float | None, float | None]:

@@ -15,7 +15,7 @@ from charrnn.corpus.vocabulary import Vocabulary
 from charrnn.errors import CharRNNError, CheckpointError, CorpusError, UsageError
 from charrnn.models.store import ModelConfig
 from charrnn.tasks.generate.conditioned import read_texts
-from charrnn.tasks.generate.data import Dataset, training_text
+from charrnn.tasks.generate.data import Dataset, plain_text_notes, training_text
 from charrnn.tasks.stored import PartName, run_record
 
 
@@ -92,7 +92,7 @@ def _from_file(
     notes: tuple[str, ...]
     if config.text_column is None:
         corpus = encode([file], split=split or config.split, mark=config.separator, encoding=encoding)
-        sequences, notes = corpus.sequences, corpus.notes
+        sequences, notes = corpus.sequences, (*plain_text_notes(corpus), *corpus.notes)
     else:
         if split is not None:
             raise UsageError("the model was trained on a table, whose rows are its texts; leave --split out")

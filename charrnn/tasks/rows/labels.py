@@ -28,7 +28,8 @@ def check_label(label: Column, config: TrainConfig, file: str) -> None:
     """Raises CorpusError for a label that is always the same, UsageError for class weights of a number."""
     if label.values and len(label.values) < 2:
         raise CorpusError(
-            f"{file}: the column {label.name} is always {label.values[0]!r}; there is nothing to tell"
+            f"{file}: the column {label.name} is always {label.values[0]!r}; there is nothing to tell apart "
+            "(to find unusual texts, train on the texts alone and ask `charrnn score`)"
         )
     if config.class_weights != "none" and not label.values:
         raise UsageError(
