@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 
-from charrnn.checkpoint import Checkpoint
 from charrnn.cli.terminal import note
 from charrnn.config import Encoding
 from charrnn.corpus.encoded import text_notes, wrong_notes
@@ -23,7 +22,7 @@ class _Line(msgspec.Struct):
 
 def encoding_for(checkpoint: Path) -> Encoding:
     """The encoding of the corpus of a checkpoint's run, with its way with bytes that are not text in it."""
-    return encoding_of(Checkpoint.open(checkpoint))
+    return encoding_of(checkpoint)
 
 
 def read_prompt(argument: str, symbols: tuple[str, ...], encoding: str = "utf-8") -> str:

@@ -74,13 +74,12 @@ class Novelty:
     """
 
     def __init__(self, checkpoint: Path, span: int | None) -> None:
-        from charrnn.checkpoint import Checkpoint
         from charrnn.corpus.hashing import hash_sequences
         from charrnn.corpus.splitting import LONGEST_INDEPENDENT_LINE
         from charrnn.tasks.generate.data import training_text
-        from charrnn.tasks.stored import run_record
+        from charrnn.tasks.stored import record_beside
 
-        record = run_record(Checkpoint.open(checkpoint))
+        record = record_beside(checkpoint)
         if record is None:
             raise CheckpointError(
                 f"{checkpoint}: has no run beside it that names a training text; leave --novel out"

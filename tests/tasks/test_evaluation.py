@@ -687,7 +687,7 @@ def test_a_model_s_samples_cost_the_n_gram_what_a_loop_by_hand_says(stop):
     drawn = draw_texts(saved, stop, seed=3)
     found = free_running(saved, drawn, ngram, 1, 0.7)
     assert found.ngram_loss_held_out == 0.7
-    assert found.num_chars >= CHARS
+    assert found.num_chars >= CHARS // 2
 
     flat = [c for text in texts for c in text] + ["end"] * (len(texts) if marks else 0)
     outcomes, kinds = len(set(flat)), len(flat)
