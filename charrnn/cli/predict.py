@@ -181,8 +181,7 @@ def command(
     use_utf8()
     write, screen = result_writer(), console(sys.stdout)
     read = _columns_read(config, given)
-    of_run = encoding_for(model.path)
-    decoded = Encoding(encoding or of_run, of_run.errors, of_run.normalize)
+    decoded = encoding_for(model.path, encoding)
     table = None if file is None or not os.path.isfile(file) else table_in(file, read, decoded)
     if table is None:
         named: tuple[str, ...] = (read[0] if read and not read[0].isdecimal() else "text",)

@@ -20,9 +20,10 @@ class _Line(msgspec.Struct):
     text: str
 
 
-def encoding_for(checkpoint: Path) -> Encoding:
-    """The encoding of the corpus of a checkpoint's run, with its way with bytes that are not text in it."""
-    return encoding_of(checkpoint)
+def encoding_for(checkpoint: Path, asked: str | None = None) -> Encoding:
+    """The encoding asked for, by default that of the corpus; bytes that are not text in it fare as in the run."""
+    of_run = encoding_of(checkpoint)
+    return Encoding(asked or of_run, of_run.errors, of_run.normalize)
 
 
 def read_prompt(argument: str, symbols: tuple[str, ...], encoding: str = "utf-8") -> str:
@@ -48,10 +49,9 @@ def lines_for(
     encoding: by default that of the run's corpus, of JSON lines UTF-8.
     """
     tell: Callable[[str], object] = (lambda _line: None) if quiet else note
-    of_run = encoding_for(checkpoint)
-    if encoding is None and of_run != "utf-8" and not jsonl:
-        tell(f"reading {of_run}, as the run did (--encoding)")
-    decoded = Encoding(encoding or ("utf-8" if jsonl else of_run), of_run.errors, of_run.normalize)
+    decoded = encoding_for(checkpoint, encoding or ("utf-8" if jsonl else None))
+    if encoding is None and decoded != "utf-8":
+        tell(f"reading {decoded}, as the run did (--encoding)")
     with opened(file) as source:
         yield from read_texts(source, decoded, tell, jsonl=jsonl)
 

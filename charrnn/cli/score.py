@@ -21,7 +21,7 @@ from charrnn.cli.options import (
     subcommand,
 )
 from charrnn.cli.terminal import is_animated, note, one_blas_thread, result_writer, use_utf8, visible, write_json
-from charrnn.config import SPLIT_NAMES, Encoding, SplitName
+from charrnn.config import SPLIT_NAMES, SplitName
 from charrnn.corpus.readers import STANDARD_INPUT as STANDARD_INPUT
 from charrnn.words import bits, count
 
@@ -152,8 +152,7 @@ def texts_in(
     from charrnn.cli.prompt import encoding_for
     from charrnn.corpus.encoded import encode
 
-    of_run = encoding_for(model.path)
-    decoded = Encoding(encoding or of_run, of_run.errors, of_run.normalize)
+    decoded = encoding_for(model.path, encoding)
     corpus = encode([file or "-"], split=split, mark=model.saved.config.separator, encoding=decoded)
     for line in () if quiet else corpus.notes:
         note(line)
